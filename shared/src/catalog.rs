@@ -81,3 +81,24 @@ pub async fn retired(env: &Environment, config: &Config, tables: &[Reader]) -> R
     }
     Ok(messages)
 }
+
+/// Returns a message for each table that reads the whole folder of a dataset, so that its queries return the rows of every
+/// generation at once. Sweep deletes none of them, because it can't tell what the table's readers need.
+pub fn over_folders(config: &Config, tables: &[Reader]) -> Vec<String> {
+    let message = |table: &Reader| {
+        let read = |dataset: &&Dataset| {
+            let (folder, own) = (dataset.paths.location(), dataset.table == table.name);
+            !own && table.locations.iter().any(|at| at.bucket == folder.bucket && folder.prefix.starts_with(&at.prefix))
+        };
+        let datasets: Vec<&str> = config.datasets().filter(read).map(|dataset| dataset.name.as_str()).collect();
+        (!datasets.is_empty()).then(|| {
+            format!(
+                "{}: the table reads the whole folder of {}, so its queries return the rows of every generation at once, \
+                 and sweep deletes no generation there: set the table's location to a folder of its own, or drop the table",
+                table.name,
+                datasets.join(", ")
+            )
+        })
+    };
+    tables.iter().filter_map(message).collect()
+}

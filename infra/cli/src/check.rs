@@ -1,24 +1,32 @@
 //! `check`: reports all errors in a datasets.toml, and shows the tables that it defines. Starts, writes and changes
 //! nothing.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
 
 use anyhow::Result;
+use aws_config::SdkConfig;
 use futures::{StreamExt, stream};
 use turntable::{
     aws::{rds::Signer, s3::S3, secrets::SecretsManager},
     clock::Clock,
     config::{Auth, Connect, Dataset, Positions, Source},
     consent::key::Key,
+    environment::Environment,
     error::{Error, Kind},
     lambda,
     optout::{self, view},
     partition::Kind as Projected,
+    publish::{self, adoption::FirstFlip},
     schema::Column,
     sources::{self, Context},
 };
 
 use crate::{
+    adoption,
     datasets::Datasets,
     glue_table,
     laptop::{self, ACCESS_KEY},
@@ -46,13 +54,18 @@ enum Columns {
 /// The maximum number of sources whose columns are read at the same time.
 const MAX_CONCURRENT_SOURCES: usize = 8;
 
-/// Checks a file, and reads the columns of each source that can be reached from here. Fails if the file doesn't parse.
-pub async fn check(file: &Path) -> Result<Checked> {
+/// Checks a file, and reads the columns of each source that can be reached from here. With an account, reads secrets and
+/// files there, and also says what the first flip would do with each table that its catalog has already. Fails if the file
+/// doesn't parse.
+pub async fn check(file: &Path, account: Option<&SdkConfig>) -> Result<Checked> {
+    let catalog = account.map(|aws| adoption::environment(aws, file));
     let datasets = Datasets::read(file, &laptop::bucket(ACCESS_KEY))?;
     // Loading credentials takes seconds if there are none, so they are loaded only if a source needs them.
-    let aws = match datasets.config.datasets().any(|dataset| needs_aws(&dataset.source)) {
-        true => lambda::aws().await,
-        false => laptop::unreachable(),
+    let needs_aws = datasets.config.datasets().any(|dataset| needs_aws(&dataset.source));
+    let aws = match account {
+        Some(account) => account.clone(),
+        None if needs_aws => lambda::aws().await,
+        None => laptop::unreachable(),
     };
     let context = |dataset: &Dataset| Context {
         objects: Arc::new(S3::new(&aws)),
@@ -68,6 +81,8 @@ pub async fn check(file: &Path) -> Result<Checked> {
         async move { (dataset, columns(dataset, &context).await) }
     });
     let sources: Vec<(&Dataset, Columns)> = stream::iter(sources).buffered(MAX_CONCURRENT_SOURCES).collect().await;
+    let first = sources.iter().map(|(dataset, columns)| first_flip(catalog.as_ref(), dataset, columns));
+    let first: Vec<_> = stream::iter(first).buffered(MAX_CONCURRENT_SOURCES).collect().await;
 
     let known: BTreeMap<&str, &[Column]> = sources
         .iter()
@@ -78,7 +93,8 @@ pub async fn check(file: &Path) -> Result<Checked> {
         .collect();
     let mut faults: Vec<(String, String)> = Vec::new();
     let mut tables = String::new();
-    for (dataset, columns) in &sources {
+    let mut unasked = BTreeSet::new();
+    for ((dataset, columns), first) in sources.iter().zip(first) {
         match columns {
             Columns::Known(columns) => {
                 faults.extend(column_faults(dataset, columns, &known));
@@ -91,6 +107,16 @@ pub async fn check(file: &Path) -> Result<Checked> {
                 faults.push((format!("datasets.{}.source", dataset.name), error.report()));
             }
         }
+        match first {
+            Ok(Some(first)) => {
+                tables += &adoption::shown(dataset, &first);
+                if let FirstFlip::Refused(reasons) = first {
+                    faults.extend(reasons.into_iter().map(|reason| (format!("datasets.{}", dataset.name), reason)));
+                }
+            }
+            Ok(None) => {}
+            Err(error) => drop(unasked.insert(error.report())),
+        }
     }
     let keys = Positions::of(&datasets.written);
     let line = |(path, text): (String, String)| format!("{}:{}: {path}: {text}", file.display(), keys.find(&path));
@@ -100,7 +126,25 @@ pub async fn check(file: &Path) -> Result<Checked> {
     if !unread.is_empty() {
         summary += &format!("; the columns of {} were not read", unread.join(", "));
     }
+    if !unasked.is_empty() {
+        let causes: Vec<String> = unasked.into_iter().collect();
+        summary += &format!("; the existing tables of some datasets were not checked: {}", causes.join("; "));
+    }
     Ok(Checked { faults: faults.into_iter().map(line).collect(), tables, summary })
+}
+
+/// Asks the catalog, if there is one, what the first flip of a dataset would do.
+async fn first_flip(
+    catalog: Option<&Environment>,
+    dataset: &Dataset,
+    columns: &Columns,
+) -> Result<Option<FirstFlip>, Error> {
+    let Some(catalog) = catalog else { return Ok(None) };
+    let columns = match columns {
+        Columns::Known(columns) => Some(columns.as_slice()),
+        Columns::Unknown(_) | Columns::Wrong(_) => None,
+    };
+    publish::adoption::first_flip(catalog, dataset, columns).await
 }
 
 /// Returns the columns that a dataset will have.

@@ -12,7 +12,7 @@ use turntable_core::{
 use super::{
     attempts::Attempts,
     audit::Audit,
-    canary,
+    canary, column_statistics,
     commit::{Committed, commit},
     manifests::candidate,
     operator,
@@ -114,7 +114,8 @@ pub async fn flip(
                     None => Ok(report),
                 };
             }
-            Attempt::Committed(Committed { ended, ulid, flip, .. }) => {
+            Attempt::Committed(Committed { mut ended, ulid, flip, .. }) => {
+                ended.reasons.extend(column_statistics::after_adoption(env, dataset, &flip).await);
                 let report = FlipReport { checks: audit.scanned(), ..ended };
                 return canary::settle(env, dataset, &candidate, (ulid, flip), report).await;
             }

@@ -129,6 +129,7 @@ pub async fn overview(env: &Environment, config: &Config) -> Overview {
     attention.extend(
         unlisted.map(|(database, error)| format!("{database}: its tables can't be listed: {}", error.report())),
     );
+    attention.extend(catalog::over_folders(config, &tables.listed));
     match catalog::retired(env, config, &tables.listed).await {
         Ok(found) => attention.extend(found),
         Err(error) => attention.push(format!("tables that no dataset publishes can't be told: {}", error.report())),
