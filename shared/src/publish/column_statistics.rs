@@ -1,8 +1,8 @@
 //! Glue's column statistics, which planners such as Athena's use. An `UpdateTable` keeps them, so after a flip they
 //! describe other files, until they are computed again.
 //!
-//! A flip that adopts a table deletes them right after its record is written, when readers have the new files already.
-//! For every other flip, the next sweep does, so that a flip takes no more requests than it needs.
+//! A flip that adopts a table deletes them last, when readers have had the new files for some time and the canary has
+//! passed. For every other flip, the next sweep does, so that a flip takes no more requests than it needs.
 
 use jiff::Timestamp;
 use tracing::{info, warn};
@@ -24,8 +24,7 @@ pub async fn of(env: &Environment, table: &TableVersion) -> Result<Vec<ColumnSta
 
 /// Deletes all statistics of a table that a flip has just adopted. Returns a message about what was deleted or failed;
 /// `None` if there was nothing to delete.
-pub(super) async fn after_adoption(env: &Environment, dataset: &Dataset, flip: &Flip) -> Option<String> {
-    flip.adopted.as_ref()?;
+pub(super) async fn after_adoption(env: &Environment, dataset: &Dataset) -> Option<String> {
     let deleted = async {
         match env.catalog.table(&dataset.table).await? {
             Some(table) => delete(env, &table, None).await,

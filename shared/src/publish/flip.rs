@@ -114,10 +114,13 @@ pub async fn flip(
                     None => Ok(report),
                 };
             }
-            Attempt::Committed(Committed { mut ended, ulid, flip, .. }) => {
-                ended.reasons.extend(column_statistics::after_adoption(env, dataset, &flip).await);
-                let report = FlipReport { checks: audit.scanned(), ..ended };
-                return canary::settle(env, dataset, &candidate, (ulid, flip), report).await;
+            Attempt::Committed(Committed { ended, ulid, flip, .. }) => {
+                let (adopted, report) = (flip.adopted.is_some(), FlipReport { checks: audit.scanned(), ..ended });
+                let mut report = canary::settle(env, dataset, &candidate, (ulid, flip), report).await?;
+                if adopted && report.outcome == Outcome::Committed {
+                    report.reasons.extend(Box::pin(column_statistics::after_adoption(env, dataset)).await);
+                }
+                return Ok(report);
             }
         }
     }
