@@ -85,3 +85,25 @@ pub fn retired_message(table: &TableName, generation: &Generation) -> String {
          more: its rows stay as they are for ever. Configure the dataset again, or drop the table"
     )
 }
+
+/// Returns each table that reads the whole folder of a dataset, with a message. Queries of such a table return the rows
+/// of every generation at once. Sweep deletes none of them, because it can't tell what the table's readers need.
+pub fn over_folders(config: &Config, tables: &[Reader]) -> Vec<(TableName, String)> {
+    let message = |table: &Reader| {
+        let read = |dataset: &&Dataset| {
+            let (folder, own) = (dataset.paths.location(), dataset.table == table.name);
+            !own && table.locations.iter().any(|at| at.bucket == folder.bucket && folder.prefix.starts_with(&at.prefix))
+        };
+        let datasets: Vec<&str> = config.datasets().filter(read).map(|dataset| dataset.name.as_str()).collect();
+        (!datasets.is_empty()).then(|| {
+            let message = format!(
+                "{}: the table reads the whole folder of {}, so its queries return the rows of every generation at once, \
+                 and sweep deletes no generation there: set the table's location to a folder of its own, or drop the table",
+                table.name,
+                datasets.join(", ")
+            );
+            (table.name.clone(), message)
+        })
+    };
+    tables.iter().filter_map(message).collect()
+}

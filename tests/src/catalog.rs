@@ -8,11 +8,12 @@ use std::{
 
 use async_trait::async_trait;
 use aws_sdk_glue::types::{StorageDescriptor, Table, TableInput};
+use jiff::Timestamp;
 use turntable::{
     aws::glue::{self, GlueApi, GlueCatalog},
     error::{Error, Result},
     layout::{Location, TableName},
-    port::{Catalog, Update},
+    port::{Catalog, ColumnStatistics, Update},
     schema::Column,
 };
 
@@ -24,6 +25,8 @@ pub enum Op {
     Delete,
     Tables,
     HasPartitions,
+    ColumnStatistics,
+    DeleteColumnStatistics,
 }
 
 /// What goes wrong with a call.
@@ -49,6 +52,8 @@ pub struct Memory(Mutex<State>);
 struct State {
     tables: BTreeMap<TableName, Table>,
     partitioned: BTreeSet<TableName>,
+    /// When the statistics of each column that has some were computed.
+    statistics: BTreeMap<(TableName, String), Timestamp>,
     calls: BTreeMap<Op, usize>,
     faults: BTreeMap<(Op, usize), Fault>,
     denied: Option<TableName>,
@@ -79,7 +84,8 @@ impl Memory {
     pub fn fork(&self) -> Memory {
         let state = self.state();
         let (tables, partitioned, denied) = (state.tables.clone(), state.partitioned.clone(), state.denied.clone());
-        Memory(Mutex::new(State { tables, partitioned, denied, ..State::default() }))
+        let statistics = state.statistics.clone();
+        Memory(Mutex::new(State { tables, partitioned, statistics, denied, ..State::default() }))
     }
 
     /// Injects a fault into the `call`-th call of an operation, counted from 1 since the catalog was created.
@@ -112,6 +118,16 @@ impl Memory {
     /// Registers a partition of a table.
     pub fn partition(&self, name: &TableName) {
         self.state().partitioned.insert(name.clone());
+    }
+
+    /// Computes statistics of a column, as a Glue task does.
+    pub fn analyze(&self, name: &TableName, column: &str, at: Timestamp) {
+        self.state().statistics.insert((name.clone(), column.into()), at);
+    }
+
+    /// Returns the columns of all tables that have statistics.
+    pub fn analyzed(&self) -> Vec<String> {
+        self.state().statistics.keys().map(|(_, column)| column.clone()).collect()
     }
 
     /// Returns a table without counting a call.
@@ -268,6 +284,25 @@ impl GlueApi for Memory {
 
     async fn has_partitions(&self, name: &TableName) -> Result<bool> {
         self.call(Op::HasPartitions, name, false, |state| Ok(state.partitioned.contains(name))).await
+    }
+
+    async fn column_statistics(&self, name: &TableName, columns: &[String]) -> Result<Vec<ColumnStatistics>> {
+        self.call(Op::ColumnStatistics, name, Vec::new(), |state| {
+            let found = |column: &String| {
+                let analyzed_at = *state.statistics.get(&(name.clone(), column.clone()))?;
+                Some(ColumnStatistics { column: column.clone(), analyzed_at })
+            };
+            Ok(columns.iter().filter_map(found).collect())
+        })
+        .await
+    }
+
+    async fn delete_column_statistics(&self, name: &TableName, column: &str) -> Result<()> {
+        self.call(Op::DeleteColumnStatistics, name, (), |state| {
+            state.statistics.remove(&(name.clone(), column.to_owned()));
+            Ok(())
+        })
+        .await
     }
 }
 

@@ -31,6 +31,8 @@ pub enum Op {
     DeleteTable,
     Tables,
     HasPartitions,
+    ColumnStatistics,
+    DeleteColumnStatistics,
     Get,
     Range,
     Stream,
@@ -61,14 +63,15 @@ impl Op {
     /// Returns whether the operation has an effect that others can see.
     pub fn is_effect(self) -> bool {
         use Op::{
-            AbortUpload, Bury, Copy, Create, Delete, DeleteIf, DeleteTable, Finish, GiveBack, Put, PutNew, Query,
-            Replace, Send, Start, Update,
+            AbortUpload, Bury, Copy, Create, Delete, DeleteColumnStatistics, DeleteIf, DeleteTable, Finish, GiveBack,
+            Put, PutNew, Query, Replace, Send, Start, Update,
         };
         matches!(
             self,
             Update
                 | Create
                 | DeleteTable
+                | DeleteColumnStatistics
                 | PutNew
                 | Put
                 | Replace
@@ -242,6 +245,14 @@ impl Catalog for Wired<dyn Catalog> {
 
     async fn has_partitions(&self, name: &TableName) -> Result<bool> {
         self.once(Op::HasPartitions, name, false, self.port.has_partitions(name)).await
+    }
+
+    async fn column_statistics(&self, name: &TableName, columns: &[String]) -> Result<Vec<port::ColumnStatistics>> {
+        self.once(Op::ColumnStatistics, name, Some(Vec::new()), self.port.column_statistics(name, columns)).await
+    }
+
+    async fn delete_column_statistics(&self, name: &TableName, column: &str) -> Result<()> {
+        self.once(Op::DeleteColumnStatistics, name, (), self.port.delete_column_statistics(name, column)).await
     }
 }
 

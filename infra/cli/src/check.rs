@@ -2,7 +2,7 @@
 //! nothing.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{
         Arc,
@@ -12,21 +12,25 @@ use std::{
 
 use anyhow::Result;
 use async_trait::async_trait;
+use aws_config::SdkConfig;
 use futures::{StreamExt, stream};
 use turntable::{
     audit,
     config::{Auth, Connect, Dataset, Positions, Source},
     consent::key::Key,
+    environment::Environment,
     error::{Error, Kind},
     lambda,
     optout::{self, view},
     partition::Kind as Projected,
     port::{Objects, Secrets, TokenSigner},
+    publish::{self, adoption::FirstFlip},
     schema::Column,
     sources::{self, Context},
 };
 
 use crate::{
+    adoption,
     datasets::Datasets,
     glue_table, laptop,
     source_context::{self, Clients},
@@ -56,23 +60,28 @@ enum Columns {
 /// The maximum number of sources whose columns are read at the same time.
 const MAX_CONCURRENT_SOURCES: usize = 8;
 
-/// Checks a file, and reads the columns of each source that can be reached from here. Fails if the file doesn't parse.
-pub async fn check(file: &Path) -> Result<Checked> {
+/// Checks a file, and reads the columns of each source that can be reached from here. With an account, reads secrets and
+/// files there, and also says what the first flip would do with each table that its catalog has already. Fails if the file
+/// doesn't parse.
+pub async fn check(file: &Path, account: Option<&SdkConfig>) -> Result<Checked> {
+    let catalog = account.map(|aws| adoption::environment(aws, file));
     let datasets = Datasets::read(file, laptop::BUCKET)?;
     // Loading credentials takes seconds if there are none, so they are loaded only if a source needs them.
-    let aws = match datasets.config.datasets().any(|dataset| needs_aws(&dataset.source)) {
-        true => lambda::aws().await,
-        false => laptop::unreachable(),
+    let needs_aws = datasets.config.datasets().any(|dataset| needs_aws(&dataset.source));
+    let aws = match account {
+        Some(account) => account.clone(),
+        None if needs_aws => lambda::aws().await,
+        None => laptop::unreachable(),
     };
-    Ok(checked(file, &datasets, &Clients::new(&aws)).await)
+    Ok(checked(file, &datasets, &Clients::new(&aws), catalog.as_ref()).await)
 }
 
 /// Does the same as [`check`], with these clients.
 pub async fn check_with(file: &Path, clients: &Clients) -> Result<Checked> {
-    Ok(checked(file, &Datasets::read(file, laptop::BUCKET)?, clients).await)
+    Ok(checked(file, &Datasets::read(file, laptop::BUCKET)?, clients, None).await)
 }
 
-async fn checked(file: &Path, datasets: &Datasets, clients: &Clients) -> Checked {
+async fn checked(file: &Path, datasets: &Datasets, clients: &Clients, catalog: Option<&Environment>) -> Checked {
     let sources = datasets.config.datasets().map(|dataset| async move {
         let secrets = Arc::new(WatchedSecrets { secrets: clients.secrets.clone(), is_read: AtomicBool::new(false) });
         let context = Context { secrets: Some(secrets.clone()), ..source_context::of(dataset, clients) };
@@ -85,6 +94,8 @@ async fn checked(file: &Path, datasets: &Datasets, clients: &Clients) -> Checked
         sources.push((dataset, columns));
         remarks.extend(found.into_iter().map(|text| (format!("datasets.{}.source", dataset.name), text)));
     }
+    let first = sources.iter().map(|(dataset, columns)| first_flip(catalog, dataset, columns));
+    let first: Vec<_> = stream::iter(first).buffered(MAX_CONCURRENT_SOURCES).collect().await;
 
     let known: BTreeMap<&str, &[Column]> = sources
         .iter()
@@ -95,7 +106,8 @@ async fn checked(file: &Path, datasets: &Datasets, clients: &Clients) -> Checked
         .collect();
     let mut faults: Vec<(String, String)> = Vec::new();
     let mut tables = String::new();
-    for (dataset, columns) in &sources {
+    let mut unasked = BTreeSet::new();
+    for ((dataset, columns), first) in sources.iter().zip(first) {
         match columns {
             Columns::Known(columns) => {
                 faults.extend(column_faults(dataset, columns, &known));
@@ -108,6 +120,16 @@ async fn checked(file: &Path, datasets: &Datasets, clients: &Clients) -> Checked
                 faults.push((format!("datasets.{}.source", dataset.name), error.report()));
             }
         }
+        match first {
+            Ok(Some(first)) => {
+                tables += &adoption::shown(dataset, &first);
+                if let FirstFlip::Refused(reasons) = first {
+                    faults.extend(reasons.into_iter().map(|reason| (format!("datasets.{}", dataset.name), reason)));
+                }
+            }
+            Ok(None) => {}
+            Err(error) => drop(unasked.insert(error.report())),
+        }
     }
     let keys = Positions::of(&datasets.written);
     let line = |(path, text): (String, String)| format!("{}:{}: {path}: {text}", file.display(), keys.find(&path));
@@ -117,8 +139,26 @@ async fn checked(file: &Path, datasets: &Datasets, clients: &Clients) -> Checked
     if !unread.is_empty() {
         summary += &format!("; the columns of {} were not read", unread.join(", "));
     }
+    if !unasked.is_empty() {
+        let causes: Vec<String> = unasked.into_iter().collect();
+        summary += &format!("; the existing tables of some datasets were not checked: {}", causes.join("; "));
+    }
     let (faults, remarks) = (faults.into_iter().map(line).collect(), remarks.into_iter().map(line).collect());
     Checked { faults, remarks, tables, summary }
+}
+
+/// Asks the catalog, if there is one, what the first flip of a dataset would do.
+async fn first_flip(
+    catalog: Option<&Environment>,
+    dataset: &Dataset,
+    columns: &Columns,
+) -> Result<Option<FirstFlip>, Error> {
+    let Some(catalog) = catalog else { return Ok(None) };
+    let columns = match columns {
+        Columns::Known(columns) => Some(columns.as_slice()),
+        Columns::Unknown(_) | Columns::Wrong(_) => None,
+    };
+    publish::adoption::first_flip(catalog, dataset, columns).await
 }
 
 /// Returns the columns that a dataset will have.

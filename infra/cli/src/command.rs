@@ -8,6 +8,7 @@ use clap::Subcommand;
 use crate::{
     check::check,
     doctor::{Place, doctor},
+    laptop,
     new_dataset::{entries, new_dataset},
     query::query,
     status::{self, Account},
@@ -19,6 +20,10 @@ pub enum Command {
     Check {
         /// The datasets.toml. Each ${NAME} in it comes from the environment.
         file: PathBuf,
+        /// Ask the AWS account, with the environment's credentials and region, which tables exist already. Without this
+        /// flag, the emulator that `up` runs is asked, if it runs.
+        #[arg(long)]
+        aws: bool,
     },
     /// Print a datasets.toml that publishes tables in a database.
     NewDataset {
@@ -66,8 +71,12 @@ impl Command {
     /// Runs the command: results go to standard output, errors to standard error.
     pub async fn run(self) -> Result<ExitCode> {
         match self {
-            Command::Check { file } => {
-                let checked = match check(&file).await {
+            Command::Check { file, aws } => {
+                let account = match aws {
+                    true => Some(turntable::lambda::aws().await),
+                    false => laptop::endpoints().ok().map(|up| up.config()),
+                };
+                let checked = match check(&file, account.as_ref()).await {
                     Ok(checked) => checked,
                     // The error has a line for each fault, with its position in the file.
                     Err(error) => {

@@ -5,6 +5,7 @@
 //! | [`command`] | defines the command line: flags, printing, exit codes |
 //! | [`check`], [`glue_table`] | report the errors in a datasets.toml and show the tables that it defines |
 //! | [`doctor`] | checks a deployed stack and its account |
+//! | [`adoption`] | shows what the first flip does with a table that exists already |
 //! | [`new_dataset`] | writes dataset entries for tables in a database |
 //! | [`status`] | shows the state of all datasets in a stack |
 //! | [`query`] | runs a statement on the emulator's Athena |
@@ -22,6 +23,7 @@
     reason = "commands read the clock and the environment; only the pure half must not"
 )]
 
+pub mod adoption;
 pub mod athena;
 pub mod aws;
 pub mod check;

@@ -104,6 +104,7 @@ mod tests {
             by: FlipOrigin::Event,
             why: None,
             canary: None,
+            adopted: None,
         };
         FlipState {
             live: Live::Managed(generation(live)),

@@ -12,6 +12,7 @@
 //! | [`table`] | a catalog table, and what a flip changes in it |
 //! | [`manifest`], [`record`] | what is stored about a generation, a flip, a hold, an engine run |
 //! | [`audit`] | whether a candidate passes its checks |
+//! | [`adoption`] | what the first flip changes in a table that somebody else made |
 //! | [`decision`], [`history`] | whether a candidate goes live; what the flip records say |
 //! | [`group`] | what flips together, and who finishes the flip |
 //! | [`consent`], [`optout`] | consent records and their keys; what a merge reads, archives and shows |
@@ -23,6 +24,7 @@
 //! | [`port`] | the traits through which AWS is called; the feature `memory` adds in-memory versions for tests |
 //! | [`error`] | the error type, with its kinds |
 
+pub mod adoption;
 pub mod audit;
 pub mod bucket_settings;
 pub mod config;

@@ -53,6 +53,20 @@ pub trait Catalog: Send + Sync {
 
     /// Returns whether the table has at least one registered partition.
     async fn has_partitions(&self, name: &TableName) -> Result<bool>;
+
+    /// Returns those of these columns that have statistics in the catalog. Updates of the table keep statistics.
+    async fn column_statistics(&self, name: &TableName, columns: &[String]) -> Result<Vec<ColumnStatistics>>;
+
+    /// Deletes a column's statistics. Deleting missing statistics succeeds.
+    async fn delete_column_statistics(&self, name: &TableName, column: &str) -> Result<()>;
+}
+
+/// A column that has statistics in the catalog, such as the number of distinct values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnStatistics {
+    pub column: String,
+    /// When the statistics were computed.
+    pub analyzed_at: Timestamp,
 }
 
 /// The result of updating or creating a table.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
 use crate::{
+    adoption::Adoption,
     error::{Error, Result},
     layout::{Generation, Key, Location},
 };
@@ -26,6 +27,9 @@ pub struct Flip {
     /// `None` if no canary checks this flip: the dataset had none, or the flip goes back to an earlier generation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
+    /// What the flip changed in a table that somebody else had made. `None` for every flip but the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted: Option<Adoption>,
 }
 
 /// The state of a flip's canary. There is no state for a failure: the table is flipped back, and the record of that

@@ -18,7 +18,7 @@ pub struct TableVersion {
     /// The catalog's version of the table (Glue's `VersionId`). An update succeeds only while this is still current.
     pub token: Option<String>,
     /// The kind of table, such as `a view` or `an Iceberg table`, if a new location would not change what readers see.
-    /// `None` for a plain Parquet table.
+    /// `None` for any other table.
     pub unsupported: Option<&'static str>,
     /// Why Turntable must not take the table over, such as `a bucketed table`. `None` if it may. Matters only while the
     /// table's location is unmanaged.
@@ -35,6 +35,8 @@ pub struct TableVersion {
     /// The partition keys. Names and types are in lower case.
     pub partition_keys: Vec<Column>,
     pub parameters: BTreeMap<String, String>,
+    /// The parameters of the storage descriptor.
+    pub storage_parameters: BTreeMap<String, String>,
     pub format: StorageFormat,
     pub original: Original,
 }
@@ -67,14 +69,33 @@ impl StorageFormat {
 }
 
 /// The SerDe parameter in which Spark keeps a table's location.
-pub const SPARK_PATH: &str = "path";
+const SPARK_PATH: &str = "path";
+
+/// One of the three places where a table has parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParametersOf {
+    Table,
+    Storage,
+    Serde,
+}
+
+impl ParametersOf {
+    /// Returns whether a parameter in this place describes the files of one particular location. A flip removes all such
+    /// parameters.
+    pub fn describe_files(self, parameter: &str) -> bool {
+        match self {
+            ParametersOf::Table | ParametersOf::Storage => describes_files(parameter),
+            ParametersOf::Serde => parameter == SPARK_PATH,
+        }
+    }
+}
 
 /// Returns whether a table parameter describes the files of one particular location, so that it must not survive a
-/// move: statistics that Hive, Spark, Athena and crawlers write, and Spark's own copy of the columns.
+/// move: statistics that Hive, Spark, Trino, Athena and crawlers write, and Spark's own copy of the columns.
 ///
 /// Sources: Hive's `StatsSetupConst`; Spark's `HiveExternalCatalog` (`spark.sql.sources.schema`,
 /// `spark.sql.statistics`); Glue's guide, "Parameters set on Data Catalog tables by crawler".
-pub fn describes_files(parameter: &str) -> bool {
+fn describes_files(parameter: &str) -> bool {
     const STATISTICS: &[&str] = &[
         "numrows",
         "rawdatasize",
@@ -84,6 +105,7 @@ pub fn describes_files(parameter: &str) -> bool {
         "numfileserasurecoded",
         "column_stats_accurate",
         "stats_generated",
+        "stats_generated_via_stats_task",
         "recordcount",
         "averagerecordsize",
         "objectcount",

@@ -138,6 +138,7 @@ mod tests {
             columns: manifest.columns.clone(),
             partition_keys: vec![column("n", "int")],
             parameters: projection_parameters(&manifest.location, &manifest.partitions),
+            storage_parameters: BTreeMap::new(),
             format: StorageFormat::parquet(),
             original: Original(Arc::new(())),
         };

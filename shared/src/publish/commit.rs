@@ -4,6 +4,7 @@ use tracing::warn;
 use ulid::Ulid;
 
 use super::{
+    adoption,
     attempts::Attempts,
     identity,
     report::{Cause, FlipReport, Outcome},
@@ -75,6 +76,7 @@ pub async fn commit(
         let returned = RevertIntent { flip: ulid, to: candidate.generation, by: cause.by, why: cause.why.clone() };
         env.objects.put_new(&dataset.paths.revert_intent(ulid), record::to_json(&returned).into()).await?;
     }
+    let adopted = adoption::of_flip(&loaded, &next);
     views::before(env, dataset, &next).await?;
     let sent = match &next {
         NextTable::Update { table, change } => {
@@ -109,6 +111,7 @@ pub async fn commit(
         } else {
             None
         },
+        adopted,
     };
     let key = dataset.paths.flip(ulid);
     let written = env.objects.put_new(&key, record::to_json(&flip).into()).await;

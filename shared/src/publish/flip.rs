@@ -12,7 +12,7 @@ use turntable_core::{
 use super::{
     attempts::Attempts,
     audit::Audit,
-    canary,
+    canary, column_statistics,
     commit::{Committed, commit},
     manifests::candidate,
     operator,
@@ -115,8 +115,12 @@ pub async fn flip(
                 };
             }
             Attempt::Committed(Committed { ended, ulid, flip, .. }) => {
-                let report = FlipReport { checks: audit.scanned(), ..ended };
-                return canary::settle(env, dataset, &candidate, (ulid, flip), report).await;
+                let (adopted, report) = (flip.adopted.is_some(), FlipReport { checks: audit.scanned(), ..ended });
+                let mut report = canary::settle(env, dataset, &candidate, (ulid, flip), report).await?;
+                if adopted && report.outcome == Outcome::Committed {
+                    report.reasons.extend(Box::pin(column_statistics::after_adoption(env, dataset)).await);
+                }
+                return Ok(report);
             }
         }
     }

@@ -1,8 +1,10 @@
 //! Makes a generation live: load → decide → audit → one `UpdateTable` → record → canary.
 
+pub mod adoption;
 mod attempts;
 mod audit;
 mod canary;
+pub mod column_statistics;
 mod commit;
 mod drift;
 mod evidence;

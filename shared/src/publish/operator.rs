@@ -146,6 +146,7 @@ pub(super) async fn adopt(
         by: cause.by,
         why: cause.why.clone(),
         canary: None,
+        adopted: None,
     };
     env.objects.put_new(&dataset.paths.flip(ulid), record::to_json(&flip).into()).await?;
     // After this fence, a repair that loaded its state before the record was written has a stale `VersionId`.

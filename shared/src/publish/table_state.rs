@@ -106,6 +106,7 @@ impl TableState {
             by: FlipOrigin::Recovered,
             why: None,
             canary: pending_canary(dataset),
+            adopted: None,
         };
         env.objects.put_new(&dataset.paths.flip(ulid), record::to_json(&flip).into()).await?;
         Ok(Some((ulid, flip)))
@@ -136,6 +137,7 @@ impl TableState {
             by: returned.by,
             why: returned.why,
             canary: None,
+            adopted: None,
         };
         env.objects.put_new(&dataset.paths.flip(returned.flip), record::to_json(&flip).into()).await?;
         Ok(Some((returned.flip, flip)))
@@ -217,7 +219,7 @@ pub async fn live(env: &Environment, dataset: &Dataset) -> Result<Live> {
     live_of(env, dataset, table.as_ref()).await
 }
 
-async fn live_of(env: &Environment, dataset: &Dataset, table: Option<&TableVersion>) -> Result<Live> {
+pub(super) async fn live_of(env: &Environment, dataset: &Dataset, table: Option<&TableVersion>) -> Result<Live> {
     let live = match table {
         None => Live::NoTable,
         Some(table) => {
@@ -227,8 +229,8 @@ async fn live_of(env: &Environment, dataset: &Dataset, table: Option<&TableVersi
         }
     };
     identity::check(env, dataset, &live).await?;
-    if let (Live::Unmanaged(location), Some(kind)) = (&live, table.and_then(|table| table.unadoptable))
-        && TablePaths::of_generation(location).is_none()
+    if let Some(kind) = table.and_then(|table| table.unadoptable)
+        && is_elsewhere(&live)
         && flips(env, dataset, None).await?.is_empty()
     {
         return Err(Error::config(format!(
@@ -238,6 +240,12 @@ async fn live_of(env: &Environment, dataset: &Dataset, table: Option<&TableVersi
         )));
     }
     Ok(live)
+}
+
+/// Returns whether a table reads files that Turntable didn't write. If no flip of its dataset is on record, the table is
+/// somebody else's, and the first flip adopts it.
+pub(super) fn is_elsewhere(live: &Live) -> bool {
+    matches!(live, Live::Unmanaged(location) if TablePaths::of_generation(location).is_none())
 }
 
 /// Returns the table's location. Fails if a flip can't change this location: see [`TableVersion::flippable_location`].

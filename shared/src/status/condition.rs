@@ -96,6 +96,8 @@ topics! {
     BucketLifecycle: "bucket-lifecycle", "the-buckets-settings";
     BucketMissingRule: "bucket-missing-rule", "the-buckets-settings";
     BucketUnreadable: "bucket-unreadable", "the-buckets-settings";
+    /// A foreign table that reads every generation of a dataset at once.
+    OverFolder: "over-folder", "a-table-reads-a-whole-folder";
     /// A table that no dataset publishes any more.
     RetiredTable: "retired-table", "a-table-that-no-dataset-publishes";
 }

@@ -16,6 +16,7 @@ use crate::{
     sweep::{self, Complete},
 };
 use turntable_core::{
+    adoption::Adoption,
     config::{Dataset, Source},
     decision::Live,
     error::Result,
@@ -84,6 +85,9 @@ pub struct Flipped {
     pub why: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
+    /// What the flip changed in a table that somebody else had made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adopted: Option<Adoption>,
 }
 
 /// What a sweep would do now. Status does not ask Athena which queries are running, so the sweep itself may also keep
@@ -146,6 +150,7 @@ pub async fn status(env: &Environment, dataset: &Dataset) -> Result<(FlipReport,
                 by: flip.by,
                 why: flip.why.clone(),
                 canary: flip.canary,
+                adopted: flip.adopted.clone(),
             }),
         }
     });

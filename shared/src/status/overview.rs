@@ -88,6 +88,8 @@ pub async fn overview(env: &Environment, config: &Config) -> Overview {
         let message = format!("{database}: its tables can't be listed: {}", error.report());
         Condition::new(Topic::Unreadable, database, message)
     }));
+    let over = catalog::over_folders(config, &tables.listed).into_iter();
+    conditions.extend(over.map(|(table, message)| Condition::new(Topic::OverFolder, table, message)));
     match catalog::retired(env, config, &tables.listed).await {
         Ok(found) => {
             let retired = found.into_iter();

@@ -10,7 +10,7 @@ use turntable_core::{
     config::{Dataset, Retain},
     decision::Live,
     error::Result,
-    layout::{Generation, Location, ObjectKind},
+    layout::{Generation, Location, ObjectKind, TableName},
     manifest::Manifest,
     port::Unfinished,
     record::{Pending, Sweeping},
@@ -104,16 +104,16 @@ pub async fn load(env: &Environment, dataset: &Dataset, tables: &[Reader]) -> Re
     let uploads =
         uploads.into_iter().filter(|upload| matches!(paths.parse(&upload.key), Some(ObjectKind::Data(_)))).collect();
     let reads = table.as_ref().and_then(TableVersion::template_folder).into_iter().chain(location);
-    let reads = reads.chain(read_by_others(dataset, tables)).collect();
-    let state = SweepState { live, reads, flips, records, revert_intents, generations, named };
+    let (reads, readers) = (reads.collect(), read_by_others(dataset, tables));
+    let state = SweepState { live, reads, readers, flips, records, revert_intents, generations, named };
     Ok(TableContents { table, state, complete, live_manifest, uploads, verdicts, unknown })
 }
 
-/// Returns the locations in the dataset's folder that tables other than its own read.
-fn read_by_others(dataset: &Dataset, tables: &[Reader]) -> Vec<Location> {
+/// Returns the tables other than the dataset's own that read its folder or a part of it, with what they read.
+fn read_by_others(dataset: &Dataset, tables: &[Reader]) -> Vec<(TableName, Location)> {
     let others = tables.iter().filter(|table| table.name != dataset.table);
-    let locations = others.flat_map(|table| table.locations.iter().cloned());
-    locations.filter(|location| location.overlaps(dataset.paths.location())).collect()
+    let reads = others.flat_map(|table| table.locations.iter().map(|location| (table.name.clone(), location.clone())));
+    reads.filter(|(_, location)| location.overlaps(dataset.paths.location())).collect()
 }
 
 type Times = Vec<(Generation, Timestamp)>;

@@ -64,6 +64,11 @@ async fn verify_and_repair(
     if damaged.is_some() || !found.is_empty() {
         found.extend(publish::verify_files(env, dataset).await?.map(told));
     }
+    if let (Some(table), Some((_, last))) = (&loaded.table, loaded.state.flips.last())
+        && loaded.state.live == Live::Managed(last.to)
+    {
+        found.extend(publish::column_statistics::delete_old(env, dataset, table, last).await);
+    }
     let other = match &loaded.state.live {
         Live::Managed(_) => identity::write(env, dataset).await?,
         Live::NoTable | Live::Unmanaged(_) => identity::other_stack(env, &dataset.paths).await?,

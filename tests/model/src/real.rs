@@ -110,6 +110,7 @@ impl Turntable {
             by: record.by.by(),
             why: None,
             canary: None,
+            adopted: None,
         }
     }
 
@@ -206,7 +207,16 @@ impl Turntable {
         records.sort_unstable();
         let reads = self.location(state, live).into_iter().collect();
         let named = Default::default();
-        sweep::SweepState { live: real, reads, flips, records, revert_intents: Vec::new(), generations, named }
+        sweep::SweepState {
+            live: real,
+            reads,
+            readers: Vec::new(),
+            flips,
+            records,
+            revert_intents: Vec::new(),
+            generations,
+            named,
+        }
     }
 }
 

@@ -4,10 +4,40 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_glue::types::{Column, Order, SerDeInfo, StorageDescriptor, TableInput};
-use tests::rig::Rig;
-use turntable::{error::Kind, publish::Outcome};
+use jiff::SignedDuration;
+use serde_json::json;
+use tests::{
+    catalog::{Fault, Op, moved},
+    rig::Rig,
+};
+use turntable::{
+    error::Kind,
+    publish::{
+        Outcome,
+        adoption::{self, FirstFlip, TakeOver},
+    },
+    schema,
+};
 
 const PARQUET: &str = "org.apache.hadoop.hive.ql.io.parquet.";
+
+const COLUMNS: [(&str, &str); 2] = [("id", "bigint"), ("name", "string")];
+
+/// Returns what `check` says about the dataset's table if its source has these columns.
+async fn first_flip(rig: &Rig, columns: &[(&str, &str)]) -> Option<FirstFlip> {
+    let config = rig.env().config().await.unwrap();
+    let column =
+        |(name, glue_type): &(&str, &str)| schema::Column { name: (*name).into(), glue_type: (*glue_type).into() };
+    let columns: Vec<schema::Column> = columns.iter().map(column).collect();
+    adoption::first_flip(&rig.env(), config.dataset("users").unwrap(), Some(&columns)).await.unwrap()
+}
+
+async fn taken_over(rig: &Rig, columns: &[(&str, &str)]) -> TakeOver {
+    match first_flip(rig, columns).await {
+        Some(FirstFlip::TakesOver(table)) => *table,
+        other => panic!("{other:?}"),
+    }
+}
 
 /// Returns the table that Spark 3.5's `saveAsTable` with a `path` writes, after `ANALYZE TABLE` and a Glue crawler.
 fn made_by_spark() -> TableInput {
@@ -66,7 +96,7 @@ async fn statistics_and_sparks_own_path_and_columns_do_not_survive_a_flip() {
 #[tokio::test]
 async fn tables_that_promise_more_than_parquet_files_are_refused_before_anything_is_built() {
     type Edit = fn(&mut TableInput);
-    let cases: [(&str, Edit); 8] = [
+    let cases: [(&str, Edit); 9] = [
         ("a bucketed table", |table| table.storage_descriptor.as_mut().unwrap().number_of_buckets = 8),
         ("a bucketed table", |table| {
             table.storage_descriptor.as_mut().unwrap().bucket_columns = Some(vec!["id".into()]);
@@ -83,6 +113,10 @@ async fn tables_that_promise_more_than_parquet_files_are_refused_before_anything
         }),
         ("a managed table", |table| table.table_type = Some("MANAGED_TABLE".into())),
         ("a managed table", |table| drop(table.parameters.as_mut().unwrap().insert("EXTERNAL".into(), "FALSE".into()))),
+        ("a table in a format other than Parquet", |table| {
+            let serde = table.storage_descriptor.as_mut().unwrap().serde_info.as_mut().unwrap();
+            serde.serialization_library = Some("org.openx.data.jsonserde.JsonSerDe".into());
+        }),
         ("a table whose input format is not Parquet's", |table| {
             let input = "org.apache.hadoop.hive.ql.io.SymlinkTextInputFormat";
             table.storage_descriptor.as_mut().unwrap().input_format = Some(input.into());
@@ -99,6 +133,11 @@ async fn tables_that_promise_more_than_parquet_files_are_refused_before_anything
         assert!(refused.message().starts_with(&format!("dmp.users is {kind}")), "{}", refused.message());
         assert!(rig.objects.keys().iter().all(|key| !key.contains("part-")), "nothing was built");
         assert!(rig.attention().await[0].contains(kind));
+        // `check` says the same, before anything is tried.
+        match first_flip(&rig, &COLUMNS).await {
+            Some(FirstFlip::Refused(reasons)) => assert_eq!(reasons, [refused.message()]),
+            other => panic!("{kind}: {other:?}"),
+        }
     }
 }
 
@@ -114,5 +153,140 @@ async fn crawler_that_updates_the_table_is_named() {
     assert_eq!(attention.len(), 1);
     assert!(attention[0].contains("the Glue crawler \"nightly\" updates the table"), "{attention:?}");
     rig.edit_table(|table| drop(table.parameters.as_mut().unwrap().remove("UPDATED_BY_CRAWLER")));
+    assert_eq!(rig.attention().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn check_announces_what_the_first_flip_records() {
+    let rig = Rig::with("schema = \"additive\"\n");
+    let mut table = made_by_spark();
+    table.storage_descriptor.as_mut().unwrap().columns.as_mut().unwrap().pop();
+    table.parameters.as_mut().unwrap().insert("UPDATED_BY_CRAWLER".into(), "nightly".into());
+    rig.catalog.put("dmp", table);
+    let announced = taken_over(&rig, &COLUMNS).await;
+    let removed = [
+        "COLUMN_STATS_ACCURATE",
+        "averageRecordSize",
+        "numRows",
+        "objectCount",
+        "spark.sql.sources.provider",
+        "spark.sql.sources.schema",
+        "spark.sql.statistics.numRows",
+        "totalSize",
+        "recordCount (storage descriptor)",
+        "path (SerDe)",
+    ];
+    assert_eq!(announced.adoption.removed, removed);
+    assert_eq!(announced.adoption.changed, ["column \"name\" string is not in the table"]);
+    assert_eq!(
+        (announced.from.to_string().as_str(), announced.crawler.as_deref()),
+        ("s3://lake/old/users/", Some("nightly"))
+    );
+
+    let first = rig.export().await;
+    assert_eq!(rig.deliver(&first).await.unwrap().outcome, Outcome::Committed);
+    assert_eq!(rig.flips()[0].adopted, Some(announced.adoption.clone()));
+    assert!(first_flip(&rig, &COLUMNS).await.is_none(), "the table is Turntable's now");
+    rig.advance(SignedDuration::from_mins(1));
+    let second = rig.export().await;
+    rig.deliver(&second).await.unwrap();
+    assert_eq!(rig.flips()[1].adopted, None);
+    let status = rig.ask(json!({ "dataset": "users", "action": "status" })).await.unwrap().status.unwrap();
+    let history = |at: usize| status.generations[at].flipped.clone().unwrap().adopted;
+    assert_eq!((history(0), history(1)), (None, Some(announced.adoption)));
+}
+
+#[tokio::test]
+async fn check_refuses_what_every_candidate_would_be_rejected_for() {
+    let rig = Rig::with("");
+    assert!(first_flip(&rig, &COLUMNS).await.is_none(), "there is no table yet");
+    rig.catalog.put("dmp", made_by_spark());
+    match first_flip(&rig, &[("id", "bigint"), ("name", "string"), ("extra", "int")]).await {
+        Some(FirstFlip::Refused(reasons)) => {
+            assert_eq!(reasons, ["dmp.users: schema: column \"extra\" int is not in the table"]);
+        }
+        other => panic!("{other:?}"),
+    }
+    let mut view = made_by_spark();
+    view.table_type = Some("VIRTUAL_VIEW".into());
+    rig.catalog.put("dmp", view);
+    assert!(matches!(first_flip(&rig, &COLUMNS).await, Some(FirstFlip::Refused(why)) if why[0].contains("is a view")));
+    let mut above = made_by_spark();
+    above.storage_descriptor.as_mut().unwrap().location = Some("s3://lake/schemas/".into());
+    rig.catalog.put("dmp", above);
+    assert!(matches!(first_flip(&rig, &COLUMNS).await, Some(FirstFlip::Refused(why)) if why[0].contains("overlaps")));
+    // An error that is not about the table says nothing about it.
+    rig.catalog.on(Op::Table, rig.catalog.calls(Op::Table) + 1, Fault::Fail);
+    let config = rig.env().config().await.unwrap();
+    let failed = adoption::first_flip(&rig.env(), config.dataset("users").unwrap(), None).await;
+    assert_eq!(failed.unwrap_err().kind(), Kind::Unavailable);
+}
+
+#[tokio::test]
+async fn column_statistics_of_other_files_are_deleted_by_an_adoption_and_by_each_sweep() {
+    let rig = Rig::with("");
+    rig.catalog.put("dmp", made_by_spark());
+    rig.catalog.analyze(&rig.table, "id", rig.now());
+    assert_eq!(taken_over(&rig, &COLUMNS).await.statistics.unwrap(), ["id"]);
+    let first = rig.export().await;
+    let flipped = rig.deliver(&first).await.unwrap();
+    assert_eq!(flipped.reasons, ["deleted Glue's column statistics, which described the old files: id"]);
+    assert_eq!(rig.catalog.analyzed(), [""; 0]);
+
+    // Statistics of the live files stay.
+    rig.advance(SignedDuration::from_mins(1));
+    rig.catalog.analyze(&rig.table, "name", rig.now());
+    rig.sweep().await.unwrap();
+    assert_eq!(rig.catalog.analyzed(), ["name"]);
+    rig.advance(SignedDuration::from_mins(1));
+    let asked = rig.catalog.calls(Op::ColumnStatistics);
+    let second = rig.export().await;
+    rig.deliver(&second).await.unwrap();
+    assert_eq!((rig.catalog.calls(Op::ColumnStatistics), rig.catalog.analyzed().len()), (asked, 1), "no flip asks");
+    rig.catalog.on(Op::DeleteColumnStatistics, 2, Fault::Fail);
+    let swept = rig.sweep().await.unwrap();
+    assert!(
+        swept.notes.iter().any(|note| note.contains("column statistics describe other files")),
+        "{:?}",
+        swept.notes
+    );
+    rig.sweep().await.unwrap();
+    assert_eq!(rig.catalog.analyzed(), [""; 0]);
+}
+
+#[tokio::test]
+async fn failure_to_delete_column_statistics_is_told_and_the_flip_stands() {
+    let rig = Rig::with("");
+    rig.catalog.put("dmp", made_by_spark());
+    rig.catalog.analyze(&rig.table, "id", rig.now());
+    rig.catalog.on(Op::DeleteColumnStatistics, 1, Fault::Fail);
+    let first = rig.export().await;
+    let flipped = rig.deliver(&first).await.unwrap();
+    assert_eq!((flipped.outcome, rig.live()), (Outcome::Committed, Some(first)));
+    assert!(flipped.reasons[0].contains("could not be deleted"), "{:?}", flipped.reasons);
+}
+
+#[tokio::test]
+async fn table_over_the_parent_folder_is_named_as_the_reader_of_every_generation() {
+    let rig = Rig::with("retain = { generations = 0 }\n");
+    let first = rig.export().await;
+    rig.deliver(&first).await.unwrap();
+    let mut over = moved(&rig.catalog.get(&rig.table).unwrap(), &"s3://lake/schemas".parse().unwrap());
+    over.name = "everything".into();
+    rig.catalog.put("dmp", over);
+    rig.advance(SignedDuration::from_hours(24));
+    let second = rig.export().await;
+    rig.deliver(&second).await.unwrap();
+    rig.advance(SignedDuration::from_hours(24 * 30));
+    let status = rig.ask(json!({ "dataset": "users", "action": "status" })).await.unwrap().status.unwrap();
+    let kept: Vec<&str> = status.next_sweep.keeps.iter().map(|fate| fate.reason.as_str()).collect();
+    assert_eq!(kept, ["live", "read by dmp.everything"]);
+    let attention = rig.attention().await;
+    assert!(attention.iter().any(|told| told.starts_with("dmp.everything: the table reads the whole folder of users")));
+    rig.catalog
+        .port()
+        .delete(&turntable::layout::TableName { database: "dmp".into(), table: "everything".into() })
+        .await
+        .unwrap();
     assert_eq!(rig.attention().await, [""; 0]);
 }

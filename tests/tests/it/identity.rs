@@ -116,7 +116,12 @@ async fn generation_that_another_table_reads_is_not_deleted() {
     }
     let swept = rig.sweep().await.unwrap();
     assert_eq!(rig.files(&first).len(), 1, "{swept:?}");
-    assert!(swept.kept.iter().any(|item| item.location.contains(&first.to_string()) && item.reason == "live"));
+    assert!(
+        swept
+            .kept
+            .iter()
+            .any(|item| item.location.contains(&first.to_string()) && item.reason == "read by dmp.users_of_march")
+    );
     assert_ne!(swept.deleted.len(), 0, "the others go");
 
     rig.catalog.port().delete(&TableName { database: "dmp".into(), table: copy.name }).await.unwrap();

@@ -350,6 +350,7 @@ fn written_values(all: &Objects) {
             by,
             why: (number % 2 == 1).then(|| "why \"not\"".into()),
             canary: canaries[number % 3],
+            adopted: None,
         };
         all.put(&paths.flip(ulid).to_string(), to_json(&flip));
         let intent = RevertIntent { flip: ulid, to: generation, by, why: flip.why };

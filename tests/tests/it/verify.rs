@@ -115,6 +115,33 @@ async fn narrowed_projection_and_a_foreign_serde_path_are_reported_and_repaired(
 }
 
 #[tokio::test]
+async fn serde_of_another_format_is_reported_and_restored() {
+    let json = |table: &mut aws_sdk_glue::types::TableInput| {
+        let storage = table.storage_descriptor.as_mut().unwrap();
+        storage.serde_info.as_mut().unwrap().serialization_library = Some("org.openx.data.jsonserde.JsonSerDe".into());
+        storage.input_format = Some("org.apache.hadoop.mapred.TextInputFormat".into());
+    };
+    let (rig, _) = live(REPAIR).await;
+    let before = rig.catalog.get(&rig.table).unwrap();
+    rig.edit_table(json);
+    let seen = rig.deliver_change().await.unwrap();
+    assert_eq!(seen.outcome, Outcome::Committed, "{:?}", seen.reasons);
+    assert!(seen.reasons[0].contains("the SerDe is org.openx.data.jsonserde.JsonSerDe"), "{:?}", seen.reasons);
+    assert_eq!(glue::unchanged(&rig.catalog.get(&rig.table).unwrap()), glue::unchanged(&before));
+
+    // Without `repair`, the next flip or an operator's request restores it.
+    let (rig, first) = live("").await;
+    rig.edit_table(json);
+    assert!(rig.attention().await[0].contains("JsonSerDe"));
+    assert_eq!(rig.flip(&first).await.unwrap().outcome, Outcome::AlreadyLive);
+    assert_eq!(rig.attention().await, [""; 0]);
+    rig.edit_table(json);
+    let next = rig.export().await;
+    assert_eq!(rig.deliver(&next).await.unwrap().outcome, Outcome::Committed);
+    assert_eq!(rig.attention().await, [""; 0]);
+}
+
+#[tokio::test]
 async fn edited_type_of_a_partition_key_is_restored_once() {
     for repair in [true, false] {
         let rig = Rig::with("");

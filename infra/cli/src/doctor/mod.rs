@@ -31,7 +31,7 @@ use self::{
 use crate::{
     aws::SdkConfig,
     lambda::Lambda,
-    laptop::{self, ACCESS_KEY},
+    laptop,
     signed::{Refused, Signed},
     status::Account,
 };
@@ -56,8 +56,8 @@ impl Place {
                 let endpoints = laptop::endpoints();
                 let endpoints = endpoints.map_err(|error| anyhow!("{error}, or pass --aws for a stack in AWS"))?;
                 Place {
-                    aws: laptop::config(ACCESS_KEY, &endpoints.aws),
-                    athena: laptop::config(ACCESS_KEY, &endpoints.athena),
+                    aws: endpoints.config(),
+                    athena: endpoints.athena_config(),
                     has_lake_formation: false,
                 }
             }

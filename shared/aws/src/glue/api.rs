@@ -6,10 +6,11 @@ use aws_sdk_glue::{
     error::{ProvideErrorMetadata, SdkError},
     types::{Table, TableInput},
 };
+use jiff::Timestamp;
 use turntable_core::{
     error::{Error, Result},
     layout::TableName,
-    port::Update,
+    port::{ColumnStatistics, Update},
 };
 
 use crate::fault::fault;
@@ -38,7 +39,17 @@ pub trait GlueApi: Send + Sync {
 
     /// Sends `GetPartitions`. Returns whether the table has at least one registered partition.
     async fn has_partitions(&self, name: &TableName) -> Result<bool>;
+
+    /// Sends `GetColumnStatisticsForTable`. Returns those of these columns that have statistics, or none if the table
+    /// does not exist.
+    async fn column_statistics(&self, name: &TableName, columns: &[String]) -> Result<Vec<ColumnStatistics>>;
+
+    /// Sends `DeleteColumnStatisticsForTable`. Succeeds if there are no statistics.
+    async fn delete_column_statistics(&self, name: &TableName, column: &str) -> Result<()>;
 }
+
+/// The most columns that `GetColumnStatisticsForTable` accepts in one request.
+const MAX_STATISTICS_PER_REQUEST: usize = 100;
 
 pub struct Glue(Client);
 
@@ -111,6 +122,36 @@ impl GlueApi for Glue {
         match partitions.max_results(1).exclude_column_schema(true).send().await {
             Ok(answer) => Ok(!answer.partitions().is_empty()),
             Err(error) => Err(fault("glue:GetPartitions", &name.to_string(), error)),
+        }
+    }
+
+    async fn column_statistics(&self, name: &TableName, columns: &[String]) -> Result<Vec<ColumnStatistics>> {
+        let mut found = Vec::new();
+        for columns in columns.chunks(MAX_STATISTICS_PER_REQUEST) {
+            let statistics = self.0.get_column_statistics_for_table();
+            let statistics = statistics.database_name(&name.database).table_name(&name.table);
+            match statistics.set_column_names(Some(columns.to_vec())).send().await {
+                // The answer's `errors` name the columns without statistics.
+                Ok(answer) => {
+                    let listed = answer.column_statistics_list.unwrap_or_default();
+                    found.extend(listed.into_iter().map(|one| ColumnStatistics {
+                        analyzed_at: Timestamp::from_second(one.analyzed_time.secs()).unwrap_or(Timestamp::MIN),
+                        column: one.column_name,
+                    }));
+                }
+                Err(error) if is(&error, "EntityNotFoundException") => return Ok(Vec::new()),
+                Err(error) => return Err(fault("glue:GetColumnStatisticsForTable", &name.to_string(), error)),
+            }
+        }
+        Ok(found)
+    }
+
+    async fn delete_column_statistics(&self, name: &TableName, column: &str) -> Result<()> {
+        let delete = self.0.delete_column_statistics_for_table();
+        match delete.database_name(&name.database).table_name(&name.table).column_name(column).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if is(&error, "EntityNotFoundException") => Ok(()),
+            Err(error) => Err(fault("glue:DeleteColumnStatisticsForTable", &name.to_string(), error)),
         }
     }
 }

@@ -7,7 +7,7 @@ use turntable_core::{
     error::Result,
     layout::TableName,
     optout::view::View,
-    port::{Catalog, Update},
+    port::{Catalog, ColumnStatistics, Update},
     table::{AuditTable, NewTable, TableChange, TableVersion},
 };
 
@@ -56,5 +56,13 @@ impl<A: GlueApi> Catalog for GlueCatalog<A> {
 
     async fn has_partitions(&self, name: &TableName) -> Result<bool> {
         self.0.has_partitions(name).await
+    }
+
+    async fn column_statistics(&self, name: &TableName, columns: &[String]) -> Result<Vec<ColumnStatistics>> {
+        self.0.column_statistics(name, columns).await
+    }
+
+    async fn delete_column_statistics(&self, name: &TableName, column: &str) -> Result<()> {
+        self.0.delete_column_statistics(name, column).await
     }
 }

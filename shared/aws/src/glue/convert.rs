@@ -12,8 +12,8 @@ use turntable_core::{
     layout::TableName,
     schema::Column,
     table::{
-        AUDIT_PARAMETER, AuditTable, NewTable, NextTable, Original, SPARK_PATH, StorageFormat, TableChange,
-        TableVersion, VIEW, describes_files, is_projection, is_projection_of, projection_parameters,
+        AUDIT_PARAMETER, AuditTable, NewTable, NextTable, Original, ParametersOf, StorageFormat, TableChange,
+        TableVersion, VIEW, is_projection, is_projection_of, projection_parameters,
     },
 };
 
@@ -44,6 +44,12 @@ pub fn version_of(database: &str, table: Table) -> TableVersion {
         columns: storage.map(StorageDescriptor::columns).unwrap_or_default().iter().map(column).collect(),
         partition_keys: table.partition_keys().iter().map(partition_key).collect(),
         parameters: table.parameters().cloned().unwrap_or_default().into_iter().collect(),
+        storage_parameters: storage
+            .and_then(StorageDescriptor::parameters)
+            .cloned()
+            .unwrap_or_default()
+            .into_iter()
+            .collect(),
         format,
         original: Original(Arc::new(table)),
     }
@@ -54,8 +60,8 @@ fn partition_key(key: &GlueColumn) -> Column {
     Column { name, glue_type: glue_type.to_lowercase() }
 }
 
-/// Returns the kind of a table that Turntable can't publish to: one where a new location wouldn't change what readers
-/// see, or whose files aren't Parquet. Returns `None` for any other table.
+/// Returns the kind of a table that Turntable can't publish to, because a new location wouldn't change what readers see.
+/// Returns `None` for any other table.
 fn unsupported_kind(table: &Table) -> Option<&'static str> {
     let parameter = |key: &str| table.parameters().and_then(|all| all.get(key)).map(|value| value.to_lowercase());
     let is = |key: &str, value: &str| parameter(key).as_deref() == Some(value);
@@ -77,20 +83,14 @@ fn unsupported_kind(table: &Table) -> Option<&'static str> {
     if is("spark.sql.sources.provider", "hudi") {
         return Some("a Hudi table");
     }
-    let serde = table.storage_descriptor().and_then(StorageDescriptor::serde_info);
-    match serde.and_then(SerDeInfo::serialization_library) {
-        Some(library) if StorageFormat::parquet().serde.as_deref() != Some(library) => {
-            Some("a table in a format other than Parquet")
-        }
-        _ => None,
-    }
+    None
 }
 
 /// The table parameter in which a crawler records its name.
 const CRAWLER_PARAMETER: &str = "UPDATED_BY_CRAWLER";
 
-/// Returns why a plain Parquet table must not be taken over, or `None` if it may. Either the new files would not be
-/// what the table promises, or the engine that owns the files would delete them together with the table.
+/// Returns why a table must not be taken over, or `None` if it may. Either the new files would not be what the table
+/// promises, or the engine that owns the files would delete them together with the table.
 fn unadoptable_kind(table: &Table) -> Option<&'static str> {
     let is = |key: &str, value: &str| {
         let mut parameters = table.parameters().into_iter().flatten();
@@ -112,6 +112,10 @@ fn unadoptable_kind(table: &Table) -> Option<&'static str> {
     }
     if table.table_type() == Some("MANAGED_TABLE") || is("EXTERNAL", "FALSE") {
         return Some("a managed table (its TableType is MANAGED_TABLE, or its parameter EXTERNAL is FALSE)");
+    }
+    let serde = storage.and_then(StorageDescriptor::serde_info).and_then(SerDeInfo::serialization_library);
+    if serde.is_some_and(|serde| StorageFormat::parquet().serde.as_deref() != Some(serde)) {
+        return Some("a table in a format other than Parquet");
     }
     let input = storage.and_then(StorageDescriptor::input_format);
     if input.is_some_and(|input| StorageFormat::parquet().input.as_deref() != Some(input)) {
@@ -164,16 +168,15 @@ pub fn changed(table: &TableVersion, change: &TableChange) -> Result<TableInput>
 /// Removes everything from the table that describes files at another location, so that no reader and no planner uses
 /// it.
 fn forget_other_files(input: &mut TableInput) {
-    if let Some(parameters) = &mut input.parameters {
-        parameters.retain(|name, _| !describes_files(name));
-    }
+    let forget = |of: ParametersOf, parameters: Option<&mut HashMap<String, String>>| {
+        if let Some(parameters) = parameters {
+            parameters.retain(|name, _| !of.describe_files(name));
+        }
+    };
+    forget(ParametersOf::Table, input.parameters.as_mut());
     let storage = storage(input);
-    if let Some(parameters) = &mut storage.parameters {
-        parameters.retain(|name, _| !describes_files(name));
-    }
-    if let Some(parameters) = storage.serde_info.as_mut().and_then(|serde| serde.parameters.as_mut()) {
-        parameters.remove(SPARK_PATH);
-    }
+    forget(ParametersOf::Storage, storage.parameters.as_mut());
+    forget(ParametersOf::Serde, storage.serde_info.as_mut().and_then(|serde| serde.parameters.as_mut()));
 }
 
 /// Sets the format of the files that Turntable publishes, in each field that names a format.

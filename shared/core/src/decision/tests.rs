@@ -44,7 +44,7 @@ fn state(live: Live, live_as_of: Option<i64>, flips: Vec<Flip>) -> FlipState {
 }
 
 fn flipped(to: Generation, by: FlipOrigin, at: i64) -> Flip {
-    Flip { dataset: "users".into(), at: second(at), from: None, to, by, why: None, canary: None }
+    Flip { dataset: "users".into(), at: second(at), from: None, to, by, why: None, canary: None, adopted: None }
 }
 
 const BLUE: fn() -> Generation = || generation(Colour::Blue, 1);

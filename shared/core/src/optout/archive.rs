@@ -84,6 +84,7 @@ mod tests {
                 by: FlipOrigin::Event,
                 why: None,
                 canary: None,
+                adopted: None,
             };
             (Ulid::from_parts(at as u64, 0), flip)
         };

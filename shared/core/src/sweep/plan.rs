@@ -8,7 +8,7 @@ use ulid::Ulid;
 use crate::{
     config::Retain,
     decision::Live,
-    layout::{Generation, Key, Location, TablePaths, time_of},
+    layout::{Generation, Key, Location, TableName, TablePaths, time_of},
     record::{Flip, FlipOrigin},
 };
 
@@ -18,6 +18,8 @@ pub struct SweepState {
     pub live: Live,
     /// Every location that Athena reads for the table.
     pub reads: Vec<Location>,
+    /// Other tables in the configured databases, and the locations in or above the table's folder that they read.
+    pub readers: Vec<(TableName, Location)>,
     /// The flips on record, in order, since the run of the oldest generation that still exists started. The last flip
     /// is always included. If live is not managed, this holds only the last flip.
     pub flips: Vec<(Ulid, Flip)>,
@@ -90,9 +92,11 @@ pub struct Kept {
 }
 
 /// Why a generation is kept or deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
     Live,
+    /// Kept: another table reads it.
+    ReadBy(TableName),
     /// Kept: named by its group's record.
     Group,
     /// Kept for a rollback.
@@ -130,6 +134,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Reason::Live => f.write_str("live"),
+            Reason::ReadBy(table) => write!(f, "read by {table}"),
             Reason::Group => f.write_str("named by its group's record"),
             Reason::Rollback => f.write_str("kept for a rollback"),
             Reason::Draining(at) => write!(f, "draining: replaced at {at}"),
@@ -177,12 +182,17 @@ pub fn plan(
     let mut plan = Plan { records, revert_intents, ..Plan::default() };
     plan.oldest_replaced = replaced.values().filter_map(|at| *at).min();
     for (generation, found) in &state.generations {
-        let verdict = match replaced.get(generation) {
-            _ if is_read(paths, state, generation) => Err((Reason::Live, None)),
-            _ if state.named.get(generation) == Some(&None) => Err((Reason::Group, None)),
-            Some(None) => Err((Reason::Unrecorded, None)),
-            Some(Some(at)) => once_live(*at, rollback.contains(generation), retain, oldest_query, now),
-            None => never_live(generation, found, retain, now),
+        let verdict = if is_read_by_table(paths, state, generation) {
+            Err((Reason::Live, None))
+        } else if let Some(table) = reader(paths, state, generation) {
+            Err((Reason::ReadBy(table.clone()), None))
+        } else {
+            match replaced.get(generation) {
+                _ if state.named.get(generation) == Some(&None) => Err((Reason::Group, None)),
+                Some(None) => Err((Reason::Unrecorded, None)),
+                Some(Some(at)) => once_live(*at, rollback.contains(generation), retain, oldest_query, now),
+                None => never_live(generation, found, retain, now),
+            }
         };
         if found.manifest.is_some() && found.run.is_some_and(|run| now >= run.until) {
             plan.runs.push(*generation);
@@ -222,10 +232,20 @@ fn leads_to_live(paths: &TablePaths, state: &SweepState) -> Result<(), String> {
     }
 }
 
-/// Returns whether readers of the table may read a generation. Athena reads sub-folders, so any overlap counts.
+/// Returns whether queries of any table may read a generation. Athena reads sub-folders, so any overlap counts.
 fn is_read(paths: &TablePaths, state: &SweepState, generation: &Generation) -> bool {
+    is_read_by_table(paths, state, generation) || reader(paths, state, generation).is_some()
+}
+
+fn is_read_by_table(paths: &TablePaths, state: &SweepState, generation: &Generation) -> bool {
     let location = paths.generation(generation);
     state.live == Live::Managed(*generation) || state.reads.iter().any(|read| read.overlaps(&location))
+}
+
+/// Returns another table that reads a generation.
+fn reader<'a>(paths: &TablePaths, state: &'a SweepState, generation: &Generation) -> Option<&'a TableName> {
+    let location = paths.generation(generation);
+    state.readers.iter().find(|(_, read)| read.overlaps(&location)).map(|(table, _)| table)
 }
 
 /// Returns the time by which each generation that was live and is no longer read had been replaced for the last time;

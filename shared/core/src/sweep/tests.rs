@@ -5,7 +5,7 @@ use super::*;
 use crate::{
     config::Retain,
     decision::Live,
-    layout::{Colour, Generation, TablePaths},
+    layout::{Colour, Generation, TableName, TablePaths},
     record::{Flip, FlipOrigin},
 };
 
@@ -35,6 +35,7 @@ fn state(complete: &[u64], flips: &[(u64, i64)]) -> SweepState {
     let mut state = SweepState {
         live: Live::NoTable,
         reads: Vec::new(),
+        readers: Vec::new(),
         flips: Vec::new(),
         records: Vec::new(),
         revert_intents: Vec::new(),
@@ -55,6 +56,7 @@ fn state(complete: &[u64], flips: &[(u64, i64)]) -> SweepState {
             by: FlipOrigin::Event,
             why: None,
             canary: None,
+            adopted: None,
         };
         let ulid = Ulid::from_parts(*minute_ as u64 * 60_000, 1);
         state.flips.push((ulid, flip));
@@ -156,6 +158,17 @@ fn generation_that_overlaps_what_the_table_reads_is_live() {
 }
 
 #[test]
+fn generation_that_another_table_reads_is_kept_and_the_table_is_named() {
+    let table = TableName { database: "dmp".into(), table: "everything".into() };
+    let readers = vec![(table.clone(), "s3://lake/schemas".parse().unwrap())];
+    let turned = SweepState { readers, ..state(&[1, 2], &[(1, 5), (2, 10)]) };
+    let plan = planned(&turned, &RETAIN, 9999);
+    assert_eq!(plan.go, []);
+    let reasons: Vec<Reason> = plan.kept.into_iter().map(|kept| kept.reason).collect();
+    assert_eq!(reasons, [Reason::Live, Reason::ReadBy(table)]);
+}
+
+#[test]
 fn records_are_deleted_long_after_all_generations_that_they_name() {
     const MONTH: i64 = 30 * 24 * 60;
     let turned = state(&[8, 9], &[(1, 2), (3, 4), (5, 6), (8, 10), (9, 11)]);
@@ -179,7 +192,7 @@ fn generation_named_by_the_group_record_is_kept_and_then_drains() {
     let named = |until: Option<i64>| SweepState { named: [(at(1), until.map(minute))].into(), ..flipped.clone() };
     assert_eq!(gone(&named(None), &RETAIN, 90), []);
     let kept = planned(&named(None), &RETAIN, 90).kept;
-    assert!(kept.iter().any(|kept| (kept.generation, kept.reason) == (at(1), Reason::Group)), "{kept:?}");
+    assert!(kept.iter().any(|kept| (kept.generation, &kept.reason) == (at(1), &Reason::Group)), "{kept:?}");
     assert_eq!(gone(&named(Some(30)), &RETAIN, 89), []);
     assert_eq!(gone(&named(Some(30)), &RETAIN, 90), [at(1)]);
     assert_eq!(gone(&named(Some(5)), &RETAIN, 70), [at(1)], "the table was replaced later");

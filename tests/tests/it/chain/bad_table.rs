@@ -72,7 +72,13 @@ async fn a_table_that_cannot_be_flipped_is_refused_and_says_why() {
         ),
         ("view", format!("dmp.view is a view: {plain}")),
         ("iceberg", format!("dmp.iceberg is an Iceberg table: {plain}")),
-        ("text", format!("dmp.text is a table in a format other than Parquet: {plain}")),
+        (
+            "text",
+            "dmp.text is a table in a format other than Parquet, and Turntable doesn't take such a table over, because \
+             readers or its owner rely on files that Turntable doesn't write: make it a plain external Parquet table, or \
+             give the dataset another table"
+                .into(),
+        ),
         ("parts", format!("dmp.parts has registered partitions: {partitioned}")),
         ("keys", format!("dmp.keys has partition keys without projection: {partitioned}")),
     ];

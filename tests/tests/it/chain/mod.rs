@@ -1,6 +1,7 @@
 //! The real chain: template.yaml, the compiled functions, EventBridge, queues and S3 events on the emulator, and the
 //! Athena endpoint. All tests share one emulator, and each test has its own account.
 
+mod adopted;
 mod adoption;
 mod bad_input;
 mod bad_source;

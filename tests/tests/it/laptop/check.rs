@@ -9,7 +9,7 @@ use super::File;
 async fn every_fault_has_its_place_whether_toml_or_the_source_tells() {
     let text = "[datasets.users]\nsource.mysql = { url = \"${NO_SUCH_NAME}\", query = \"SELECT 1\", queries = 1 }\n";
     let file = File::new(text);
-    let told = check(&file.0).await.err().expect("faults").to_string();
+    let told = check(&file.0, None).await.err().expect("faults").to_string();
     let at = |line: &str| format!("{}:{line}", file.0.display());
     let lines: Vec<&str> = told.lines().collect();
     assert_eq!(lines[0], at("2:25: ${NO_SUCH_NAME} is not set in the environment"));
@@ -43,7 +43,7 @@ protects = {{ users = "user_id" }}
         url = server.url()
     );
     let file = File::new(&text);
-    let checked = check(&file.0).await.unwrap();
+    let checked = check(&file.0, None).await.unwrap();
     let at = |line: &str| format!("{}:{line}", file.0.display());
     let none = |name: &str| format!("no column {name:?}, expected one of id, day");
     let split_by = text.lines().nth(5).unwrap().find("split_by").unwrap() + 1;
@@ -90,7 +90,7 @@ protects = {{ users = "number" }}
         url = server.url()
     );
     let file = File::new(&text);
-    let checked = check(&file.0).await.unwrap();
+    let checked = check(&file.0, None).await.unwrap();
     assert_eq!(
         checked.faults,
         [format!(
@@ -133,7 +133,7 @@ source.postgres = {{ url = "{}", query = "SELECT id FROM numbers", row_security 
         url.replace("turntable:", "checker:")
     );
     let file = File::new(&text);
-    let checked = check(&file.0).await.unwrap();
+    let checked = check(&file.0, None).await.unwrap();
     client.batch_execute("DROP OWNED BY checker; DROP ROLE checker").await.unwrap();
     assert_eq!(checked.faults.len(), 2, "{:?}", checked.faults);
     for (fault, parts) in checked.faults.iter().zip([

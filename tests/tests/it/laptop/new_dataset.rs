@@ -13,7 +13,7 @@ use super::File;
 /// Checks that `check` accepts a file, and that an export of the file's dataset has `rows` rows.
 async fn works(text: &str, url: &str, dataset: &str, rows: u64) {
     let text = text.replace("${DATABASE_URL}", url).replace("${BUCKET}", "lake");
-    let checked = check(&File::new(&text).0).await.unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let checked = check(&File::new(&text).0, None).await.unwrap_or_else(|error| panic!("{error}\n{text}"));
     assert_eq!(checked.faults, [""; 0], "{text}");
     assert!(checked.tables.contains(&format!("module {dataset:?}")), "{}", checked.tables);
     let rig = Rig::default();

@@ -5,7 +5,7 @@ mod docs;
 mod encodings;
 mod exact;
 mod failures;
-mod files;
+pub mod files;
 mod parts;
 mod poolers;
 mod random;

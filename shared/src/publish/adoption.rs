@@ -1,0 +1,109 @@
+//! Adoption: the first flip of a table that somebody else made. Shows what it would do, and notes what it does.
+
+use std::{collections::BTreeSet, error::Error as _};
+
+use turntable_core::{
+    adoption::Adoption,
+    config::Dataset,
+    decision::{self, Live},
+    error::{Kind, Result},
+    layout::Location,
+    partition::{Kind as Projected, Partition},
+    schema::Column,
+    table::{NextTable, TableChange, TableVersion},
+};
+
+use super::{
+    column_statistics,
+    table_state::{TableState, flips, is_elsewhere, live_of},
+    views,
+};
+use crate::environment::Environment;
+
+/// Returns what a flip changes in the table, if it is the first flip of somebody else's table.
+pub(super) fn of_flip(loaded: &TableState, next: &NextTable) -> Option<Adoption> {
+    let NextTable::Update { table, change } = next else { return None };
+    (is_elsewhere(&loaded.state.live) && loaded.flips.is_empty()).then(|| Adoption::of(table, change))
+}
+
+/// What the first flip of a dataset would do with the table that exists under the dataset's name.
+#[derive(Debug)]
+pub enum FirstFlip {
+    TakesOver(Box<TakeOver>),
+    /// The flip refuses the table, or rejects every candidate, for these reasons.
+    Refused(Vec<String>),
+}
+
+/// The table that the first flip would take over.
+#[derive(Debug)]
+pub struct TakeOver {
+    pub from: Location,
+    pub adoption: Adoption,
+    /// The columns whose statistics in Glue describe the old files, or why they are unknown.
+    pub statistics: Result<Vec<String>>,
+    pub crawler: Option<String>,
+}
+
+/// Returns what the first flip would do. Returns `None` if there is no table, or if Turntable has published it before.
+/// `files` are the columns that the source has now, with the partition columns; `None` if they are unknown. Changes
+/// nothing.
+pub async fn first_flip(env: &Environment, dataset: &Dataset, files: Option<&[Column]>) -> Result<Option<FirstFlip>> {
+    let Some(table) = env.catalog.table(&dataset.table).await? else { return Ok(None) };
+    let live = match live_of(env, dataset, Some(&table)).await {
+        Ok(live) => live,
+        Err(error) => return refused(error),
+    };
+    let Live::Unmanaged(from) = &live else { return Ok(None) };
+    if !is_elsewhere(&live) || !flips(env, dataset, None).await?.is_empty() {
+        return Ok(None);
+    }
+    let next = dataset.paths.generation(&decision::next(&dataset.paths, &live, env.clock.ulid()));
+    if let Err(error) = decision::beside(&live, &next) {
+        return refused(error);
+    }
+    let mut change = TableChange::location(&next);
+    if let Some(files) = files {
+        let (keys, columns): (Vec<Column>, Vec<Column>) =
+            files.iter().cloned().partition(|column| dataset.partition_by.contains(&column.name));
+        let against = dataset.schema.refused(&table.columns, &columns);
+        if !against.is_empty() {
+            let reasons = against.iter().map(|change| format!("{}: schema: {change}", dataset.table)).collect();
+            return Ok(Some(FirstFlip::Refused(reasons)));
+        }
+        change.columns = Some(dataset.schema.published(&table.columns, &columns));
+        change.partitions = keys.into_iter().filter_map(unread).collect();
+        let next = NextTable::Update { table: Box::new(table.clone()), change: change.clone() };
+        let against = views::against(env, dataset, &next).await?;
+        if !against.is_empty() {
+            return Ok(Some(FirstFlip::Refused(against)));
+        }
+    }
+    Ok(Some(FirstFlip::TakesOver(Box::new(TakeOver {
+        from: from.clone(),
+        adoption: Adoption::of(&table, &change),
+        statistics: statistics(env, &table).await,
+        crawler: table.crawler.clone(),
+    }))))
+}
+
+/// Returns the reason for a refusal. Fails if the error is not about the table, but about a call to AWS, which the cause
+/// shows.
+fn refused(error: turntable_core::error::Error) -> Result<Option<FirstFlip>> {
+    match error.kind() {
+        Kind::Config | Kind::Conflict if error.source().is_none() => {
+            Ok(Some(FirstFlip::Refused(vec![error.message().to_owned()])))
+        }
+        _ => Err(error),
+    }
+}
+
+/// Returns the partition column without values, which are known only after an export. `None` if the column can't be
+/// projected.
+fn unread(key: Column) -> Option<Partition> {
+    let kind = Projected::of(&key.glue_type).ok()?;
+    Partition::of(key, kind, &BTreeSet::new()).ok()
+}
+
+async fn statistics(env: &Environment, table: &TableVersion) -> Result<Vec<String>> {
+    Ok(column_statistics::of(env, table).await?.into_iter().map(|found| found.column).collect())
+}
