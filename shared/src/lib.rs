@@ -18,8 +18,8 @@
 
 pub use turntable_aws as aws;
 pub use turntable_core::{
-    audit, config, consent, decision, error, group, history, layout, manifest, partition, port, record, schema, table,
-    unload,
+    audit, config, consent, decision, error, group, history, layout, manifest, partition, port, record, retired,
+    schema, table, unload,
 };
 pub use turntable_events as request;
 pub use turntable_parquet as parquet;

@@ -11,6 +11,7 @@
 //! | [`config`] | `datasets.toml`: parses and checks it, and reports all errors together |
 //! | [`table`] | a catalog table, and what a flip changes in it |
 //! | [`manifest`], [`record`] | what is stored about a generation, a flip, a hold, an engine run |
+//! | [`retired`] | what an operator decided about a table that is configured no longer |
 //! | [`audit`] | whether a candidate passes its checks |
 //! | [`decision`], [`history`] | whether a candidate goes live; what the flip records say |
 //! | [`group`] | what flips together, and who finishes the flip |
@@ -36,6 +37,7 @@ pub mod optout;
 pub mod partition;
 pub mod port;
 pub mod record;
+pub mod retired;
 pub mod schema;
 pub mod sweep;
 pub mod table;

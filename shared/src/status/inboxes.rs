@@ -8,11 +8,14 @@ use futures::{StreamExt, TryStreamExt, stream};
 use turntable_core::{
     config::{Config, Dataset, OptoutTable},
     error::Result,
-    layout::is_hidden,
+    layout::{Location, TablePaths, is_hidden},
     optout::{published, view},
 };
 
-use crate::{environment::Environment, publish::views::compare_protected};
+use crate::{
+    environment::Environment,
+    publish::{self, views::compare_protected},
+};
 
 /// Returns one message for each problem, in no particular order. Lists the whole folder.
 pub async fn attention(env: &Environment, config: &Config) -> Result<Vec<String>> {
@@ -50,17 +53,31 @@ pub async fn attention(env: &Environment, config: &Config) -> Result<Vec<String>
              have them corrected and sent again, then delete the objects in _rejected/"
         )
     });
-    let retired = retired.into_iter().map(|inbox| {
-        format!(
-            "{inbox} is an inbox that was published and is no longer in datasets.toml: opt-outs that are \
-             put into it have no effect"
-        )
-    });
+    let retired: Vec<String> = stream::iter(retired)
+        .map(|inbox| forgotten(env, inbox))
+        .buffered(MAX_CONCURRENT_DATASETS)
+        .try_filter_map(async |inbox| Ok(inbox))
+        .try_collect()
+        .await?;
     let views = stream::iter(config.datasets().map(|dataset| view_of(env, dataset)))
         .buffered(MAX_CONCURRENT_DATASETS)
         .try_filter_map(async |view| Ok(view))
         .try_collect::<Vec<String>>();
     Ok(strays.chain(rejected).chain(retired).chain(views.await?).collect())
+}
+
+/// Returns a message about an inbox that is no longer configured, unless its table was retired.
+async fn forgotten(env: &Environment, inbox: Location) -> Result<Option<String>> {
+    let published = publish::published::read(env, &inbox).await?;
+    if let Some((paths, _)) = published.and_then(|published| TablePaths::of_generation(&published.location))
+        && publish::retired::is_decided(env, &paths).await?
+    {
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "{inbox} is an inbox that was published and is no longer in datasets.toml: opt-outs that are put into it have no \
+         effect. Configure it again, or retire its table"
+    )))
 }
 
 /// The largest number of datasets whose views are compared at the same time.

@@ -33,6 +33,7 @@ mod postgres;
 mod quiet;
 mod races;
 mod rejected;
+mod retire;
 mod sql;
 mod sqs;
 mod time;
