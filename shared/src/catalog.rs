@@ -10,7 +10,10 @@ use turntable_core::{
     table::TableVersion,
 };
 
-use crate::{environment::Environment, publish::identity};
+use crate::{
+    environment::Environment,
+    publish::{identity, retired},
+};
 
 /// The tables of some databases, and the databases whose tables could not be listed.
 #[derive(Debug, Default)]
@@ -70,7 +73,10 @@ pub async fn retired(env: &Environment, config: &Config, tables: &[Reader]) -> R
     for table in tables {
         let Some((paths, generation)) = table.locations.iter().find_map(TablePaths::of_generation) else { continue };
         let is_configured = |dataset: &&Dataset| dataset.table == table.name || dataset.paths == paths;
-        if datasets.iter().any(is_configured) || identity::other_stack(env, &paths).await?.is_some() {
+        if datasets.iter().any(is_configured)
+            || identity::other_stack(env, &paths).await?.is_some()
+            || retired::is_decided(env, &paths).await?
+        {
             continue;
         }
         messages.push((table.name.clone(), retired_message(&table.name, &generation)));
@@ -82,7 +88,8 @@ pub async fn retired(env: &Environment, config: &Config, tables: &[Reader]) -> R
 pub fn retired_message(table: &TableName, generation: &Generation) -> String {
     format!(
         "{table}: the table reads {generation}, which Turntable published, but no dataset in datasets.toml publishes it any \
-         more: its rows stay as they are for ever. Configure the dataset again, or drop the table"
+         more: its rows stay as they are for ever. Configure the dataset again, or invoke flip with \
+         {{\"dataset\":\"{table}\",\"action\":\"retire\",\"table\":\"keep\",\"reason\":\"…\"}}; \"drop\" drops the table"
     )
 }
 

@@ -20,7 +20,7 @@
 pub use turntable_aws as aws;
 pub use turntable_core::{
     audit, bucket_settings, config, consent, decision, error, group, history, layout, manifest, partition, port,
-    record, schema, table, unload,
+    record, retired, schema, table, unload,
 };
 pub use turntable_events as request;
 pub use turntable_parquet as parquet;

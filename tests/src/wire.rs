@@ -224,6 +224,11 @@ impl Catalog for Wired<dyn Catalog> {
         self.twice(Op::Create, table.name.to_string(), Update::Done, self.port.create(table), again).await
     }
 
+    async fn copy(&self, table: &TableVersion, name: &TableName) -> Result<Update> {
+        let again = self.port.copy(table, name);
+        self.twice(Op::Create, name.to_string(), Update::Done, self.port.copy(table, name), again).await
+    }
+
     async fn create_audit_table(&self, table: &AuditTable<'_>) -> Result<Update> {
         let again = self.port.create_audit_table(table);
         self.twice(Op::Create, table.name.to_string(), Update::Done, self.port.create_audit_table(table), again).await

@@ -24,6 +24,7 @@ pub fn environment(aws: &SdkConfig, file: &Path) -> Environment {
         clock: Clock::system(),
         datasets: Place::Disk(file.to_owned()),
         inboxes: None,
+        dead_letters: None,
     }
 }
 

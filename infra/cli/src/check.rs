@@ -23,7 +23,7 @@ use turntable::{
     lambda,
     optout::{self, view},
     partition::Kind as Projected,
-    port::{Objects, Secrets, TokenSigner},
+    port::Secrets,
     publish::{self, adoption::FirstFlip},
     schema::Column,
     sources::{self, Context},

@@ -11,6 +11,7 @@
 //! | [`config`] | `datasets.toml`: parses and checks it, and reports all errors together |
 //! | [`table`] | a catalog table, and what a flip changes in it |
 //! | [`manifest`], [`record`] | what is stored about a generation, a flip, a hold, an engine run |
+//! | [`retired`] | what an operator decided about a table that is configured no longer |
 //! | [`audit`] | whether a candidate passes its checks |
 //! | [`adoption`] | what the first flip changes in a table that somebody else made |
 //! | [`decision`], [`history`] | whether a candidate goes live; what the flip records say |
@@ -42,6 +43,7 @@ pub mod partition;
 pub mod port;
 pub mod rds;
 pub mod record;
+pub mod retired;
 pub mod schema;
 pub mod sweep;
 pub mod table;

@@ -38,6 +38,10 @@ pub trait Catalog: Send + Sync {
     /// Sends `CreateTable`. Returns [`Update::Conflict`] if the table exists.
     async fn create(&self, table: &NewTable) -> Result<Update>;
 
+    /// Sends `CreateTable` for a copy of `table`, with all its settings, under another name. Returns
+    /// [`Update::Conflict`] if a table with this name exists.
+    async fn copy(&self, table: &TableVersion, name: &TableName) -> Result<Update>;
+
     /// Sends `CreateTable` for a table that only an audit reads.
     async fn create_audit_table(&self, table: &AuditTable<'_>) -> Result<Update>;
 

@@ -177,6 +177,40 @@ pub struct PublishedTable {
     /// The stack that publishes the table; `None` if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stack: Option<String>,
+    /// The renames within the folder: the dataset's database was changed. Each is written before the new table is made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub renamed: Vec<Renamed>,
+}
+
+/// What becomes of a table that Turntable publishes no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OldTable {
+    /// The table stays as it is, with the files that it reads.
+    Keep,
+    /// The table is dropped, and sweep deletes its files after `drain`.
+    Drop,
+}
+
+/// The old name of a table, what became of the table with this name, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renamed {
+    /// `DATABASE.TABLE`. As long as this table exists, it may read from the folder.
+    pub from: String,
+    pub to: String,
+    pub at: Timestamp,
+    pub why: String,
+    pub old_table: OldTable,
+    /// What the old table read until it was dropped, and when that was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<Dropped>,
+}
+
+/// What a table read until it was dropped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dropped {
+    pub at: Timestamp,
+    pub location: Location,
 }
 
 /// The record of an audit that rejected a candidate, `_verdicts/COLOUR-ULID.json`. A later audit overwrites it.

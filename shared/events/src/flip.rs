@@ -5,6 +5,7 @@ use serde_json::Value;
 use turntable_core::{
     error::{Error, Result},
     layout::{Generation, TableName, TablePaths},
+    record::OldTable,
 };
 
 use crate::event::{by_hand, created_object};
@@ -32,6 +33,21 @@ pub enum Flip {
         dataset: String,
         reason: Option<String>,
     },
+    /// An operator decides what becomes of a table that is configured no longer.
+    Retire {
+        /// The name of the dataset that published the table, or `DATABASE.TABLE`.
+        dataset: String,
+        table: OldTable,
+        reason: String,
+    },
+    /// An operator requests that the dataset publish the table that datasets.toml names now, instead of `from`.
+    Rename {
+        dataset: String,
+        from: TableName,
+        /// What becomes of `from`.
+        table: OldTable,
+        reason: String,
+    },
     Status {
         dataset: String,
     },
@@ -39,18 +55,25 @@ pub enum Flip {
     Changed(TableName),
 }
 
+const ACTIONS: [&str; 6] = ["rollback", "hold", "release", "retire", "rename", "status"];
+
 impl Flip {
     /// Returns the generation that the request names, if any.
     pub fn generation(&self) -> Option<Generation> {
         match self {
             Flip::Manifest(_, generation) | Flip::Candidate { generation, .. } => Some(*generation),
             Flip::Rollback { generation, .. } => *generation,
-            Flip::Hold { .. } | Flip::Release { .. } | Flip::Status { .. } | Flip::Changed(_) => None,
+            Flip::Hold { .. }
+            | Flip::Release { .. }
+            | Flip::Retire { .. }
+            | Flip::Rename { .. }
+            | Flip::Status { .. }
+            | Flip::Changed(_) => None,
         }
     }
 
     pub fn parse(event: &Value) -> Result<Flip> {
-        const EXPECTED: &str = "{\"dataset\", \"generation\"} or {\"dataset\", \"action\": rollback, hold, release or status, \"reason\"?, \"generation\"?}; {\"action\": \"status\"} is for all datasets";
+        const EXPECTED: &str = "{\"dataset\", \"generation\"} or {\"dataset\", \"action\": rollback, hold, release or status, \"reason\"?, \"generation\"?} or {\"dataset\", \"action\": retire or rename, \"table\": keep or drop, \"from\"?, \"reason\"}; {\"action\": \"status\"} is for all datasets";
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Request {
@@ -61,6 +84,10 @@ impl Flip {
             generation: Option<Generation>,
             #[serde(default)]
             reason: Option<String>,
+            #[serde(default)]
+            table: Option<OldTable>,
+            #[serde(default)]
+            from: Option<String>,
         }
         if let Some(table) = changed_table(event)? {
             return Ok(Flip::Changed(table));
@@ -71,13 +98,43 @@ impl Flip {
             })?;
             return Ok(Flip::Manifest(paths, generation));
         }
-        let Request { dataset, action, generation, reason } = by_hand(event, EXPECTED)?;
+        let Request { dataset, action, generation, reason, table, from } = by_hand(event, EXPECTED)?;
         let unexpected = |field: &str| {
             Error::input(format!(
                 "the request has a {field}, which this kind of request doesn't take: expected {EXPECTED}"
             ))
         };
-        match action.as_deref() {
+        let action = action.as_deref();
+        let ends_a_table = matches!(action, Some("retire" | "rename"));
+        for (given, field, fits) in [
+            (table.is_some(), "table", ends_a_table),
+            (from.is_some(), "from", action == Some("rename")),
+            (generation.is_some(), "generation", matches!(action, None | Some("rollback"))),
+        ] {
+            if given && !fits && action.is_none_or(|action| ACTIONS.contains(&action)) {
+                return Err(unexpected(field));
+            }
+        }
+        if ends_a_table {
+            let table = table.ok_or_else(|| {
+                Error::input(
+                    "the request doesn't say what becomes of the old table: add \"table\": \"keep\" or \"drop\"",
+                )
+            })?;
+            let reason = reason
+                .filter(|reason| !reason.trim().is_empty())
+                .ok_or_else(|| Error::input("the request needs a reason, so that others know why: add \"reason\""))?;
+            if action == Some("retire") {
+                return Ok(Flip::Retire { dataset, table, reason });
+            }
+            let from = from.ok_or_else(|| {
+                Error::input(
+                    "a rename needs the table that the dataset published before: add \"from\": \"DATABASE.TABLE\"",
+                )
+            })?;
+            return Ok(Flip::Rename { dataset, from: from.parse()?, table, reason });
+        }
+        match action {
             None if reason.is_some() => Err(unexpected("reason")),
             None => {
                 let generation = generation.ok_or_else(|| {
@@ -86,7 +143,6 @@ impl Flip {
                 Ok(Flip::Candidate { dataset, generation })
             }
             Some("rollback") => Ok(Flip::Rollback { dataset, generation, reason }),
-            Some("hold" | "release" | "status") if generation.is_some() => Err(unexpected("generation")),
             Some("hold") => {
                 let reason = reason.filter(|reason| !reason.trim().is_empty());
                 let reason = reason
@@ -97,7 +153,7 @@ impl Flip {
             Some("status") if reason.is_some() => Err(unexpected("reason")),
             Some("status") => Ok(Flip::Status { dataset }),
             Some(other) => {
-                Err(Error::input(format!("unknown action {other:?}: expected one of rollback, hold, release, status")))
+                Err(Error::input(format!("unknown action {other:?}: expected one of {}", ACTIONS.join(", "))))
             }
         }
     }
@@ -145,10 +201,21 @@ mod tests {
         );
         assert_eq!(
             flip(json!({"dataset": "users", "action": "rolback"})),
-            "unknown action \"rolback\": expected one of rollback, hold, release, status"
+            "unknown action \"rolback\": expected one of rollback, hold, release, retire, rename, status"
         );
         assert!(flip(json!({"dataset": "users", "generation": "green-1"})).contains("\"green-1\" is not a generation"));
         assert!(flip(json!({"detail-type": "Object Created"})).starts_with("the event is not a valid S3"));
+        let retire = json!({"dataset": "orders", "action": "retire", "reason": "sold"});
+        assert!(flip(retire).ends_with("add \"table\": \"keep\" or \"drop\""));
+        let retire = json!({"dataset": "orders", "action": "retire", "table": "drop"});
+        assert!(flip(retire).ends_with("add \"reason\""));
+        let rename = json!({"dataset": "orders", "action": "rename", "table": "drop", "reason": "sold"});
+        assert!(flip(rename).ends_with("add \"from\": \"DATABASE.TABLE\""));
+        for field in ["from", "generation"] {
+            let mut retire = json!({"dataset": "orders", "action": "retire", "table": "drop", "reason": "sold"});
+            retire[field] = "green-01JD675EJRSSKNZWWST95906C6".into();
+            assert!(flip(retire).starts_with(&format!("the request has a {field}")));
+        }
         for nothing in [json!(null), json!([]), json!("x"), json!({"Records": 1})] {
             assert!(Flip::parse(&nothing).is_err(), "{nothing}");
         }

@@ -34,7 +34,10 @@ pub async fn act(env: &Environment, group: &Group<'_>, member: &Dataset, request
             group::release(env, group, reason).await?;
             return with_status(env, group, member, Outcome::Status).await;
         }
-        request::Flip::Status { .. } => return with_status(env, group, member, Outcome::Status).await,
+        // Requests about old tables never come here: they are not for one configured table.
+        request::Flip::Status { .. } | request::Flip::Retire { .. } | request::Flip::Rename { .. } => {
+            return with_status(env, group, member, Outcome::Status).await;
+        }
         // Drift concerns one table only, not the group.
         request::Flip::Changed(_) => return dataset::act(env, member, request).await,
     };

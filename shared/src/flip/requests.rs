@@ -15,7 +15,11 @@ use super::{answer::Flipped, dataset, group};
 use crate::{
     environment::Environment,
     metric::{Metric, emit},
-    publish::{Outcome, views},
+    publish::{
+        FlipReport, Outcome, rename,
+        retire::{self, Decided, Retirement},
+        views,
+    },
     status::{self, Overview},
 };
 
@@ -24,6 +28,21 @@ use crate::{
 pub async fn carry_out(env: &Environment, request: request::Flip) -> Result<Flipped> {
     let started = Instant::now();
     let config = env.config().await?;
+    let request = match request {
+        request::Flip::Retire { dataset, table, reason } => {
+            let decided = Decided { old_table: table, why: reason, renamed_to: None };
+            let ended = retire::retire(env, &config, &dataset, &decided).await.map_err(|error| error.of(&dataset))?;
+            return Ok(ended_table(Outcome::Retired, ended));
+        }
+        request::Flip::Rename { dataset, from, table, reason } => {
+            let decided = Decided { old_table: table, why: reason, renamed_to: None };
+            let target = config.dataset(&dataset)?;
+            let ended =
+                rename::rename(env, &config, target, &from, decided).await.map_err(|error| error.of(&dataset))?;
+            return Ok(ended_table(Outcome::Renamed, ended));
+        }
+        request => request,
+    };
     let target = match &request {
         request::Flip::Changed(table) => match config.dataset_of(table) {
             Some(dataset) => dataset,
@@ -37,6 +56,8 @@ pub async fn carry_out(env: &Environment, request: request::Flip) -> Result<Flip
         | request::Flip::Rollback { dataset, .. }
         | request::Flip::Hold { dataset, .. }
         | request::Flip::Release { dataset, .. }
+        | request::Flip::Retire { dataset, .. }
+        | request::Flip::Rename { dataset, .. }
         | request::Flip::Status { dataset } => config.dataset(dataset)?,
     };
     let by_event = matches!(request, request::Flip::Manifest(..) | request::Flip::Changed(_));
@@ -79,6 +100,13 @@ pub async fn carry_out(env: &Environment, request: request::Flip) -> Result<Flip
         }
         _ => Ok(answer),
     }
+}
+
+/// Logs and returns the response to a request about an old table.
+fn ended_table(outcome: Outcome, ended: Retirement) -> Flipped {
+    let Retirement { dataset, live, reasons } = ended;
+    info!(dataset, %outcome, ?reasons, "flip");
+    Flipped::new(&dataset, FlipReport { outcome, live, previous: None, reasons, checks: Vec::new() })
 }
 
 /// Returns the status of all datasets.

@@ -12,6 +12,7 @@ use turntable_core::{
 use super::{
     commit::next_table,
     evidence::{self, Found},
+    retired,
     sql_checks::{Scanned, SqlCheckResults},
     table_state::{TableState, ensure_not_deleting},
     views,
@@ -52,6 +53,7 @@ impl Audit {
             Audit::Full(answers) => return audited(env, dataset, candidate, loaded, answers).await,
             Audit::JustWritten(listed) => listed,
         };
+        retired::release(env, &dataset.paths, &loaded.state.live).await?;
         let objects = match listed.take() {
             Some(objects) => objects,
             None => {
@@ -77,6 +79,7 @@ pub(super) async fn audited(
     loaded: &TableState,
     answers: &mut Option<SqlCheckResults>,
 ) -> Result<(NextTable, Vec<String>)> {
+    retired::release(env, &dataset.paths, &loaded.state.live).await?;
     ensure_not_deleting(env, dataset, &candidate.generation).await?;
     let policy = policy(dataset, loaded);
     let next = next_table(dataset, loaded, candidate, policy);

@@ -3,12 +3,13 @@
 //! The record `_table.json` is read only while the dataset's table doesn't read from the folder, so that a flip of a
 //! table that Turntable publishes costs no request.
 
+use jiff::SignedDuration;
 use turntable_core::{
     config::Dataset,
     decision::Live,
     error::{Error, Kind, Result},
     layout::{Location, TableName, TablePaths},
-    record::{self, PublishedTable},
+    record::{self, Dropped, PublishedTable},
 };
 
 use crate::environment::{self, Environment};
@@ -55,6 +56,26 @@ fn other_than_this(found: &PublishedTable) -> Option<String> {
     found.stack.clone().filter(|stack| *stack != own)
 }
 
+/// Returns what tables with earlier names read, wherever they are: a rename may have kept such a table, or may still be
+/// under way. Their databases need not be configured any more. What such a table read until it was dropped counts for
+/// `drain`.
+pub async fn read_by_earlier_names(
+    env: &Environment,
+    paths: &TablePaths,
+    drain: SignedDuration,
+) -> Result<Vec<Location>> {
+    let found: Option<PublishedTable> = env.record(&paths.table()).await?;
+    let mut locations = Vec::new();
+    for renamed in found.map(|found| found.renamed).unwrap_or_default() {
+        let Ok(name) = renamed.from.parse::<TableName>() else { continue };
+        let table = env.catalog.table(&name).await?;
+        locations.extend(table.and_then(|table| table.location).and_then(|at| at.parse::<Location>().ok()));
+        let is_draining = |dropped: &Dropped| env.clock.now().duration_since(dropped.at) < drain;
+        locations.extend(renamed.dropped.filter(is_draining).map(|dropped| dropped.location));
+    }
+    Ok(locations)
+}
+
 /// Returns the message about another stack that publishes the dataset's table.
 pub fn other_stack_message(dataset: &Dataset, other: &str) -> String {
     format!(
@@ -84,6 +105,7 @@ pub async fn write(env: &Environment, dataset: &Dataset) -> Result<Option<String
         dataset: dataset.name.clone(),
         group: dataset.group.as_ref().map(|group| group.name.clone()),
         stack: own,
+        renamed: found.as_ref().map(|found| found.renamed.clone()).unwrap_or_default(),
     };
     if found.as_ref() != Some(&table) {
         env.objects.put(&key, record::to_json(&table).into()).await?;

@@ -30,6 +30,7 @@ use super::{
     manifests::manifest,
     published,
     report::{Cause, FlipReport, Outcome},
+    retired,
     table_state::{TableHead, TableState, ensure_not_deleting, flips},
     verify::{self, damaged, edited, edits, files, restore, shortened},
     views,
@@ -98,6 +99,7 @@ async fn go_back(
     if live == Live::NoTable && !dataset.create {
         return stays(Outcome::Status, vec!["the dataset has create = false: create the table".into()]);
     }
+    retired::release(env, &dataset.paths, &live).await?;
     ensure_not_deleting(env, dataset, &to).await?;
     let Some(target) = manifest(env, dataset, &to).await? else {
         return stays(Outcome::Rejected, vec![format!("{to} can't be restored: its manifest is gone")]);

@@ -22,6 +22,10 @@ pub enum Outcome {
     Held,
     /// The dataset's `min_interval` has not elapsed, or other members of its group have no manifest yet.
     Waiting,
+    /// An operator has decided what becomes of a table that is configured no longer.
+    Retired,
+    /// A dataset publishes another table than before.
+    Renamed,
     /// There was nothing to flip: the request was for a status or a release, for example, or drift was only reported.
     Status,
 }
@@ -36,6 +40,8 @@ impl fmt::Display for Outcome {
             Outcome::Rejected => "Rejected",
             Outcome::Held => "Held",
             Outcome::Waiting => "Waiting",
+            Outcome::Retired => "Retired",
+            Outcome::Renamed => "Renamed",
             Outcome::Status => "Status",
         })
     }

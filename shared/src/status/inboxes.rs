@@ -10,11 +10,14 @@ use super::condition::{Condition, Topic};
 use turntable_core::{
     config::{Config, Dataset, OptoutTable},
     error::Result,
-    layout::{Entry, is_hidden},
+    layout::{Entry, Location, TablePaths, is_hidden},
     optout::{published, view},
 };
 
-use crate::{environment::Environment, publish::views::compare_protected};
+use crate::{
+    environment::Environment,
+    publish::{self, views::compare_protected},
+};
 
 /// Objects of one kind.
 #[derive(Default)]
@@ -71,18 +74,32 @@ pub async fn conditions(env: &Environment, config: &Config) -> Result<Vec<Condit
         );
         Condition::new(Topic::RejectedRecords, dataset, message).since(oldest)
     });
-    let retired = retired.into_iter().map(|inbox| {
-        let message = format!(
-            "{inbox} is an inbox that was published and is no longer in datasets.toml: opt-outs that are put into it have \
-             no effect"
-        );
-        Condition::new(Topic::UnconfiguredInbox, &inbox.prefix, message)
-    });
+    let retired: Vec<Condition> = stream::iter(retired)
+        .map(|inbox| forgotten(env, inbox))
+        .buffered(MAX_CONCURRENT_DATASETS)
+        .try_filter_map(async |inbox| Ok(inbox))
+        .try_collect()
+        .await?;
     let views = stream::iter(config.datasets().map(|dataset| view_of(env, dataset)))
         .buffered(MAX_CONCURRENT_DATASETS)
         .try_filter_map(async |view| Ok(view))
         .try_collect::<Vec<Condition>>();
     Ok(strays.chain(rejected).chain(retired).chain(views.await?).collect())
+}
+
+/// Returns the condition of an inbox that is no longer configured, unless its table was retired.
+async fn forgotten(env: &Environment, inbox: Location) -> Result<Option<Condition>> {
+    let published = publish::published::read(env, &inbox).await?;
+    if let Some((paths, _)) = published.and_then(|published| TablePaths::of_generation(&published.location))
+        && publish::retired::is_decided(env, &paths).await?
+    {
+        return Ok(None);
+    }
+    let message = format!(
+        "{inbox} is an inbox that was published and is no longer in datasets.toml: opt-outs that are put into it have no \
+         effect. Configure it again, or retire its table"
+    );
+    Ok(Some(Condition::new(Topic::UnconfiguredInbox, &inbox.prefix, message)))
 }
 
 /// The largest number of datasets whose views are compared at the same time.

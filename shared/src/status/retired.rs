@@ -11,7 +11,11 @@ use turntable_core::{
 };
 
 use super::condition::{Condition, Topic};
-use crate::{catalog, environment::Environment, publish::identity};
+use crate::{
+    catalog,
+    environment::Environment,
+    publish::{identity, retired},
+};
 
 /// The largest number of folders that are looked into at the same time.
 const MAX_CONCURRENT_FOLDERS: usize = 16;
@@ -47,7 +51,10 @@ async fn table_in(env: &Environment, databases: &BTreeSet<&str>, folder: Locatio
     let paths = TablePaths::new(&parent, &name);
     // Another stack looks after its own tables. A record that can't be read is not Turntable's, or tells nothing.
     let Ok(Some(found)) = env.record::<PublishedTable>(&paths.table()).await else { return Ok(None) };
-    if databases.contains(found.database.as_str()) || identity::other_stack(env, &paths).await?.is_some() {
+    if databases.contains(found.database.as_str())
+        || identity::other_stack(env, &paths).await?.is_some()
+        || retired::is_decided(env, &paths).await?
+    {
         return Ok(None);
     }
     let table = TableName { database: found.database, table: found.table };

@@ -186,7 +186,7 @@ async fn fence(env: &Environment, dataset: &Dataset, loaded: &TableContents) -> 
     Ok(sent == Update::Done)
 }
 
-async fn delete(objects: &Arc<dyn Objects>, keys: Vec<Key>) -> Result<()> {
+pub(super) async fn delete(objects: &Arc<dyn Objects>, keys: Vec<Key>) -> Result<()> {
     stream::iter(keys.chunks(MAX_DELETES_PER_REQUEST))
         .map(|keys| objects.delete(keys))
         .buffer_unordered(MAX_CONCURRENT_REQUESTS)

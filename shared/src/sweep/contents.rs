@@ -60,6 +60,7 @@ pub async fn load(env: &Environment, dataset: &Dataset, tables: &[Reader]) -> Re
     let live = Live::of(paths, location.as_ref());
     publish::identity::check(env, dataset, &live).await?;
 
+    let earlier = publish::identity::read_by_earlier_names(env, paths, dataset.retain.drain).await?;
     let mut generations: BTreeMap<Generation, Found> = BTreeMap::new();
     let (mut manifests, mut marks, mut unknown) = (Vec::new(), Vec::new(), (0, 0));
     let (mut records, mut revert_intents) = (Vec::new(), Vec::new());
@@ -104,7 +105,7 @@ pub async fn load(env: &Environment, dataset: &Dataset, tables: &[Reader]) -> Re
     let uploads =
         uploads.into_iter().filter(|upload| matches!(paths.parse(&upload.key), Some(ObjectKind::Data(_)))).collect();
     let reads = table.as_ref().and_then(TableVersion::template_folder).into_iter().chain(location);
-    let (reads, readers) = (reads.collect(), read_by_others(dataset, tables));
+    let (reads, readers) = (reads.chain(earlier).collect(), read_by_others(dataset, tables));
     let state = SweepState { live, reads, readers, flips, records, revert_intents, generations, named };
     Ok(TableContents { table, state, complete, live_manifest, uploads, verdicts, unknown })
 }

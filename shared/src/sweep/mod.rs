@@ -46,6 +46,7 @@ mod readers;
 mod report;
 mod requests;
 mod response_limit;
+mod retired;
 mod tables;
 
 pub use act::{Budget, Done, act};

@@ -32,20 +32,25 @@ impl Readers {
         if state.generations.len() < 2 {
             return Ok(OldestQuery::Known(None));
         }
+        self.oldest_in(&dataset.workgroups).await
+    }
+
+    /// Like [`Readers::oldest_query`], for these workgroups.
+    pub async fn oldest_in(&self, workgroups: &[String]) -> Result<OldestQuery> {
         let mut asked = self.asked.lock().await;
-        if let Some(known) = asked.get(&dataset.workgroups) {
+        if let Some(known) = asked.get(workgroups) {
             return Ok(known.clone());
         }
-        let answer = if dataset.workgroups.is_empty() {
+        let answer = if workgroups.is_empty() {
             OldestQuery::NotAsked("no workgroups are configured".into())
         } else {
-            match self.query.oldest_running(&dataset.workgroups).await {
+            match self.query.oldest_running(workgroups).await {
                 Ok(oldest) => OldestQuery::Known(oldest),
                 Err(failure) if failure.kind() == Kind::Config => OldestQuery::NotAsked(failure.report()),
                 Err(failure) => return Err(failure),
             }
         };
-        asked.insert(dataset.workgroups.clone(), answer.clone());
+        asked.insert(workgroups.to_vec(), answer.clone());
         Ok(answer)
     }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tracing::error;
 use turntable_core::{
-    config::Dataset,
+    config::{Config, Dataset},
     error::{Error, Kind, Result},
 };
 use turntable_events as request;
@@ -20,6 +20,7 @@ use super::{
     one::{Round, sweep_one},
     readers::Readers,
     response_limit,
+    retired::sweep_retired,
     tables::leftover_audit_tables,
 };
 use crate::{
@@ -36,9 +37,10 @@ pub async fn carry_out(sweep: &Sweep, request: request::Sweep) -> Result<Swept> 
         None => config.datasets().collect(),
     };
     let tables = catalog::tables(&sweep.env, &config).await;
-    let (mut swept, failures) = all(sweep, &datasets, tables, request.dry_run).await;
-    if request.dataset.is_none() {
-        swept.notes.extend(buckets::look(&sweep.env, &config, request.dry_run).await);
+    let whole = request.dataset.is_none().then_some(&config);
+    let (mut swept, failures) = all(sweep, (&datasets, whole), tables, request.dry_run).await;
+    if let Some(config) = whole {
+        swept.notes.extend(buckets::look(&sweep.env, config, request.dry_run).await);
     }
     match failures.into_iter().max_by_key(|(_, failure)| urgency(failure.kind())) {
         Some((name, failure)) if !request.dry_run => Err(failed(&swept, &name, failure)),
@@ -47,8 +49,14 @@ pub async fn carry_out(sweep: &Sweep, request: request::Sweep) -> Result<Swept> 
 }
 
 /// Sweeps the datasets. Returns the answer, and an error for each dataset or database that could not be swept, with its
-/// name. `tables` are the tables of all configured databases.
-pub async fn all(sweep: &Sweep, datasets: &[&Dataset], tables: Tables, dry_run: bool) -> (Swept, Vec<(String, Error)>) {
+/// name. `tables` are the tables of all configured databases. If the whole configuration is given, also sweeps the
+/// folders of retired tables.
+pub async fn all(
+    sweep: &Sweep,
+    (datasets, config): (&[&Dataset], Option<&Config>),
+    tables: Tables,
+    dry_run: bool,
+) -> (Swept, Vec<(String, Error)>) {
     // All decisions use one time, taken before anything is read, so that no object's age is overestimated.
     let now = sweep.env.clock.now();
     let until = now.checked_add(sweep.limits.time).unwrap_or(Timestamp::MAX);
@@ -61,6 +69,9 @@ pub async fn all(sweep: &Sweep, datasets: &[&Dataset], tables: Tables, dry_run: 
         tables,
     };
     let (mut swept, mut failures) = sweep_all(&round, &rotated(&sweep.env, datasets)).await;
+    if let Some(config) = config {
+        failures.extend(sweep_retired(&round, config, &mut swept).await);
+    }
     swept.notes.extend(round.readers.notes());
     if let Err((database, failure)) = drop_audit_tables(&sweep.env, datasets, now, dry_run, &mut swept).await {
         error!(database, kind = failure.kind().as_str(), error = failure.report(), "audit tables not swept");

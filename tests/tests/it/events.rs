@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use serde_json::Value;
 use turntable::{
     layout::{Generation, TableName, TablePaths},
-    record::EngineRun,
+    record::{EngineRun, OldTable},
     request::{self, Export, Flip, Message, Optout, Sweep},
 };
 
@@ -57,6 +57,19 @@ fn flips() -> Vec<(&'static str, Flip)> {
         ("flip-hold.json", Flip::Hold { dataset: dataset(), reason: "source is being restored from a backup".into() }),
         ("flip-release.json", Flip::Release { dataset: dataset(), reason: Some("source is restored".into()) }),
         ("flip-glue.json", Flip::Changed(TableName { database: "dmp".into(), table: "users".into() })),
+        (
+            "flip-retire.json",
+            Flip::Retire { dataset: "orders".into(), table: OldTable::Drop, reason: "the shop was sold".into() },
+        ),
+        (
+            "flip-rename.json",
+            Flip::Rename {
+                dataset: dataset(),
+                from: TableName { database: "dmp".into(), table: "users".into() },
+                table: OldTable::Drop,
+                reason: "the table moves to the new database".into(),
+            },
+        ),
         ("flip-status.json", Flip::Status { dataset: dataset() }),
     ]
 }

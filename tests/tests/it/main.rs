@@ -32,6 +32,8 @@ mod postgres;
 mod protocol;
 mod readme;
 mod reference;
+mod rename;
+mod retire;
 mod samples;
 mod sdk;
 mod sweep;

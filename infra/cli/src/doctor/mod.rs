@@ -55,11 +55,7 @@ impl Place {
             Account::Emulator => {
                 let endpoints = laptop::endpoints();
                 let endpoints = endpoints.map_err(|error| anyhow!("{error}, or pass --aws for a stack in AWS"))?;
-                Place {
-                    aws: endpoints.config(),
-                    athena: endpoints.athena_config(),
-                    has_lake_formation: false,
-                }
+                Place { aws: endpoints.config(), athena: endpoints.athena_config(), has_lake_formation: false }
             }
         })
     }

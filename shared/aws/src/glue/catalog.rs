@@ -33,6 +33,12 @@ impl<A: GlueApi> Catalog for GlueCatalog<A> {
         self.0.create(&table.name.database, new_table(table)).await
     }
 
+    async fn copy(&self, table: &TableVersion, name: &TableName) -> Result<Update> {
+        let mut input = changed(table, &TableChange::default())?;
+        input.name.clone_from(&name.table);
+        self.0.create(&name.database, input).await
+    }
+
     async fn create_audit_table(&self, table: &AuditTable<'_>) -> Result<Update> {
         self.0.create(&table.name.database, audit_table(table)?).await
     }

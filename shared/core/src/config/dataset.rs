@@ -1,8 +1,13 @@
 //! One dataset, and the types of its settings.
 
+use std::collections::BTreeSet;
+
 use jiff::SignedDuration;
 
-use super::{checks::Checks, source::Source};
+use super::{
+    checks::Checks,
+    source::{Files, Nested, Source},
+};
 use crate::{
     consent::normalize::Normalization,
     layout::{Group, Location, TableName, TablePaths},
@@ -41,6 +46,49 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// Returns a stand-in for the dataset that published a table which is configured no longer. Only sweep uses it: its
+    /// source has no files. It keeps no generation for a rollback, and is as careful as the most careful of `others`.
+    pub fn retired<'a>(
+        (name, table, paths): (&str, TableName, TablePaths),
+        others: impl Iterator<Item = &'a Dataset>,
+    ) -> Dataset {
+        let mut retain = Retain { generations: 0, ..Retain::default() };
+        let mut workgroups = BTreeSet::from(["primary".to_owned()]);
+        for other in others {
+            retain.drain = retain.drain.max(other.retain.drain);
+            retain.abandoned = retain.abandoned.max(other.retain.abandoned);
+            workgroups.extend(other.workgroups.iter().cloned());
+        }
+        Dataset {
+            name: name.into(),
+            source: Source::Files(Files {
+                bucket: paths.location().bucket.clone(),
+                key: String::new(),
+                format: None,
+                columns: None,
+                csv: None,
+                objects: Nested::default(),
+                missing_is_null: false,
+                ignore_extra: false,
+            }),
+            table,
+            paths,
+            group: None,
+            checks: Checks::default(),
+            schema: Policy::default(),
+            create: false,
+            parquet: Parquet::default(),
+            partition_by: Vec::new(),
+            on_unrepresentable: OnUnrepresentable::default(),
+            protects: Vec::new(),
+            protected: None,
+            retain,
+            on_drift: OnDrift::Report,
+            workgroups: workgroups.into_iter().collect(),
+            spec: String::new(),
+        }
+    }
+
     pub fn is_inbox(&self) -> bool {
         matches!(self.source, Source::Inbox(_))
     }

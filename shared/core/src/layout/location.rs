@@ -67,6 +67,13 @@ impl Location {
         self.bucket == other.bucket && other.prefix.starts_with(&self.prefix)
     }
 
+    /// Returns the folder that contains this one, or `None` for a whole bucket.
+    pub fn parent(&self) -> Option<Location> {
+        let path = self.prefix.strip_suffix('/')?;
+        let prefix = path.rsplit_once('/').map_or_else(String::new, |(parent, _)| format!("{parent}/"));
+        Some(Location { bucket: self.bucket.clone(), prefix })
+    }
+
     /// Returns whether the locations are equal or one contains the other. Athena reads sub-folders, so a table at the
     /// outer location would also contain the data at the inner one.
     pub fn overlaps(&self, other: &Location) -> bool {

@@ -1,8 +1,10 @@
 //! The names of Glue tables.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use ulid::Ulid;
+
+use crate::error::{Error, Result};
 
 /// The database and name of a Glue table.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,6 +16,19 @@ pub struct TableName {
 impl fmt::Display for TableName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.database, self.table)
+    }
+}
+
+impl FromStr for TableName {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text.split_once('.') {
+            Some((database, table)) if !database.is_empty() && !table.is_empty() && !table.contains('.') => {
+                Ok(TableName { database: database.into(), table: table.into() })
+            }
+            _ => Err(Error::input(format!("{text:?} is not a table: expected DATABASE.TABLE"))),
+        }
     }
 }
 

@@ -49,6 +49,11 @@ impl TablePaths {
         TablePaths(prefix.folder(table))
     }
 
+    /// Returns the paths of the table whose folder this is.
+    pub fn at(folder: Location) -> Self {
+        TablePaths(folder)
+    }
+
     pub fn location(&self) -> &Location {
         &self.0
     }

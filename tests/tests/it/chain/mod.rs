@@ -36,6 +36,7 @@ mod postgres;
 mod quiet;
 mod races;
 mod rejected;
+mod retire;
 mod runbook;
 mod sql;
 mod sqs;

@@ -5,9 +5,9 @@ mod archive;
 mod damage;
 mod identity;
 mod inbox;
-mod reader;
+pub mod reader;
 mod schedules;
-mod views;
+pub mod views;
 
 use std::{
     sync::{Arc, Mutex},

@@ -191,7 +191,7 @@ impl Lake {
             queue: Arc::<Sent>::default(),
             limits: Limits::default(),
         };
-        sweep::all(&sweep, &[&self.dataset], Tables::default(), dry_run).await.0
+        sweep::all(&sweep, (&[&self.dataset], None), Tables::default(), dry_run).await.0
     }
 
     /// Returns whether a generation is complete: its manifest exists, and so do as many objects as the manifest lists.

@@ -88,9 +88,10 @@ async fn without_permission_for_athena_sweep_notes_it_and_without_an_answer_it_d
         queue: Arc::<Sent>::default(),
         limits: Limits::default(),
     };
-    let (swept, failures) = sweep::all(&sweep(Kind::Unavailable), &[&lake.dataset], Tables::default(), false).await;
+    let (swept, failures) =
+        sweep::all(&sweep(Kind::Unavailable), (&[&lake.dataset], None), Tables::default(), false).await;
     assert!(swept.deleted.is_empty() && failures.len() == 1);
-    let (swept, failures) = sweep::all(&sweep(Kind::Config), &[&lake.dataset], Tables::default(), false).await;
+    let (swept, failures) = sweep::all(&sweep(Kind::Config), (&[&lake.dataset], None), Tables::default(), false).await;
     assert!(swept.deleted.len() == 1 && failures.is_empty());
     assert!(swept.notes[0].contains("only drain protects their files"), "{:?}", swept.notes);
 }
@@ -157,7 +158,7 @@ async fn a_large_backlog_is_deleted_over_several_invocations() {
     let mut left = Vec::new();
     let mut bytes = 0;
     loop {
-        let (swept, _) = sweep::all(&sweep, &[&lake.dataset], Tables::default(), false).await;
+        let (swept, _) = sweep::all(&sweep, (&[&lake.dataset], None), Tables::default(), false).await;
         left.push((lake.files(&first).await, lake.files(&second).await));
         bytes += swept.bytes;
         if !swept.more {
@@ -176,7 +177,7 @@ async fn sweep_begins_nothing_new_near_the_timeout() {
     lake.advance(hours(2));
     let limits = Limits { time: SignedDuration::ZERO, ..Limits::default() };
     let sweep = Sweep { env: lake.env.clone(), queue: Arc::<Sent>::default(), limits };
-    let (swept, _) = sweep::all(&sweep, &[&lake.dataset], Tables::default(), false).await;
+    let (swept, _) = sweep::all(&sweep, (&[&lake.dataset], None), Tables::default(), false).await;
     assert!(swept.more && swept.deleted.is_empty());
 }
 

@@ -1,0 +1,264 @@
+//! Sweeps the folders of tables that are configured no longer, as an operator has decided: see
+//! [`turntable_core::retired`].
+//!
+//! Of a table that stays, the generations that it doesn't read are swept by the usual rules. When a table was dropped,
+//! everything in its folder goes, once no table reads from the folder and the drain has passed. The small records
+//! without rows that a returning dataset needs stay: its table's name, and a hold.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use tracing::{error, info};
+use turntable_core::{
+    config::{Config, Dataset},
+    error::{Error, Result},
+    layout::{Key, ObjectKind, TableName, TablePaths, time_of},
+    port::MAX_DELETES_PER_REQUEST,
+    record::OldTable,
+    retired::Retired,
+    sweep::{OldestQuery, plan},
+};
+
+use super::{
+    act::{act, delete},
+    answer::{Item, Skipped, Swept},
+    contents::{abandoned_uploads, load},
+    one::Round,
+};
+use crate::{
+    catalog::{self, Reader},
+    environment::Environment,
+    publish::{
+        identity,
+        retired::{self, Found},
+    },
+};
+
+/// Sweeps the folders of all retired tables. Adds what was done to the answer, and returns an error for each that could
+/// not be swept, with its dataset's name.
+pub(super) async fn sweep_retired(round: &Round<'_>, config: &Config, swept: &mut Swept) -> Vec<(String, Error)> {
+    let mut failures = Vec::new();
+    let all = match retired::all(&round.sweep.env, config).await {
+        Ok(all) => all,
+        Err(failure) => return vec![("the retired tables".into(), failure)],
+    };
+    for found in all {
+        let Retired { dataset, deleted, released, .. } = found.record.clone();
+        if released || deleted.is_some() {
+            continue;
+        }
+        if let Err(failure) = Box::pin(sweep_one(round, config, &found, swept)).await {
+            let (kind, reason) = (failure.kind().as_str(), failure.report());
+            error!(dataset, kind, error = reason, "retired table not swept");
+            swept.skipped.push(Skipped { dataset: dataset.clone(), reason, error: Some(kind) });
+            failures.push((dataset, failure));
+        }
+    }
+    failures
+}
+
+async fn sweep_one(round: &Round<'_>, config: &Config, found: &Found, swept: &mut Swept) -> Result<()> {
+    let (env, record) = (&round.sweep.env, &found.record);
+    let paths = TablePaths::at(record.location.clone());
+    if config.datasets().any(|dataset| dataset.paths == paths) {
+        if !round.dry_run && !record.is_claimed(round.now) {
+            found.replace(env, &Retired { released: true, deleting: None, ..record.clone() }).await?;
+        }
+        return Ok(());
+    }
+    let dataset = Dataset::retired((&record.dataset, record.name(), paths), config.datasets());
+    let readers = readers(round, record).await?;
+    match record.old_table {
+        OldTable::Keep => kept(round, &dataset, &readers, swept).await,
+        OldTable::Drop => dropped(round, &dataset, &readers, found, swept).await,
+    }
+}
+
+/// Returns the tables that may read from the folder: those of all configured databases, and of the retired table's.
+async fn readers(round: &Round<'_>, record: &Retired) -> Result<Vec<Reader>> {
+    if let Some((database, failure)) = round.tables.failed.iter().next() {
+        let text = format!("it is unknown which tables of {database} read the files of {}", record.name());
+        return Err(Error::new(failure.kind(), text).caused_by(Error::new(failure.kind(), failure.report())));
+    }
+    // Listed again, because the databases may not be configured any more.
+    let mut readers = round.tables.listed.clone();
+    let renamed = record.renamed_to.as_ref().and_then(|name| name.parse::<TableName>().ok());
+    for database in BTreeSet::from_iter([record.name()].into_iter().chain(renamed).map(|name| name.database)) {
+        readers.extend(catalog::in_database(&round.sweep.env, &database).await?);
+    }
+    let paths = TablePaths::at(record.location.clone());
+    let earlier = identity::read_by_earlier_names(&round.sweep.env, &paths, SignedDuration::ZERO).await?;
+    readers.push(Reader { name: record.name(), locations: earlier });
+    Ok(readers)
+}
+
+fn item(dataset: &Dataset, location: &impl ToString, reason: String, until: Option<Timestamp>) -> Item {
+    Item { dataset: dataset.name.clone(), location: location.to_string(), reason, objects: 0, bytes: 0, until }
+}
+
+/// Sweeps what a table that stays doesn't read.
+async fn kept(round: &Round<'_>, dataset: &Dataset, readers: &[Reader], swept: &mut Swept) -> Result<()> {
+    let env = &round.sweep.env;
+    let loaded = load(env, dataset, readers).await?;
+    let oldest_query = round.readers.oldest_query(dataset, &loaded.state).await?;
+    let plan = match plan(&dataset.paths, &loaded.state, &dataset.retain, &oldest_query, round.now) {
+        Ok(plan) => plan,
+        Err(reason) => {
+            swept.kept.push(item(dataset, dataset.paths.location(), reason, None));
+            return Ok(());
+        }
+    };
+    let uploads = abandoned_uploads(&loaded.uploads, &dataset.retain, round.now);
+    let gone = match round.dry_run {
+        true => plan.go.len(),
+        // If the table has changed, the next sweep continues.
+        false => match act(env, dataset, &loaded, &plan, &uploads, &round.budget).await? {
+            Some(done) => {
+                swept.more |= done.more;
+                done.generations
+            }
+            None => 0,
+        },
+    };
+    for (generation, reason) in &plan.go[..gone] {
+        let (objects, bytes) =
+            loaded.state.generations.get(generation).map_or((0, 0), |found| (found.objects.len() as u64, found.bytes));
+        let item = item(dataset, &dataset.paths.generation(generation), reason.to_string(), None);
+        swept.bytes += bytes;
+        swept.deleted.push(Item { objects, bytes, ..item });
+    }
+    for kept in &plan.kept {
+        let location = dataset.paths.generation(&kept.generation);
+        swept.kept.push(item(dataset, &location, kept.reason.to_string(), kept.until));
+    }
+    Ok(())
+}
+
+/// Deletes what a dropped table has left in its folder, once nobody can read it any more.
+async fn dropped(
+    round: &Round<'_>,
+    dataset: &Dataset,
+    readers: &[Reader],
+    found: &Found,
+    swept: &mut Swept,
+) -> Result<()> {
+    let (env, record) = (&round.sweep.env, &found.record);
+    let home = &record.location;
+    let reads = |reader: &&Reader| reader.locations.iter().any(|location| location.overlaps(home));
+    if let Some(reader) = readers.iter().find(reads) {
+        let reason = format!("{} reads from this folder", reader.name);
+        swept.kept.push(item(dataset, home, reason, None));
+        if record.gone.is_some() && !round.dry_run {
+            found.replace(env, &Retired { gone: None, ..record.clone() }).await?;
+        }
+        return Ok(());
+    }
+    let Some(gone) = record.gone else {
+        let until = round.now.checked_add(dataset.retain.drain).ok();
+        swept.kept.push(item(dataset, home, "draining: no table reads from this folder any more".into(), until));
+        if !round.dry_run {
+            found.replace(env, &Retired { gone: Some(round.now), ..record.clone() }).await?;
+        }
+        return Ok(());
+    };
+    if round.now.duration_since(gone) < dataset.retain.drain {
+        let until = gone.checked_add(dataset.retain.drain).ok();
+        swept.kept.push(item(dataset, home, format!("draining: the table was dropped at {gone}"), until));
+        return Ok(());
+    }
+    if let OldestQuery::Known(Some(query)) = round.readers.oldest_in(&dataset.workgroups).await?
+        && query < gone
+    {
+        let reason = format!("the table was dropped at {gone}, but a query from {query} is still running");
+        swept.kept.push(item(dataset, home, reason, None));
+        return Ok(());
+    }
+    if !round.dry_run {
+        let claimed = Retired { deleting: Some(env.clock.now()), ..record.clone() };
+        if !found.replace(env, &claimed).await? {
+            // A dataset publishes here again, or another sweep was first.
+            return Ok(());
+        }
+    }
+    let Deleted { objects, bytes, more } = delete_all(round, dataset, record).await?;
+    swept.more |= more;
+    if objects > 0 {
+        let item = item(dataset, home, "the table was retired".into(), None);
+        swept.bytes += bytes;
+        swept.deleted.push(Item { objects, bytes, ..item });
+    }
+    if round.dry_run {
+        return Ok(());
+    }
+    // A run that began before the request may write files until it is abandoned.
+    let is_last = !more && round.now.duration_since(record.at) >= dataset.retain.abandoned;
+    let Some(now) = retired::read(env, home).await? else { return Ok(()) };
+    let deleted = is_last.then_some(round.now);
+    info!(dataset = record.dataset, location = %home, objects, bytes, more, "retired table swept");
+    now.replace(env, &Retired { deleting: None, deleted, ..now.record.clone() }).await.map(drop)
+}
+
+/// What was deleted, or in a dry run, what would be.
+struct Deleted {
+    objects: u64,
+    bytes: u64,
+    more: bool,
+}
+
+/// Deletes every generation that began before the request, and the records about them. The manifests go first.
+async fn delete_all(round: &Round<'_>, dataset: &Dataset, record: &Retired) -> Result<Deleted> {
+    let (env, paths) = (&round.sweep.env, &dataset.paths);
+    let (mut manifests, mut files, mut records) = (Vec::new(), Vec::new(), Vec::new());
+    let mut bytes = 0;
+    for entry in env.objects.list(paths.location(), None).await? {
+        let Some(kind) = paths.parse(&entry.key) else { continue };
+        if began(kind).is_none_or(|began| began >= record.at) {
+            continue;
+        }
+        bytes += entry.size;
+        match kind {
+            ObjectKind::Manifest(_) => manifests.push(entry.key),
+            ObjectKind::Data(_) => files.push(entry.key),
+            _ => records.push(entry.key),
+        }
+    }
+    let all: Vec<Key> = manifests.into_iter().chain(files).chain(records).collect();
+    if round.dry_run {
+        return Ok(Deleted { objects: all.len() as u64, bytes, more: false });
+    }
+    abort_uploads(env, dataset, record).await?;
+    let mut share = round.budget.take(all.len());
+    let mut done = 0;
+    for keys in all[..share.objects.min(all.len())].chunks(MAX_DELETES_PER_REQUEST) {
+        if env.clock.now() >= round.budget.until {
+            break;
+        }
+        delete(&env.objects, keys.to_vec()).await?;
+        done += keys.len();
+    }
+    share.used(done);
+    Ok(Deleted { objects: done as u64, bytes: if done == all.len() { bytes } else { 0 }, more: done < all.len() })
+}
+
+/// Returns when the generation or the flip began that an object belongs to. `None` for what stays.
+fn began(kind: ObjectKind) -> Option<Timestamp> {
+    match kind {
+        ObjectKind::Data(generation)
+        | ObjectKind::Manifest(generation)
+        | ObjectKind::Sweeping(generation)
+        | ObjectKind::Verdict(generation)
+        | ObjectKind::Pending(generation)
+        | ObjectKind::Failed(generation) => Some(time_of(generation.ulid)),
+        ObjectKind::Flip(flip) | ObjectKind::RevertIntent(flip) => Some(time_of(flip)),
+        ObjectKind::Hold | ObjectKind::Views | ObjectKind::Table | ObjectKind::ExportFailure => None,
+    }
+}
+
+async fn abort_uploads(env: &Environment, dataset: &Dataset, record: &Retired) -> Result<()> {
+    for upload in env.objects.uploads(dataset.paths.location()).await? {
+        if upload.initiated < record.at && dataset.paths.parse(&upload.key).is_some() {
+            env.objects.abort_upload(&upload).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! Tables whose datasets leave datasets.toml, get other names and come back.
+
+use serde_json::{Value, json};
+
+use super::{
+    Chain, USERS,
+    optout::{OPTOUTS, unprotected},
+    users,
+};
+
+fn retire(dataset: &str, table: &str) -> Value {
+    json!({ "dataset": dataset, "action": "retire", "table": table, "reason": "sold" })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_are_retired_renamed_and_come_back() {
+    let optouts = unprotected(OPTOUTS);
+    let both = format!("{USERS}{optouts}");
+    let chain = Chain::start(&both).await;
+    chain.put("source/users/users.csv", users(500, 1)).await.unwrap();
+    chain.ask("export", &json!({ "dataset": "users" })).await;
+    chain.next("users", None).await;
+    chain.drop("a.csv", "7,opted_out,2026-01-01T00:00:00Z\n").await;
+    chain.next("optouts", None).await;
+    let attention = || async { chain.ask("flip", &json!({ "action": "status" })).await["attention"].to_string() };
+
+    // The table stays, and its dataset comes back.
+    chain.datasets(&optouts).await;
+    assert!(attention().await.contains("no dataset in datasets.toml publishes it any more"));
+    assert_eq!(chain.ask("flip", &retire("users", "keep")).await["outcome"], "retired");
+    assert_eq!((attention().await, chain.rows().await), ("[]".to_owned(), 500));
+    chain.datasets(&both).await;
+    chain.ask("sweep", &json!({})).await;
+    let record = chain.keys("_retired/").await;
+    assert_eq!(record.len(), 1);
+    let released = chain.s3.get_object().bucket(&chain.bucket).key(&record[0]).send().await.unwrap();
+    let released: Value = serde_json::from_slice(&released.body.collect().await.unwrap().into_bytes()).unwrap();
+    assert_eq!((&released["released"], &released["why"]), (&json!(true), &json!("sold")));
+
+    // It gets another name.
+    chain.datasets(&both.replace("[datasets.users]\n", "[datasets.users]\ntable = \"customers\"\n")).await;
+    let rename = json!({ "dataset": "users", "action": "rename", "from": "dmp.users", "table": "drop", "reason": "a better name" });
+    for _ in 0..2 {
+        let renamed = chain.ask("flip", &rename).await;
+        assert_eq!(renamed["outcome"], "renamed", "{renamed}");
+    }
+    assert!(chain.table("users").await.is_none());
+    assert_eq!(chain.query("SELECT count(*) FROM dmp.customers").await, [Some("500".to_owned())]);
+    assert_eq!(attention().await, "[]");
+
+    // An inbox that protects nothing is retired, and comes back with everybody.
+    chain.datasets(USERS).await;
+    assert_eq!(chain.ask("flip", &retire("optouts", "drop")).await["outcome"], "retired");
+    assert!(chain.table("optouts").await.is_none() && chain.table("optouts_active").await.is_none());
+    // As sweep does after the drain.
+    for key in chain.keys(&chain.paths("optouts").location().prefix).await {
+        chain.s3.delete_object().bucket(&chain.bucket).key(&key).send().await.unwrap();
+    }
+    chain.datasets(&both).await;
+    chain.drop("b.csv", "8,opted_out,2026-01-01T00:00:00Z\n").await;
+    let back = async || {
+        chain.table("optouts").await?;
+        let rows = chain.query("SELECT count(*) FROM dmp.optouts").await;
+        (rows == [Some("2".to_owned())]).then_some(())
+    };
+    chain.until("the opt-outs", back).await;
+}
