@@ -8,6 +8,7 @@ use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use turntable::{
+    bucket_settings::BucketSettings,
     error::{Error, Result},
     layout::{Key, Location},
     port::{self, Chunks, Entry, Put, Unfinished},
@@ -96,6 +97,14 @@ impl port::Objects for Disk {
         let mut file = tokio::fs::File::create_new(path).await.map_err(io_error(at))?;
         file.set_max_buf_size(CHUNK_BYTES);
         Ok(Box::new(Upload { at: at.clone(), file }))
+    }
+
+    async fn folders(&self, _: &Location) -> Result<Vec<Location>> {
+        unsupported()
+    }
+
+    async fn bucket_settings(&self, _: &str) -> Result<BucketSettings> {
+        unsupported()
     }
 
     async fn put_new(&self, _: &Key, _: Bytes) -> Result<Put> {

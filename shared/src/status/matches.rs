@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
@@ -51,10 +51,12 @@ const MAX_QUERY_TIME: Duration = Duration::from_secs(20);
 /// Counts with one Athena query per protected table, and keeps the counts for the status of all datasets. What can't be
 /// counted in time has an error.
 pub(super) async fn count(env: &Environment, dataset: &Dataset) -> Matches {
-    let tables = stream::iter(dataset.protects.iter().map(|of| count_in(env, dataset, of)))
-        .buffered(MAX_CONCURRENT_QUERIES)
-        .collect()
-        .await;
+    // Boxed, because the compiler can't tell otherwise that the stream's future may move between threads.
+    let mut counts: Vec<BoxFuture<'_, TableMatches>> = Vec::new();
+    for of in &dataset.protects {
+        counts.push(count_in(env, dataset, of).boxed());
+    }
+    let tables = stream::iter(counts).buffered(MAX_CONCURRENT_QUERIES).collect().await;
     let matches = Matches { at: env.clock.now(), tables };
     if let Some(key) = key(env, dataset)
         && matches.tables.iter().any(|table| table.out.is_some())

@@ -64,9 +64,11 @@ async fn changed_database_is_refused_while_the_old_table_is_there_and_nothing_is
         assert_eq!(refused.kind(), Kind::Config);
         assert!(refused.message().contains("datasets.users publishes lake.users, but dmp.users is the table that was"));
     }
-    let before = rig.objects.keys();
+    // A sweep keeps what it finds about the buckets in `_stacks/`.
+    let keys = || rig.objects.keys().into_iter().filter(|key| !key.contains("/_stacks/")).collect::<Vec<_>>();
+    let before = keys();
     assert_eq!(rig.sweep().await.unwrap_err().kind(), Kind::Config);
-    assert_eq!(rig.objects.keys(), before, "{generation}");
+    assert_eq!(keys(), before, "{generation}");
     assert!(rig.attention().await[0].contains("is the table that was published in s3://lake/schemas/users/"));
 
     rig.catalog.port().delete(&rig.table).await.unwrap();

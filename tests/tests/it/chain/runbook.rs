@@ -165,7 +165,8 @@ async fn runbook_leads_from_each_condition_to_an_empty_attention() {
     let stray = format!("user_id,state,occurred_at\n8,{line}\n");
     chain.put("inbox/optout/b.csv", stray).await.unwrap();
     let heading = "Objects in no inbox";
-    let ids = ["dead-letters:optout", "stray-objects:inbox/optout/"];
+    // The object's event becomes a dead letter only after three tries, which take more than an hour.
+    let ids = ["stray-objects:inbox/optout/"];
     walk.reported("A drop was put into a folder that is no inbox", heading, &ids).await;
     walk.follow(heading, 0..3, &[("FOLDER", "inbox/optout/")]).await;
     chain.until_number(OUT, 2).await;
