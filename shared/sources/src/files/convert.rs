@@ -19,7 +19,7 @@ use arrow_array::{
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{DataType, Field, FieldRef, Fields, TimeUnit};
 
-use super::{folders, nested, object::Folder, time_of_day};
+use super::{folders, nested as nesting, object::Folder, time_of_day};
 use crate::unmatched::Unmatched;
 use turntable_core::config::Nested;
 use turntable_parquet::arrow_types::ELEMENT;
@@ -49,7 +49,11 @@ pub fn normal(from: &DataType, nested: Nested) -> Result<DataType, String> {
         List(element) => List(Arc::new(Field::new(ELEMENT, normal(element.data_type(), nested)?, true))),
         Struct(fields) => match nested {
             Nested::Struct => Struct(normal_fields(fields, nested)?),
-            Nested::Map => nested::map_type(fields)?,
+            Nested::Map => {
+                let types: Result<Vec<DataType>, String> =
+                    fields.iter().map(|field| normal(field.data_type(), nested)).collect();
+                nesting::map_type(&types?)?
+            }
             Nested::Json => Utf8,
         },
         Map(entries, _) => {
@@ -98,9 +102,12 @@ pub fn convert(array: &ArrayRef, to: &DataType, unmatched: &Unmatched) -> Result
         }
         (Struct(_), Map(entries, _)) => {
             let pair = key_and_value(entries).ok_or("a map without a key and a value")?;
-            nested::as_maps(array.as_struct(), entries, pair, unmatched)
+            let columns = array.as_struct().columns().iter();
+            let columns: Result<Vec<ArrayRef>, String> =
+                columns.map(|column| convert(column, pair.1.data_type(), unmatched)).collect();
+            nesting::as_maps(array.as_struct(), entries, pair, &columns?)
         }
-        (Struct(_), Utf8) => nested::as_json(array, unmatched),
+        (Struct(_), Utf8) => nesting::as_json(&convert(array, &normal(from, Nested::Struct)?, unmatched)?, array),
         (Map(..), Map(entries, ordered)) => {
             let map = array.as_map();
             let (key, value) = key_and_value(entries).ok_or("a map without a key and a value")?;

@@ -15,15 +15,8 @@ use arrow_schema::{DataType, FieldRef, Fields};
 use arrow_select::interleave::interleave;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
-use super::convert::{convert, normal};
-use crate::unmatched::Unmatched;
-use turntable_core::config::Nested;
-
 /// Returns the type of a map with the fields of a struct, if their types are the same.
-pub fn map_type(fields: &Fields) -> Result<DataType, String> {
-    let types: Result<Vec<DataType>, String> =
-        fields.iter().map(|field| normal(field.data_type(), Nested::Map)).collect();
-    let types = types?;
+pub fn map_type(types: &[DataType]) -> Result<DataType, String> {
     match types.split_first() {
         Some((first, others)) if others.iter().all(|other| other == first) => {
             Ok(turntable_parquet::arrow_types::map_of(DataType::Utf8, first.clone()))
@@ -35,17 +28,14 @@ pub fn map_type(fields: &Fields) -> Result<DataType, String> {
     }
 }
 
-/// Returns a struct's values as maps from the names of its fields to their values.
+/// Returns a struct's values as maps from the names of its fields to their values, which are in `columns`.
 pub fn as_maps(
     structs: &StructArray,
     entries: &FieldRef,
     (key, value): (&FieldRef, &FieldRef),
-    unmatched: &Unmatched,
+    columns: &[ArrayRef],
 ) -> Result<ArrayRef, String> {
     let broken = |_| "the file is damaged: its lengths or nulls are inconsistent".to_owned();
-    let columns: Result<Vec<ArrayRef>, String> =
-        structs.columns().iter().map(|column| convert(column, value.data_type(), unmatched)).collect();
-    let columns = columns?;
     let rows: Vec<usize> = (0..structs.len()).filter(|row| structs.is_valid(*row)).collect();
     let order: Vec<(usize, usize)> =
         rows.iter().flat_map(|row| (0..columns.len()).map(move |column| (column, *row))).collect();
@@ -60,13 +50,12 @@ pub fn as_maps(
     Ok(Arc::new(maps.map_err(broken)?))
 }
 
-/// Returns a struct's values as JSON text.
-pub fn as_json(structs: &ArrayRef, unmatched: &Unmatched) -> Result<ArrayRef, String> {
-    // Nested structs stay structs, so that they become part of the text.
-    let plain = convert(structs, &normal(structs.data_type(), Nested::Struct)?, unmatched)?;
+/// Returns a struct's values as JSON text. `plain` has the types that Turntable writes, and its structs stay structs.
+/// `structs` has the names as they are in the file.
+pub fn as_json(plain: &ArrayRef, structs: &ArrayRef) -> Result<ArrayRef, String> {
     let text = |row| {
         let mut text = String::new();
-        write(&plain, structs, row, &mut text)?;
+        write(plain, structs, row, &mut text)?;
         Ok(plain.is_valid(row).then_some(text))
     };
     let texts: Result<StringArray, String> = (0..plain.len()).map(text).collect();
