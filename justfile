@@ -80,8 +80,10 @@ template:
 permissions:
     .ci/tool sam python -m pytest -q -p no:cacheprovider infra/test_permissions.py
 
-# check that `terraform plan` reports "No changes" after a flip
+# check the Terraform module: format, security, and that `terraform plan` reports "No changes" after a flip
 terraform:
+    @! command -v terraform >/dev/null || terraform fmt -check -recursive infra/terraform
+    .ci/tool checkov checkov --skip-download --framework terraform -d infra/terraform --compact --quiet
     .ci/tool lint python infra/terraform/test_plan.py
 
 # run the tests of the local Athena endpoint
