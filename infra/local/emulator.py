@@ -6,6 +6,7 @@
   event when it ends. MiniStack runs the script in a container, or not at all.
 - A request that violates AWS's model of its operation is refused: see athena/turntable_athena/models.py.
 - CloudFormation gives a bucket its lifecycle rules and its default encryption. MiniStack ignores these properties.
+- A function's call is denied if its role's policies or the bucket's policy don't allow it: see enforce.py.
 - A function gets the environment variables for its LoggingConfig, and one that marks its AWS calls: see
   athena/turntable_athena/calls.py.
 
@@ -33,7 +34,8 @@ from ministack.core.responses import get_account_id, get_region
 from ministack.core.router import detect_service
 from ministack.services import eventbridge, glue, lambda_svc, s3
 from ministack.services.cloudformation import provisioners
-from turntable_athena.calls import Call, Calls, app_id
+from enforce import denial
+from turntable_athena.calls import Call, Calls, app_id, function_of
 from turntable_athena.models import Refusals, faults
 
 LOCATION = "--turntable_location"
@@ -174,7 +176,10 @@ async def dispatch(method: str, path: str, headers: Any, body: bytes, query: Any
     if found := faults(method, path, query, headers, body):
         _refusals.add(found)
         return refusal(headers, found)
-    _calls.add(headers, actions(method, path, headers, body, query))
+    calls = list(actions(method, path, headers, body, query)) if function_of(headers) else []
+    _calls.add(headers, calls)
+    if denied := denial(headers, calls):
+        return denied
     return await _dispatch(method, path, headers, body, query, request_id)
 
 

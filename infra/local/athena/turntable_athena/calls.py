@@ -26,6 +26,12 @@ def app_id(function: str, code: str) -> str:
     return f"{function.rsplit('-', 1)[-1]}.{re.sub(r'[^0-9A-Za-z]', '', code)[:12]}"
 
 
+def function_of(headers: Mapping[str, str]) -> str | None:
+    """Returns the short name of the function that sent a request, such as `export`. `headers` have lower-case names."""
+    agent = _AGENT.search(headers.get("user-agent", ""))
+    return agent[1].split(".")[0] if agent else None
+
+
 Call = tuple[str, str, Mapping[str, str]]
 """An IAM action, a resource, and what else describes the request."""
 

@@ -29,6 +29,7 @@ mod optout_views;
 mod pages;
 mod pagila;
 mod partitions;
+mod permissions;
 mod poison;
 mod postgres;
 mod quiet;
@@ -53,7 +54,7 @@ use std::{
 
 use cli::athena;
 use local::{Deployment, Emulator, FunctionError, Stack, Tools, reader::Tally};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use turntable::layout::{Generation, Location, TableName, TablePaths};
 
@@ -137,6 +138,25 @@ impl Chain {
         let chain = Chain { stack, account, _turn: turn, unanswered, fired };
         chain.datasets(datasets).await;
         chain
+    }
+
+    /// Has the emulator deny what the functions' roles don't allow, from now on. infra/local/enforce.py does it.
+    pub async fn enforced(self) -> Chain {
+        for function in self.functions.keys() {
+            let role = self.role(function).await;
+            let tags = json!([{ "Key": "enforce", "Value": "true" }]);
+            let tagged = self.stack.account.call("iam", "TagRole", json!({ "RoleName": role, "Tags": tags })).await;
+            tagged.unwrap_or_else(|error| panic!("{error:#}"));
+        }
+        self
+    }
+
+    /// Returns the name of a function's role.
+    pub async fn role(&self, function: &str) -> String {
+        let request = json!({ "FunctionName": self.functions[function] });
+        let found = self.stack.account.call("lambda", "GetFunctionConfiguration", request).await;
+        let found = found.unwrap_or_else(|error| panic!("{error:#}"));
+        found["Role"].as_str().and_then(|arn| arn.rsplit('/').next()).expect("a role's ARN").to_owned()
     }
 
     /// Replaces datasets.toml.

@@ -20,7 +20,7 @@ impl Chain {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_week_of_faults_is_fixed_by_the_pages_commands() {
     let datasets = format!("{USERS}checks = {{ max_shrink = 0.2 }}\nretain = {{ drain = \"1s\" }}\n{OPTOUTS}");
-    let chain = Chain::start(&datasets).await;
+    let chain = Chain::start(&datasets).await.enforced().await;
     let live = async || chain.live("users").await;
     let export = json!({ "dataset": "users" });
     let sweep = async || chain.ask("sweep", &json!({})).await;
