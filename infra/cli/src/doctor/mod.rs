@@ -2,11 +2,11 @@
 //!
 //! | module | checks |
 //! |---|---|
-//! | [`functions`] | the functions, their queues, and the account's concurrency |
-//! | [`datasets`], [`sources`] | datasets.toml and its locations; secrets, encryption and reachability of the sources |
-//! | [`bucket`] | the bucket's events, versioning, lifecycle rules and encryption |
-//! | [`workgroups`], [`catalog`] | Athena's workgroups; Glue's databases and jobs, and Lake Formation |
-//! | [`clock`] | this machine's clock |
+//! | `functions` | the functions, their queues, and the account's concurrency |
+//! | `datasets`, `sources` | datasets.toml and its locations; secrets, encryption and reachability of the sources |
+//! | `bucket` | the bucket's events, versioning, lifecycle rules and encryption |
+//! | `workgroups`, `catalog` | Athena's workgroups; Glue's databases and jobs, and Lake Formation |
+//! | `clock` | this machine's clock |
 //! | [`report`] | prints the result |
 
 mod bucket;
