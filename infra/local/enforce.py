@@ -37,6 +37,8 @@ def denial(headers: Mapping[str, str], calls: Iterable[Call]) -> Answer | None:
     for action, resource, context in calls:
         if action.startswith("s3:"):
             bucket = resource.removeprefix("arn:aws:s3:::").split("/")[0]
+            if s3._bucket_owner_account(bucket) is None:
+                continue  # S3 answers that there is no such bucket.
             denies = [each for each in _statements(s3._bucket_policies.get(bucket) or "{}") if each["Effect"] == "Deny"]
         else:
             denies = []

@@ -109,7 +109,9 @@ impl Command {
             }
             Command::Doctor { stack, aws, json } => {
                 let account = if aws { Account::Aws } else { Account::Emulator };
-                let report = doctor(&stack, &Place::of(account).await?).await?;
+                let place = Place::of(account).await?;
+                // The future is large.
+                let report = Box::pin(doctor(&stack, &place)).await?;
                 if json {
                     println!("{}", serde_json::to_string(&report)?);
                 } else {

@@ -12,7 +12,7 @@
 //! | [`datasets`] | reads a datasets.toml and replaces its `${NAME}` placeholders |
 //! | [`laptop`] | finds the emulator that `up` runs |
 //! | [`aws`], [`athena`], [`lambda`], [`signed`] | reach AWS, run queries, invoke functions, sign requests |
-//! | [`source_context`] | opens sources on this machine |
+//! | `source_context` | opens sources on this machine |
 //! | [`table`] | prints text tables |
 //! | [`workspace`] | finds the repository's root and Cargo's target folder |
 //!

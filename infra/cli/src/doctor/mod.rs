@@ -2,11 +2,11 @@
 //!
 //! | module | checks |
 //! |---|---|
-//! | [`functions`] | the functions, their queues, and the account's concurrency |
-//! | [`datasets`], [`sources`] | datasets.toml and its locations; secrets, encryption and reachability of the sources |
-//! | [`bucket`] | the bucket's events, versioning, lifecycle rules and encryption |
-//! | [`workgroups`], [`catalog`] | Athena's workgroups; Glue's databases and jobs, and Lake Formation |
-//! | [`clock`] | this machine's clock |
+//! | `functions` | the functions, their queues, and the account's concurrency |
+//! | `datasets`, `sources` | datasets.toml and its locations; secrets, encryption and reachability of the sources |
+//! | `bucket` | the bucket's events, versioning, lifecycle rules and encryption |
+//! | `workgroups`, `catalog` | Athena's workgroups; Glue's databases and jobs, and Lake Formation |
+//! | `clock` | this machine's clock |
 //! | [`report`] | prints the result |
 
 mod bucket;
@@ -80,7 +80,9 @@ pub async fn doctor(stack: &str, place: &Place) -> Result<Report> {
     let (config, line) = datasets::file(&s3, &at).await;
     lines.push(line);
     let key = queue_key(&place.aws, found.get("export")).await;
-    lines.extend(bucket::lines(&s3, &at.bucket, &usage(config.as_ref(), &at), key.as_deref()).await);
+    let usage = usage(config.as_ref(), &at);
+    // The future is large.
+    lines.extend(Box::pin(bucket::lines(&s3, &at.bucket, &usage, key.as_deref())).await);
     let athena = aws_sdk_athena::Client::new(&place.athena);
     let (own, output) = (variable("flip", "ATHENA_WORKGROUP"), variable("flip", "ATHENA_OUTPUT"));
     lines.extend(workgroups::lines(&athena, config.as_ref(), own, output).await);
