@@ -9,8 +9,8 @@ use std::{
 };
 
 use cli::aws::{self, Credentials};
-use jiff::Timestamp;
 use tests::contract::account::{Account, PREFIX};
+use turntable::clock::Clock;
 
 const USAGE: &str = "usage: just contract-aws --name turntable-contract-NAME --region REGION [--yes] [--delete]
   --name    of the bucket that is made, and with _ for - of the Glue database; neither may exist
@@ -81,7 +81,7 @@ async fn run() -> Result<Vec<String>, String> {
     let text = format!(
         "# Contract of Turntable {} with AWS in {region}, {}\n\n{outcome}",
         env!("CARGO_PKG_VERSION"),
-        Timestamp::now().strftime("%Y-%m-%d"),
+        Clock::system().now().strftime("%Y-%m-%d"),
     );
     println!("{text}");
     if let Some(file) = report {

@@ -1,6 +1,7 @@
 //! The certificate authorities that are shipped with the functions.
 
-use jiff::{Timestamp, ToSpan, civil::Date};
+use jiff::{ToSpan, civil::Date};
+use turntable::clock::Clock;
 
 /// Each comment in these files names an authority and the day on which it expires.
 const FILES: [&str; 2] = [
@@ -10,7 +11,7 @@ const FILES: [&str; 2] = [
 
 #[test]
 fn no_authority_expires_within_two_years() {
-    let soon = Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date().saturating_add(2.years());
+    let soon = Clock::system().now().to_zoned(jiff::tz::TimeZone::UTC).date().saturating_add(2.years());
     let lines = FILES.iter().flat_map(|text| text.lines());
     let stated: Vec<(&str, Date)> = lines
         .filter_map(|line| line.strip_prefix("# ")?.split_once(", until "))
