@@ -14,12 +14,14 @@ use crate::{
 /// Handles a request for a dataset that has no group, or a change of any dataset's table.
 pub(super) async fn act(env: &Environment, dataset: &Dataset, request: request::Flip) -> Result<Flipped> {
     let ended = match request {
-        request::Flip::Manifest(_, generation) => publish::flip(env, dataset, generation, Trigger::Event).await?,
+        request::Flip::Manifest(_, generation) => {
+            Box::pin(publish::flip(env, dataset, generation, Trigger::Event)).await?
+        }
         request::Flip::Candidate { generation, .. } => {
-            publish::flip(env, dataset, generation, Trigger::Operator).await?
+            Box::pin(publish::flip(env, dataset, generation, Trigger::Operator)).await?
         }
         request::Flip::Rollback { generation, reason, .. } => {
-            publish::rollback(env, dataset, generation, reason).await?
+            Box::pin(publish::rollback(env, dataset, generation, reason)).await?
         }
         request::Flip::Hold { reason, .. } => {
             publish::hold(env, dataset, reason).await?;

@@ -319,6 +319,7 @@ async fn a_failed_canary_goes_back_to_an_unmanaged_table() {
     let other = checked(CANARY);
     let flat = "s3://lake/schemas/users/blue".parse().unwrap();
     other.catalog.put("dmp", tests::catalog::moved(&table, &flat));
+    other.catalog.analyze(&other.table, "id", other.now());
     other.athena.answers(|_| Ok(one("false")));
     let next = other.export_csv(CSV).await;
     assert!(turned_down(&other, &next).await.ends_with(
@@ -327,6 +328,7 @@ async fn a_failed_canary_goes_back_to_an_unmanaged_table() {
     ));
     let table = other.catalog.get(&other.table).unwrap();
     assert_eq!(table.storage_descriptor().unwrap().location(), Some("s3://lake/schemas/users/blue/"));
+    assert_eq!(other.catalog.analyzed(), ["id"], "these statistics describe the files that the table reads again");
     assert_eq!(rig.live(), Some(first));
 }
 
