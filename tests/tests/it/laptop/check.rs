@@ -163,7 +163,7 @@ source.postgres = { url = "postgres://u:hunter2@0.0.0.0:1/d", query = "SELECT 1 
 source.mysql = { url = "mysql://u:hunter2@127.0.0.1:1/d?ssl-mode=DISABLED", query = "SELECT 1 AS id" }
 "#;
     let file = File::new(text);
-    let checked = check(&file.0).await.unwrap();
+    let checked = check(&file.0, None).await.unwrap();
     let remark = |line: &str, what: &str, verify: &str| {
         format!(
             "{}:{line} doesn't verify the server, so whoever is on the network path can read the password and change the \

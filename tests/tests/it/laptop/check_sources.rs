@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
-use cli::check::{Checked, Clients, check_with};
+use cli::{
+    check::{Checked, check_with},
+    source_context::Clients,
+};
 use tests::{mariadb::Mariadb, memory::Objects, postgres::Database};
 use turntable::{
     error::{Error, Result},
