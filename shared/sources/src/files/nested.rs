@@ -11,7 +11,7 @@ use arrow_array::{
     },
 };
 use arrow_buffer::OffsetBuffer;
-use arrow_schema::{DataType, FieldRef, Fields};
+use arrow_schema::{DataType, FieldRef};
 use arrow_select::interleave::interleave;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
