@@ -23,6 +23,7 @@ const LAMBDA: RunBy =
 const LONG: RunBy = Nobody("a measurement of many minutes, which a person starts");
 const CHAIN: RunBy = Test("tests/tests/it/chain/pages.rs");
 const WEEK: RunBy = Test("tests/tests/it/chain/week.rs");
+const RETIRE: RunBy = Test("tests/tests/it/chain/retire.rs");
 const RUNBOOK: RunBy = Test("tests/tests/it/chain/runbook.rs");
 const LAPTOP: RunBy = Test("tests/tests/it/readme.rs");
 const TESTS: RunBy = Check { file: ".ci/run", text: "cargo test --workspace" };
@@ -78,6 +79,8 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ("docs/operate.md", "aws s3 rm …", RUNBOOK),
     ("docs/operate.md", "aws s3api …", RUNBOOK),
     ("docs/operate.md", "ask sweep '{}'", RUNBOOK),
+    ("docs/operate.md", "ask flip '{\"dataset\": \"users\", \"action\": \"rename\"…", RETIRE),
+    ("docs/operate.md", "ask flip '{\"dataset\": \"orders\", \"action\": \"retire\"…", RETIRE),
     (
         "docs/operate.md",
         "QUEUE=$(aws cloudformation describe-stacks --stack-name \"$STACK\" --output text --query \

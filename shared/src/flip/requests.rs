@@ -48,7 +48,7 @@ pub async fn carry_out(env: &Environment, request: request::Flip) -> Result<Flip
             Some(dataset) => dataset,
             None => return view_or_unmanaged(env, &config, table).await,
         },
-        request::Flip::Manifest(paths, _) => match config.inbox_around(&paths.location()) {
+        request::Flip::Manifest(paths, _) => match config.inbox_around(paths.location()) {
             Some(inbox) => return Ok(drop_in(inbox)),
             None => config.dataset_at(paths)?,
         },

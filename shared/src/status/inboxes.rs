@@ -89,7 +89,8 @@ pub async fn conditions(env: &Environment, config: &Config) -> Result<Vec<Condit
 
 /// Returns the condition of an inbox that is no longer configured, unless its table was retired.
 async fn forgotten(env: &Environment, inbox: Location) -> Result<Option<Condition>> {
-    let published = publish::published::read(env, &inbox).await?;
+    // A record that can't be read shows no decision either.
+    let published = publish::published::read(env, &inbox).await.unwrap_or_default();
     if let Some((paths, _)) = published.and_then(|published| TablePaths::of_generation(&published.location))
         && publish::retired::is_decided(env, &paths).await?
     {

@@ -53,7 +53,7 @@ source = { mongo = {} }
 }
 
 const EXPORT: &str = "{} or {\"dataset\": NAME or [NAME, …]}";
-const FLIP: &str = "{\"dataset\", \"generation\"} or {\"dataset\", \"action\": rollback, hold, release or status, \"reason\"?, \"generation\"?}; {\"action\": \"status\"} is for all datasets";
+const FLIP: &str = "{\"dataset\", \"generation\"} or {\"dataset\", \"action\": rollback, hold, release or status, \"reason\"?, \"generation\"?} or {\"dataset\", \"action\": retire or rename, \"table\": keep or drop, \"from\"?, \"reason\"}; {\"action\": \"status\"} is for all datasets";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_not_understood_says_what_is_expected() {

@@ -22,12 +22,14 @@ async fn tables_are_retired_renamed_and_come_back() {
     chain.next("users", None).await;
     chain.drop("a.csv", "7,opted_out,2026-01-01T00:00:00Z\n").await;
     chain.next("optouts", None).await;
+    let page = chain.follower("docs/operate.md").await.replacing("\"orders\"", "\"users\"");
     let attention = || async { chain.ask("flip", &json!({ "action": "status" })).await["attention"].to_string() };
 
     // The table stays, and its dataset comes back.
     chain.datasets(&optouts).await;
     assert!(attention().await.contains("no dataset in datasets.toml publishes it any more"));
-    assert_eq!(chain.ask("flip", &retire("users", "keep")).await["outcome"], "retired");
+    let told = page.follow("Retire", 0..1, &[]).await;
+    assert!(told.contains("retired"), "{told}");
     assert_eq!((attention().await, chain.rows().await), ("[]".to_owned(), 500));
     chain.datasets(&both).await;
     chain.ask("sweep", &json!({})).await;
@@ -35,18 +37,26 @@ async fn tables_are_retired_renamed_and_come_back() {
     assert_eq!(record.len(), 1);
     let released = chain.s3.get_object().bucket(&chain.bucket).key(&record[0]).send().await.unwrap();
     let released: Value = serde_json::from_slice(&released.body.collect().await.unwrap().into_bytes()).unwrap();
-    assert_eq!((&released["released"], &released["why"]), (&json!(true), &json!("sold")));
+    assert_eq!((&released["released"], &released["why"]), (&json!(true), &json!("frozen for the auditors")));
 
     // It gets another name.
     chain.datasets(&both.replace("[datasets.users]\n", "[datasets.users]\ntable = \"customers\"\n")).await;
-    let rename = json!({ "dataset": "users", "action": "rename", "from": "dmp.users", "table": "drop", "reason": "a better name" });
     for _ in 0..2 {
-        let renamed = chain.ask("flip", &rename).await;
-        assert_eq!(renamed["outcome"], "renamed", "{renamed}");
+        let told = page.follow("Rename", 0..1, &[]).await;
+        assert!(told.contains("renamed"), "{told}");
     }
     assert!(chain.table("users").await.is_none());
     assert_eq!(chain.query("SELECT count(*) FROM dmp.customers").await, [Some("500".to_owned())]);
     assert_eq!(attention().await, "[]");
+
+    // It is published in its own folder, and then dropped.
+    chain.put("source/users/users.csv", users(600, 1)).await.unwrap();
+    chain.ask("export", &json!({ "dataset": "users" })).await;
+    chain.next("customers", chain.live("customers").await.as_ref()).await;
+    chain.datasets(&optouts).await;
+    let told = page.follow("Retire", 1..2, &[]).await;
+    assert!(told.contains("retired") && chain.table("customers").await.is_none(), "{told}");
+    page.finish("tests/tests/it/chain/retire.rs");
 
     // An inbox that protects nothing is retired, and comes back with everybody.
     chain.datasets(USERS).await;

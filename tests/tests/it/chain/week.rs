@@ -156,7 +156,8 @@ async fn a_week_of_faults_is_fixed_by_the_pages_commands() {
     // The dashboard shows the whole week.
     let drawn = metrics::dashboard(&chain).await;
     let missing = drawn.matches(">no data<").count();
-    assert_eq!(missing, 1, "all but the errors of functions, which the emulator does not count:\n{drawn}");
+    // The emulator doesn't count the errors of functions, and no database here could be unverified.
+    assert_eq!(missing, 2, "{drawn}");
     for alarm in ["Rejected", "RejectedRecords", "Unflip"] {
         assert!(drawn.contains(&format!(">{alarm}: ALARM<")), "{alarm}\n{drawn}");
     }
