@@ -6,7 +6,7 @@ use ulid::Ulid;
 use super::{
     attempts::Attempts,
     commit::{commit, next_table},
-    manifests::manifest,
+    manifests::{manifest, manifest_at},
     report::{Cause, FlipReport, Outcome},
     sql_checks::{self, Scanned},
     table_state::{self, TableState, ensure_not_deleting},
@@ -17,7 +17,7 @@ use turntable_core::{
     config::Dataset,
     decision::Live,
     error::Result,
-    layout::{Generation, Location},
+    layout::{Generation, Location, TablePaths},
     manifest::Manifest,
     record::{self, Canary, Flip, FlipOrigin},
     table::TableChange,
@@ -163,6 +163,12 @@ pub async fn return_to(
         Live::Unmanaged(location) if !dataset.partition_by.is_empty() => Ok(Returned::Stays(format!(
             "it was at {location} before, and no record has the partitions of that location"
         ))),
+        // A renamed table reads the folder of its earlier name until its next flip, and sweep deletes that folder.
+        Live::Unmanaged(location)
+            if TablePaths::of_generation(location).is_some() && manifest_at(env, location).await?.is_none() =>
+        {
+            Ok(Returned::Stays(format!("{location} has been swept")))
+        }
         Live::Unmanaged(location) => {
             let moved = move_to_unmanaged(env, dataset, &loaded, location).await?;
             let place = format!("{location}, which is unmanaged: to flip again, invoke flip with a generation");

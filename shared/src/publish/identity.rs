@@ -56,6 +56,9 @@ fn other_than_this(found: &PublishedTable) -> Option<String> {
     found.stack.clone().filter(|stack| *stack != own)
 }
 
+/// How long after its drain a table that was dropped is still looked for, in case somebody made it again.
+const FORGET_AFTER: SignedDuration = SignedDuration::from_hours(24);
+
 /// Returns what tables with earlier names read, wherever they are: a rename may have kept such a table, or may still be
 /// under way. Their databases need not be configured any more. What such a table read until it was dropped counts for
 /// `drain`.
@@ -68,6 +71,11 @@ pub async fn read_by_earlier_names(
     let mut locations = Vec::new();
     for renamed in found.map(|found| found.renamed).unwrap_or_default() {
         let Ok(name) = renamed.from.parse::<TableName>() else { continue };
+        // The database of a table that is gone for longer need not be readable any more.
+        let is_gone = |dropped: &Dropped| env.clock.now().duration_since(dropped.at) > drain + FORGET_AFTER;
+        if renamed.dropped.as_ref().is_some_and(is_gone) {
+            continue;
+        }
         let table = env.catalog.table(&name).await?;
         locations.extend(table.and_then(|table| table.location).and_then(|at| at.parse::<Location>().ok()));
         let is_draining = |dropped: &Dropped| env.clock.now().duration_since(dropped.at) < drain;

@@ -9,7 +9,7 @@ use turntable_core::{
     error::{Error, Kind, Result},
     layout::{Key, Location, TablePaths},
     port::Put,
-    record,
+    record::{self, OldTable},
     retired::{self, Retired},
 };
 
@@ -55,9 +55,14 @@ impl Found {
     }
 }
 
-/// Returns whether an operator has decided about the table in this folder.
+/// Returns whether an operator has decided about the table in this folder, and it was done. A table that was to be
+/// dropped and is still there needs attention: the request has to be repeated.
 pub async fn is_decided(env: &Environment, paths: &TablePaths) -> Result<bool> {
-    Ok(read(env, paths.location()).await?.is_some_and(|found| !found.record.released))
+    let Some(found) = read(env, paths.location()).await?.filter(|found| !found.record.released) else {
+        return Ok(false);
+    };
+    let is_dropped = found.record.old_table == OldTable::Drop;
+    Ok(!(is_dropped && env.catalog.table(&found.record.name()).await?.is_some()))
 }
 
 /// The maximum number of records that are read at the same time.

@@ -60,11 +60,23 @@ pub(super) async fn count(env: &Environment, dataset: &Dataset) -> Matches {
     let matches = Matches { at: env.clock.now(), tables };
     if let Some(key) = key(env, dataset)
         && matches.tables.iter().any(|table| table.out.is_some())
-        && let Err(error) = env.objects.put(&key, record::to_json(&matches).into()).await
+        && let Err(error) = keep(env, &key, &matches).await
     {
         tracing::warn!(dataset = dataset.name, error = error.report(), "matches not recorded");
     }
     matches
+}
+
+/// Records the counts. What couldn't be counted now stays as it was counted last, so that no warning disappears.
+async fn keep(env: &Environment, key: &Key, counted: &Matches) -> Result<()> {
+    let earlier = env.record::<Matches>(key).await?.map(|found| found.tables).unwrap_or_default();
+    let last = |table: &TableMatches| earlier.iter().find(|earlier| earlier.table == table.table).cloned();
+    let tables = counted.tables.iter().map(|table| match table.error {
+        Some(_) => last(table).unwrap_or_else(|| table.clone()),
+        None => table.clone(),
+    });
+    let kept = Matches { at: counted.at, tables: tables.collect() };
+    env.objects.put(key, record::to_json(&kept).into()).await
 }
 
 async fn count_in(env: &Environment, dataset: &Dataset, of: &Protected) -> TableMatches {

@@ -66,6 +66,10 @@ async fn sweep_one(round: &Round<'_>, config: &Config, found: &Found, swept: &mu
         }
         return Ok(());
     }
+    // Only the stack that published the table knows who reads it, and how long its queries may take.
+    if identity::other_stack(env, &paths).await?.is_some() {
+        return Ok(());
+    }
     let dataset = Dataset::retired((&record.dataset, record.name(), paths), config.datasets());
     let readers = readers(round, record).await?;
     match record.old_table {

@@ -1,16 +1,35 @@
 //! Checks the queries in datasets.toml before anything runs them. The functions that run them may write to S3 and to the
 //! catalog, so a query must only read.
+//!
+//! A statement that begins with SELECT or WITH is a query in Athena's grammar, whatever follows. So the first word decides,
+//! and what matters is to find the same first word as Athena, also behind comments. The queries aren't parsed completely,
+//! because no parser here knows all of Athena's types and functions.
 
 use sqlparser::{
-    ast::Statement,
-    dialect::GenericDialect,
+    dialect::Dialect,
     keywords::Keyword,
-    parser::Parser,
-    tokenizer::{Token, Tokenizer, Word},
+    tokenizer::{Token, Tokenizer, Whitespace, Word},
 };
 
-/// The words with which a part of a SELECT statement writes, in the parser's dialect. A column with such a name must be
-/// quoted.
+/// Athena's tokens. Unlike the parser's own dialects, it has no nested comments, no MySQL hints, and no backslash escapes.
+#[derive(Debug)]
+struct Athena;
+
+impl Dialect for Athena {
+    fn is_delimited_identifier_start(&self, ch: char) -> bool {
+        ch == '"'
+    }
+
+    fn is_identifier_start(&self, ch: char) -> bool {
+        ch.is_alphabetic() || ch == '_'
+    }
+
+    fn is_identifier_part(&self, ch: char) -> bool {
+        ch.is_alphanumeric() || matches!(ch, '_' | '@' | ':' | '$')
+    }
+}
+
+/// The words with which a part of a statement writes in other dialects. A column with such a name must be quoted.
 const WRITING_WORDS: [Keyword; 5] = [Keyword::DELETE, Keyword::INSERT, Keyword::INTO, Keyword::MERGE, Keyword::UPDATE];
 
 /// Checks that a `sql` check or a canary is one query that only reads and that contains `{table}`. Returns it without
@@ -20,14 +39,11 @@ pub fn check(text: &str) -> Result<String, String> {
         return Err("expected a query that contains {table}, the placeholder for the table's name".into());
     }
     let query = without_semicolons(text);
-    let named = query.replace("{table}", "\"database\".\"table\"");
-    let tokens = tokens(&named)?;
+    let tokens = tokens(&query.replace("{table}", "\"database\".\"table\""))?;
     one_statement(&tokens)?;
     only_reads(&tokens)?;
-    let parsed = Parser::parse_sql(&GenericDialect {}, &named);
-    match parsed.map_err(|error| format!("expected one SELECT statement, but it can't be parsed: {error}"))?.as_slice()
-    {
-        [Statement::Query(_)] => Ok(query.into()),
+    match tokens.iter().find(|token| **token != Token::LParen) {
+        Some(Token::Word(word)) if matches!(word.keyword, Keyword::SELECT | Keyword::WITH) => Ok(query.into()),
         _ => Err("expected one statement that begins with SELECT or WITH".into()),
     }
 }
@@ -64,9 +80,22 @@ fn without_semicolons(text: &str) -> &str {
 
 /// Splits a query into its tokens, without comments and whitespace.
 fn tokens(query: &str) -> Result<Vec<Token>, String> {
-    let all = Tokenizer::new(&GenericDialect {}, query).tokenize();
+    let all = Tokenizer::new(&Athena, query).tokenize();
     let all = all.map_err(|error| format!("expected a query, but it can't be read: {error}"))?;
-    Ok(all.into_iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect())
+    let mut tokens = Vec::with_capacity(all.len());
+    for token in all {
+        match token {
+            // Athena ends such a comment at a carriage return too, so it would run what follows.
+            Token::Whitespace(Whitespace::SingleLineComment { comment, .. })
+                if comment.trim_end_matches(['\r', '\n']).contains('\r') =>
+            {
+                return Err("a comment contains a carriage return: end its line with a line feed".into());
+            }
+            Token::Whitespace(_) => {}
+            token => tokens.push(token),
+        }
+    }
+    Ok(tokens)
 }
 
 /// Checks that the tokens are one statement that doesn't leave the parentheses that enclose it.
@@ -123,9 +152,12 @@ mod tests {
             "SELECT max(ts) > current_timestamp - INTERVAL '1' DAY FROM {table}",
             "SELECT TRY_CAST(max(a) AS bigint) > 1 FROM {table} CROSS JOIN UNNEST(b) WITH ORDINALITY AS u (x, n)",
             "SELECT approx_percentile(a, 0.5) > 1, m['k'], ARRAY[1, 2][1] FROM {table} TABLESAMPLE BERNOULLI (10)",
+            "SELECT count(CAST(json_parse(tags) AS array(varchar))) > 0 FROM {table} FOR VERSION AS OF 3",
+            "SELECT bool_and(CAST(a AS map(varchar, row(x decimal(10,2)))) IS NOT NULL) FROM {table} WHERE b BETWEEN SYMMETRIC 2 AND 1",
+            "/* see https://example.com/*y */ SELECT true FROM {table} -- done\r\n",
             "SELECT max(d) AT TIME ZONE 'Asia/Tokyo' > date '2020-01-01' FROM {table}",
         ] {
-            assert_eq!(check(query).as_deref(), Ok(query.trim_end_matches(';')));
+            assert_eq!(check(query).as_deref(), Ok(query.trim_end().trim_end_matches(';')));
         }
     }
 
@@ -139,7 +171,7 @@ mod tests {
             ("CREATE VIEW v AS SELECT * FROM {table}", "expected one statement that begins with SELECT"),
             (
                 "USING EXTERNAL FUNCTION f(x varchar) RETURNS varchar LAMBDA 'l' SELECT f(a) FROM {table}",
-                "can't be parsed",
+                "expected one statement that begins with SELECT",
             ),
             ("EXPLAIN ANALYZE SELECT 1 FROM {table}", "expected one statement that begins with SELECT or WITH"),
             ("SHOW COLUMNS FROM {table}", "expected one statement that begins with SELECT or WITH"),
@@ -149,7 +181,11 @@ mod tests {
             ("SELECT (1 FROM {table}", "1 opening parentheses are not closed"),
             ("SELECT 'open FROM {table}", "can't be read"),
             ("MSCK REPAIR TABLE {table}", "expected one statement"),
-            ("SELECT FROM WHERE {table}", "can't be parsed"),
+            ("/*! SELECT 1 AS */ DROP /*!, 1 AS */ VIEW /*! FROM */ dmp.v /*!, {table} */", "expected one statement"),
+            ("-- x\rDROP TABLE dmp.other\nSELECT true FROM {table}", "a carriage return"),
+            ("-- x\rUNLOAD (SELECT 1) TO 's3://x/' /*\nSELECT true FROM {table} /* */", "a carriage return"),
+            ("/* /* */ DROP TABLE dmp.other -- */ \nSELECT true FROM {table}", "expected one statement"),
+            ("SELECT E'\\') TO 's3://x/', 'FROM {table}'", "was never opened"),
             ("SELECT 1", "contains {table}"),
         ] {
             let error = check(query).expect_err(query);
@@ -178,11 +214,5 @@ mod tests {
             let error = unload(bad).expect_err(bad);
             assert!(error.contains(expected), "{bad}: {error}");
         }
-    }
-
-    #[test]
-    fn nesting_beyond_the_limit_is_refused() {
-        let deep = format!("SELECT {}1{} FROM {{table}}", "(".repeat(20_000), ")".repeat(20_000));
-        assert!(check(&deep).expect_err("too deep").contains("can't be parsed"));
     }
 }

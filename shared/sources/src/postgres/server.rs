@@ -154,7 +154,8 @@ impl Server {
             options.keepalives_interval(DEFAULT_KEEPALIVE / 6).keepalives_retries(6);
         }
         // As in libpq, Unix sockets are not encrypted.
-        let local = options.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
+        let local =
+            options.get_hosts().iter().all(|host| matches!(host, Host::Unix(_))) && options.get_hostaddrs().is_empty();
         let mode = if local { SslMode::Disable } else { mode };
         Server {
             options,
