@@ -1,4 +1,4 @@
-//! Checks datasets.toml, and that its locations are where the stack has its rights and its events.
+//! Checks datasets.toml, and that its locations are where the stack has permissions and receives events.
 
 use turntable::{
     config::{Config, Source},
@@ -38,7 +38,8 @@ pub async fn file(objects: &dyn Objects, at: &Key) -> (Option<Config>, Line) {
     }
 }
 
-/// Checks the locations of all datasets. `bucket` is the stack's, and `inboxes` is the URI that all inboxes begin with.
+/// Checks the locations of all datasets. `bucket` is the stack's bucket, and all inboxes must start with the URI
+/// `inboxes`.
 pub fn locations(config: &Config, bucket: &str, inboxes: Option<&str>) -> Vec<Line> {
     let mut lines = Vec::new();
     for dataset in config.datasets() {

@@ -19,10 +19,10 @@ const SECRET: &str = "secret";
 const SOURCE: &str = "source";
 const TLS: &str = "source-tls";
 
-/// The maximum number of sources that are asked at the same time.
+/// The maximum number of sources that are queried at the same time.
 const MAX_CONCURRENT_SOURCES: usize = 8;
 
-/// Checks all sources. `in_vpc` says whether the functions read from a VPC, which this machine may not reach.
+/// Checks all sources. `in_vpc` is whether the functions run in a VPC, which this machine may not be able to reach.
 pub async fn lines(config: &Config, aws: &SdkConfig, in_vpc: bool) -> Vec<Line> {
     let all = config.datasets().flat_map(|dataset| {
         let reconcile = match &dataset.source {
@@ -85,7 +85,7 @@ async fn of(dataset: &Dataset, source: &Source, aws: &SdkConfig, in_vpc: bool) -
     lines
 }
 
-/// Returns the text that says how to connect, and the keys that the dataset adds to it.
+/// Returns the URL or the secret's text, and the keys that the dataset adds to the secret.
 async fn read(
     connect: &Connect,
     secrets: Option<&dyn Secrets>,
@@ -133,7 +133,7 @@ impl Settings {
         Settings { mode: parameter(mode).map(lower), has_roots: parameter(roots).is_some(), is_url: true, host }
     }
 
-    /// Returns the mode that is in effect. The modules of the two sources have the rules.
+    /// Returns the effective mode. The rules are in the modules of the two sources.
     fn effective(&self, auth: Auth) -> &str {
         match self.mode.as_deref() {
             Some(mode) => mode,
@@ -146,7 +146,7 @@ impl Settings {
 
 fn encryption(dataset: &str, settings: &Settings, auth: Auth) -> Line {
     let mode = settings.effective(auth);
-    // Nothing leaves the machine.
+    // A local connection doesn't leave the machine.
     let is_local = ["localhost", "127.0.0.1", "[", ""].contains(&settings.host.as_str());
     match mode {
         "disable" | "disabled" | "allow" | "prefer" | "preferred" if !is_local => Line::fault(
