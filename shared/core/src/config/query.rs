@@ -1,5 +1,5 @@
-//! Checks the queries in datasets.toml before anything runs them. The functions that run them may write to S3 and to the
-//! catalog, so a query must only read.
+//! Checks the queries in datasets.toml before they run. The functions that run them may write to S3 and to the catalog,
+//! so the queries themselves must only read.
 
 use sqlparser::{
     ast::Statement,
@@ -9,7 +9,7 @@ use sqlparser::{
     tokenizer::{Token, Tokenizer, Word},
 };
 
-/// The words with which a part of a SELECT statement writes, in the parser's dialect. A column with such a name must be
+/// The keywords that make a part of a SELECT statement write, in the parser's dialect. Columns with these names must be
 /// quoted.
 const WRITING_WORDS: [Keyword; 5] = [Keyword::DELETE, Keyword::INSERT, Keyword::INTO, Keyword::MERGE, Keyword::UPDATE];
 
@@ -69,7 +69,7 @@ fn tokens(query: &str) -> Result<Vec<Token>, String> {
     Ok(all.into_iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect())
 }
 
-/// Checks that the tokens are one statement that doesn't leave the parentheses that enclose it.
+/// Checks that the tokens form one statement with balanced parentheses, so that it can't escape enclosing ones.
 fn one_statement(tokens: &[Token]) -> Result<(), String> {
     let mut depth = 0_usize;
     for token in tokens {
@@ -88,7 +88,7 @@ fn one_statement(tokens: &[Token]) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks that no token makes the statement write.
+/// Checks that no token can make the statement write.
 fn only_reads(tokens: &[Token]) -> Result<(), String> {
     for (place, token) in tokens.iter().enumerate() {
         let Token::Word(word) = token else { continue };
