@@ -1,4 +1,4 @@
-//! Checks a bucket's settings: whether its events arrive, whether its lifecycle rules affect what only sweep may delete,
+//! Checks a bucket's settings: whether its events arrive, whether lifecycle rules affect what only sweep may delete,
 //! and whether deleted rows stay in old versions.
 
 use serde::{Deserialize, Serialize};

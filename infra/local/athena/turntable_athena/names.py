@@ -1,9 +1,9 @@
 """Refuses names that Athena's parsers refuse: reserved words, backticks and leading digits.
 
 Queries and views are parsed by Trino, and other DDL by Hive's grammar. The lists of words are in
-https://docs.aws.amazon.com/athena/latest/ug/reserved-words.html. The messages are those of Trino's parser. If a statement
-doesn't match the DDL grammar, Athena passes it to Trino's parser, which stops at EXTERNAL. The tokens that Trino expects
-depend on the position; here they are shortened to <identifier>.
+https://docs.aws.amazon.com/athena/latest/ug/reserved-words.html. The messages are those of Trino's parser.
+If a statement doesn't match the DDL grammar, Athena passes it to Trino's parser, which stops at EXTERNAL. The tokens
+that Trino expects depend on the position; here they are shortened to <identifier>.
 """
 
 from __future__ import annotations

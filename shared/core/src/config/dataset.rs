@@ -47,7 +47,7 @@ pub struct Dataset {
 
 impl Dataset {
     /// Returns a stand-in for a dataset that published a table but is no longer configured. Only sweep uses it, and its
-    /// source has no files. It keeps no generations for a rollback. Its delays are the longest ones in `others`, and its
+    /// source has no files. It keeps no generations for a rollback. Its delays are the longest in `others`, and its
     /// workgroups are all of theirs.
     pub fn retired<'a>(
         (name, table, paths): (&str, TableName, TablePaths),
