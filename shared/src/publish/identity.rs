@@ -56,8 +56,8 @@ fn other_than_this(found: &PublishedTable) -> Option<String> {
     found.stack.clone().filter(|stack| *stack != own)
 }
 
-/// Returns what tables with earlier names read, wherever they are: a rename may have kept such a table, or may still be
-/// under way. Their databases need not be configured any more. What such a table read until it was dropped counts for
+/// Returns the locations that tables with earlier names read. A rename may have kept such a table, or may still be in
+/// progress, and its database may no longer be configured. What such a table read until it was dropped counts for
 /// `drain`.
 pub async fn read_by_earlier_names(
     env: &Environment,

@@ -45,7 +45,7 @@ pub struct Overview {
     pub at: Timestamp,
     /// The messages of `conditions`, in the same order.
     pub attention: Vec<String>,
-    /// Each reason why something needs an operator.
+    /// The conditions that need an operator.
     #[serde(default)]
     pub conditions: Vec<Condition>,
     /// The dead-letter queues that have messages.
@@ -224,7 +224,7 @@ async fn failed_export(
     Ok(found.filter(|failure| newest.is_none_or(|newest| newest < failure.at)))
 }
 
-/// Summarizes an inbox. `None` if the source is not one.
+/// Summarizes an inbox. Returns `None` if the dataset's source is not an inbox.
 async fn inbox_summary(
     env: &Environment,
     dataset: &Dataset,
