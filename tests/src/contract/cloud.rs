@@ -1,4 +1,4 @@
-//! The services beyond the ports, for clauses about queries and policies.
+//! Clients for services beyond the ports, for the clauses about queries and policies.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use turntable::{
     port::{Catalog, Query},
 };
 
-/// AWS, or emulators of all the services that the suite needs.
+/// AWS, or emulators of all services that the suite needs.
 pub struct Cloud {
     pub catalog: Arc<dyn Catalog>,
     pub queries: Arc<dyn Query>,
@@ -19,7 +19,7 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    /// `athena` is the configuration for Athena, and `output` the folder of query results.
+    /// Creates the clients. `athena` is the configuration for Athena, and `output` is the folder for query results.
     pub fn new(aws: &SdkConfig, athena: &SdkConfig, workgroup: &str, output: String) -> Cloud {
         Cloud {
             catalog: Arc::new(GlueCatalog(Arc::new(Glue::new(aws)))),

@@ -48,7 +48,7 @@ pub struct Subject {
     pub no_database: String,
     pub region: String,
     behind: Behind,
-    /// What clauses about queries and policies need. `None` leaves these clauses out.
+    /// The clients for the clauses about queries and policies. `None` skips these clauses.
     cloud: Option<Cloud>,
 }
 
@@ -143,8 +143,8 @@ pub struct Difference {
     pub source: &'static str,
 }
 
-/// Checks every clause that the subject has what it takes for. There are no faults if exactly the clauses with a known
-/// difference fail, each with the message that its difference expects.
+/// Checks every clause that can run on the subject: those that need a [`Cloud`] run only if it has one. There are no
+/// faults if exactly the clauses with a known difference fail, each with the message that its difference expects.
 pub async fn judge(subject: Subject, differences: &[Difference]) -> Report {
     let subject = Arc::new(subject);
     let others = differences
