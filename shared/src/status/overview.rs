@@ -96,14 +96,14 @@ pub async fn overview(env: &Environment, config: &Config) -> Overview {
             conditions.extend(retired.map(|(table, message)| Condition::new(Topic::RetiredTable, table, message)));
         }
         Err(error) => {
-            let message = format!("tables that no dataset publishes can't be told: {}", error.report());
+            let message = format!("tables that no dataset publishes could not be listed: {}", error.report());
             conditions.push(Condition::new(Topic::Unreadable, "retired-tables", message));
         }
     }
     match retired::in_other_databases(env, config).await {
         Ok(found) => conditions.extend(found),
         Err(error) => {
-            let message = format!("tables in other databases can't be told: {}", error.report());
+            let message = format!("tables in other databases could not be checked: {}", error.report());
             conditions.push(Condition::new(Topic::Unreadable, "other-databases", message));
         }
     }

@@ -33,7 +33,7 @@ pub async fn lines(glue: &Client, config: &Config) -> Vec<Line> {
             Ok(answer) => lines.extend(answer.database.iter().flat_map(|found| judged(name, found))),
             Err(error) if error.as_service_error().is_some_and(|error| error.is_entity_not_found_exception()) => {
                 let todo = format!("create it: aws glue create-database --database-input Name={name}");
-                lines.push(Line::fault(DATABASE, name, "it does not exist, and Turntable creates tables only", todo));
+                lines.push(Line::fault(DATABASE, name, "it does not exist, and Turntable creates only tables", todo));
             }
             Err(error) => lines.push(refused(DATABASE, name, &error, "glue:GetDatabase")),
         }
@@ -68,14 +68,14 @@ fn refused<E: ProvideErrorMetadata + std::error::Error>(
 fn judged(name: &str, database: &Database) -> Vec<Line> {
     if let Some(target) = &database.target_database {
         let found = format!("it is a resource link to {}", target.database_name().unwrap_or("another database"));
-        return vec![Line::fault(DATABASE, name, found, "name a database of this account: a link can't hold tables")];
+        return vec![Line::fault(DATABASE, name, found, "name a database in this account: a link can't hold tables")];
     }
     if database.federated_database.is_some() {
         return vec![Line::fault(
             DATABASE,
             name,
             "it is federated",
-            "name a database of Glue: others can't hold tables",
+            "name a database in Glue itself: a federated one can't hold tables",
         )];
     }
     let mut lines = vec![Line::ok(DATABASE, name, "it exists")];

@@ -72,7 +72,7 @@ pub async fn doctor(stack: &str, place: &Place) -> Result<Report> {
     let datasets = ["flip", "export"].into_iter().find_map(|function| variable(function, "DATASETS"));
     let Some(at) = datasets.and_then(|uri| uri.parse::<Key>().ok()) else {
         let found = "no function says where datasets.toml is: the bucket, the catalog and the sources are not checked";
-        lines.push(Line::fault("datasets-file", stack, found, "fix the functions first, then run it again"));
+        lines.push(Line::fault("datasets-file", stack, found, "fix the functions first, then run doctor again"));
         return Ok(Report { stack: stack.into(), lines });
     };
 

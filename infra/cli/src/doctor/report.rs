@@ -69,7 +69,7 @@ impl Line {
             check,
             subject,
             format!("not read: {}", why.into()),
-            format!("allow {permission} and run it again"),
+            format!("allow {permission} and run doctor again"),
         )
     }
 }

@@ -72,8 +72,8 @@ async fn of(dataset: &Dataset, source: &Source, aws: &SdkConfig, in_vpc: bool) -
                 Kind::Unavailable if in_vpc => Line::warning(
                     SOURCE,
                     name,
-                    format!("this machine doesn't reach it: {why}"),
-                    "run this from the VPC, or ignore it if export reaches the source from its subnets",
+                    format!("this machine can't reach it: {why}"),
+                    "run doctor from the VPC, or ignore this if export reaches the source from its subnets",
                 ),
                 _ if is_denied(&why) => Line::unread(SOURCE, name, why, "what the message names"),
                 _ => {
@@ -158,7 +158,7 @@ fn encryption(dataset: &str, settings: &Settings, auth: Auth) -> Line {
         "require" | "required" if !is_local && !settings.host.ends_with(".rds.amazonaws.com") => Line::warning(
             TLS,
             dataset,
-            format!("{mode}: it is encrypted, but nobody checks that the server is the right one"),
+            format!("{mode}: the connection is encrypted, but the server's identity is not verified"),
             "set sslmode = \"verify-full\" (MySQL: ssl-mode = \"VERIFY_IDENTITY\") and the root certificate",
         ),
         _ => Line::ok(TLS, dataset, mode),

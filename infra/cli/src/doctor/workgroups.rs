@@ -98,7 +98,7 @@ fn results(name: &str, managed: bool, location: Option<&str>, enforced: bool, ou
         (true, Some(_), _) => Some(Line::warning(
             CHECK,
             name,
-            "it manages query results, and refuses the location that the functions name: they send each query twice",
+            "it manages query results and refuses the location that the functions name, so they send each query twice",
             "deploy with AthenaResults=WORKGROUP",
         )),
         (true, None, _) => None,
@@ -121,7 +121,7 @@ fn elsewhere(check: &'static str, name: &str, location: &str) -> Line {
     Line::warning(
         check,
         name,
-        format!("it puts results into {location}: without a right to write there, every query fails"),
+        format!("it puts results into {location}: without permission to write there, every query fails"),
         format!("deploy with AthenaResultsArn={arn} (or check that it is set)"),
     )
 }
