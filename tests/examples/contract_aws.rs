@@ -62,12 +62,14 @@ async fn run() -> Result<Vec<String>, String> {
     let account = account.with_athena(athena, workgroup.as_deref().unwrap_or("primary"));
     let database = name.replace('-', "_");
     if delete {
-        println!("This deletes bucket {name} and Glue database {database} in {region}, with everything in them.");
+        println!(
+            "This deletes bucket {name} and Glue database {database} in {region}, with everything in them, and the rule and the queue {name}."
+        );
     } else {
         println!(
             "This creates bucket {name} and Glue database {database} in {region}, with about 1,300 objects (90 MB at \
-             most), 150 tables and a bucket policy, runs about 40 queries in Athena, and deletes everything again within \
-             minutes.\nAt list prices, S3's 3,000 requests, most of them PUT, cost about 2 US cents, and the queries, at \
+             most), 150 tables, a bucket policy, an EventBridge rule and a queue, runs about 50 queries in \
+             Athena, and deletes everything again within minutes.\nAt list prices, S3's 3,000 requests, most of them PUT, cost about 2 US cents, and the queries, at \
              Athena's minimum of 10 MB each, 0.2 cents; Glue's first million objects and requests a month are free."
         );
     }

@@ -13,7 +13,7 @@ use turntable::{
     port::{MAX_DELETES_PER_REQUEST, Objects},
 };
 
-use super::{Cloud, Difference, Report, Subject, judge};
+use super::{Cloud, Difference, Report, Subject, judge, subscription::Events};
 
 /// The prefix that every bucket's name must have, so that the suite can never delete another bucket.
 pub const PREFIX: &str = "turntable-contract-";
@@ -41,7 +41,7 @@ impl Account {
         Ok(Account { aws, bucket: name.into(), database: name.replace('-', "_"), athena: None })
     }
 
-    /// Adds the clauses about queries and policies.
+    /// Adds the clauses about queries, policies and events.
     pub fn with_athena(mut self, athena: SdkConfig, workgroup: &str) -> Account {
         self.athena = Some((athena, workgroup.into()));
         self
@@ -55,9 +55,8 @@ impl Account {
         }
         let mut report = match self.make().await {
             Ok(()) => {
-                let output = format!("s3://{}/_athena/", self.bucket);
                 let cloud = self.athena.as_ref();
-                let cloud = cloud.map(|(athena, workgroup)| Cloud::new(&self.aws, athena, workgroup, output));
+                let cloud = cloud.map(|(athena, workgroup)| Cloud::new(&self.aws, athena, workgroup, &self.bucket));
                 judge(Subject::aws(&self.aws, &self.bucket, &self.database, cloud), differences).await
             }
             Err(fault) => Report::failed(fault),
@@ -99,10 +98,13 @@ impl Account {
         Ok(())
     }
 
-    /// Deletes the bucket and the database with their contents. Tries every step, even after a failure, and returns a
-    /// message about each thing that may be left.
+    /// Deletes the bucket and the database with their contents, and the rule and the queue for events. Tries every
+    /// step, even after a failure, and returns a message about each thing that may be left.
     pub async fn delete(&self) -> Vec<String> {
         let mut left = Vec::new();
+        if self.athena.is_some() {
+            left.extend(Events::new(&self.aws, &self.bucket).delete().await);
+        }
         left.extend(self.empty().await.err());
         let bucket = aws_sdk_s3::Client::new(&self.aws).delete_bucket().bucket(&self.bucket).send().await;
         left.extend(bucket.err().map(|error| format!("bucket {} may be left: {error:?}", self.bucket)));

@@ -1,5 +1,5 @@
-//! The behaviour of AWS that Turntable relies on, as one suite of clauses about S3, the Glue Data Catalog and Athena. The
-//! suite runs against the in-memory implementations, two emulators, and AWS itself.
+//! The behaviour of AWS that Turntable relies on, as one suite of clauses about S3, the Glue Data Catalog, Athena and
+//! EventBridge. The suite runs against the in-memory implementations, two emulators, and AWS itself.
 //!
 //! A clause states what AWS documents. Where an emulator breaks a clause, a [`Difference`] names the clause, the
 //! symptom and the source. A recorded difference that no longer shows is a failure too.
@@ -8,11 +8,13 @@ pub mod account;
 mod catalog;
 mod cloud;
 pub mod differences;
+mod events;
 mod fields;
 mod objects;
 mod policy;
 mod queries;
 mod report;
+mod subscription;
 mod writes;
 
 use std::{sync::Arc, time::Instant};
@@ -130,7 +132,7 @@ fn of_ports() -> impl Iterator<Item = &'static Clause> {
 
 /// Returns the clauses that need a [`Cloud`].
 fn of_clouds() -> impl Iterator<Item = &'static Clause> {
-    [queries::CLAUSES, policy::CLAUSES].into_iter().flatten()
+    [queries::CLAUSES, policy::CLAUSES, events::CLAUSES].into_iter().flatten()
 }
 
 /// A clause that an emulator is known to break.

@@ -40,12 +40,12 @@ fn column(name: &str, glue_type: &str) -> Column {
 }
 
 impl Subject {
-    fn cloud(&self) -> &Cloud {
-        self.cloud.as_ref().expect("clauses about queries need Athena")
+    pub(super) fn cloud(&self) -> &Cloud {
+        self.cloud.as_ref().expect("these clauses need more than the ports")
     }
 
     /// Returns the folder of one of a table's generations.
-    fn generation(&self, table: &str, name: &str) -> Location {
+    pub(super) fn generation(&self, table: &str, name: &str) -> Location {
         self.folder("queries").folder(table).folder(name)
     }
 
@@ -60,7 +60,7 @@ impl Subject {
     }
 
     /// Creates a table with the column `id` and this many rows.
-    async fn published(&self, table: &str, rows: i64) {
+    pub(super) async fn published(&self, table: &str, rows: i64) {
         let blue = self.generation(table, "blue");
         self.put_file(&blue, "part-00000.parquet", rows).await;
         self.created(table, vec![column("id", "bigint")], blue, Vec::new()).await;
@@ -87,7 +87,7 @@ impl Subject {
     }
 
     /// Runs a statement, and returns all lines of its result.
-    async fn lines(&self, sql: &str) -> String {
+    pub(super) async fn lines(&self, sql: &str) -> String {
         let rows = self.ask(sql).await.unwrap_or_else(|error| panic!("{sql}: {}", error.report()));
         rows.into_iter().flatten().flatten().collect::<Vec<_>>().join("\n")
     }
@@ -244,7 +244,7 @@ async fn unloads_into_no_folder_with_files(subject: Arc<Subject>) {
     assert_eq!(subject.one("SELECT count(*) FROM kept").await, "7");
 }
 
-fn unload(query: &str, to: &Location) -> String {
+pub(super) fn unload(query: &str, to: &Location) -> String {
     format!("UNLOAD ({query}) TO '{to}' WITH (format = 'PARQUET', compression = 'ZSTD')")
 }
 
