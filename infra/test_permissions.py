@@ -142,7 +142,7 @@ UNRECORDED = [
     ],
 ]
 
-# Calls that no policy needs to allow: on resources that don't exist, and with an inbox that a test puts outside InboxPrefix.
+# Calls that no policy needs to allow: on resources that don't exist, and on a test's inbox outside InboxPrefix.
 NOT_ALLOWED = [
     ("Export", "s3:ListBucket", "arn:aws:s3:::no-such-bucket-here"),
     ("Optout", "s3:PutObject", f"{BUCKET}/elsewhere/optouts/_published.json"),

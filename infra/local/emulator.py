@@ -149,7 +149,7 @@ def variables(config: dict[str, Any]) -> dict[str, str]:
 
 
 def lifecycle(configuration: dict[str, Any]) -> bytes:
-    """Returns the request body for the lifecycle rules of an AWS::S3::Bucket, as far as template.yaml has them."""
+    """Returns the request body for an AWS::S3::Bucket's lifecycle rules, as far as template.yaml uses them."""
     rules = []
     for rule in configuration["Rules"]:
         known = {"Id", "Status", "Prefix", "ExpirationInDays", "AbortIncompleteMultipartUpload"}
@@ -166,7 +166,7 @@ def lifecycle(configuration: dict[str, Any]) -> bytes:
 
 
 def encryption(configuration: dict[str, Any]) -> bytes:
-    """Returns the request body for the default encryption of an AWS::S3::Bucket."""
+    """Returns the request body for an AWS::S3::Bucket's default encryption."""
     by_default = configuration["ServerSideEncryptionConfiguration"][0]["ServerSideEncryptionByDefault"]
     parts = "".join(f"<{name}>{value}</{name}>" for name, value in by_default.items())
     rule = f"<Rule><ApplyServerSideEncryptionByDefault>{parts}</ApplyServerSideEncryptionByDefault></Rule>"
@@ -247,7 +247,7 @@ _access = Access([os.environ["AWS_ENDPOINT_URL"], f"http://127.0.0.1:{os.environ
 
 
 async def guarded(scope: Any, receive: Any, send: Any) -> None:
-    """The ASGI application, behind the access rules. Removes the headers that would let web pages read answers."""
+    """The ASGI application behind the access rules. Removes the headers that would let web pages read responses."""
 
     async def closed(message: Any) -> None:
         headers = message.get("headers")

@@ -29,7 +29,7 @@ Answer = tuple[int, dict[str, str], bytes]
 
 
 def denial(headers: Mapping[str, str], calls: Iterable[Call]) -> Answer | None:
-    """Returns AWS's answer to a request whose calls the function's role may not make, or None."""
+    """Returns AWS's error response if the function's role may not make the request's calls, or None if it may."""
     role = _role(function_of(headers))
     if role is None:
         return None
@@ -38,7 +38,7 @@ def denial(headers: Mapping[str, str], calls: Iterable[Call]) -> Answer | None:
         if action.startswith("s3:"):
             bucket = resource.removeprefix("arn:aws:s3:::").split("/")[0]
             if s3._bucket_owner_account(bucket) is None:
-                continue  # S3 answers that there is no such bucket.
+                continue  # S3 responds that the bucket doesn't exist.
             denies = [each for each in _statements(s3._bucket_policies.get(bucket) or "{}") if each["Effect"] == "Deny"]
         else:
             denies = []
@@ -48,13 +48,13 @@ def denial(headers: Mapping[str, str], calls: Iterable[Call]) -> Answer | None:
 
 
 def _role(function: str | None) -> dict[str, Any] | None:
-    """Returns the role of the account's function with this short name, if the role is to be enforced."""
+    """Returns the role of the account's function with this short name, or None if the role isn't enforced."""
     if function is None:
         return None
     arns = [one["config"]["Role"] for name, one in lambda_svc._functions.items() if name.endswith(f"-{function}")]
     roles = [identities._roles.get(arn.rsplit("/", 1)[-1]) for arn in arns]
     enforced = [role for role in roles if role and any(tag["Key"] == TAG for tag in role.get("Tags") or ())]
-    # The user agent doesn't say which of several stacks calls.
+    # If there are several stacks, the user agent doesn't say which one the call comes from.
     return enforced[0] if len(roles) == 1 and enforced else None
 
 

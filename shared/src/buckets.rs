@@ -1,4 +1,4 @@
-//! Looks at the settings of the buckets, and keeps what it found for `status`, whose role can't read them.
+//! Checks the buckets' settings, and records the findings for `status`, whose role can't read the settings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,14 +14,14 @@ use turntable_core::{
 
 use crate::environment::{self, Environment};
 
-/// What the last sweep found wrong with the buckets' settings, `_stacks/STACK/buckets.json`.
+/// The faults that the last sweep found in the buckets' settings, `_stacks/STACK/buckets.json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Buckets {
     pub at: Timestamp,
     pub faults: Vec<BucketFault>,
 }
 
-/// Something that is wrong with a bucket's settings. There is at most one per bucket and subject.
+/// A fault in a bucket's settings. There is at most one per bucket and subject.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketFault {
     pub bucket: String,
@@ -46,11 +46,11 @@ pub enum Subject {
     MissingRule,
 }
 
-/// The largest number of findings about one bucket and subject that a message lists.
+/// The maximum number of findings about one bucket and subject that a message lists.
 const MAX_LISTED_FINDINGS: usize = 3;
 
-/// Looks at the buckets of all tables and inboxes, and the bucket of datasets.toml. What a bucket doesn't let sweep read
-/// is a fault too. `before` is what the sweep before found.
+/// Checks the buckets of all tables and inboxes, and the bucket that holds datasets.toml. A setting that sweep isn't
+/// allowed to read is a fault too. `before` is what the previous sweep found.
 pub async fn look(env: &Environment, config: &Config, before: Option<&Buckets>) -> Buckets {
     let at = env.clock.now();
     let Place::S3(datasets) = &env.datasets else { return Buckets { at, faults: Vec::new() } };
@@ -109,7 +109,7 @@ impl Buckets {
     }
 }
 
-/// Reads what the last sweep found. `None` if there was none, or if datasets.toml is not in S3.
+/// Reads what the last sweep found. Returns `None` if no sweep has recorded anything, or if datasets.toml is not in S3.
 pub async fn read(env: &Environment) -> Result<Option<Buckets>> {
     match key(env) {
         Some(key) => env.record(&key).await,
@@ -117,7 +117,7 @@ pub async fn read(env: &Environment) -> Result<Option<Buckets>> {
     }
 }
 
-/// Writes what a sweep found.
+/// Records what a sweep found.
 pub async fn write(env: &Environment, found: &Buckets) -> Result<()> {
     match key(env) {
         Some(key) => env.objects.put(&key, record::to_json(found).into()).await,
@@ -125,7 +125,7 @@ pub async fn write(env: &Environment, found: &Buckets) -> Result<()> {
     }
 }
 
-/// Returns the record's key, in the bucket of datasets.toml. Each stack has its own.
+/// Returns the record's key, in the bucket that holds datasets.toml. Each stack has its own record.
 fn key(env: &Environment) -> Option<Key> {
     let Place::S3(datasets) = &env.datasets else { return None };
     let stack = environment::optional("STACK").unwrap_or_else(|| "default".into());

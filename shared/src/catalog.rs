@@ -64,9 +64,9 @@ impl Reader {
     }
 }
 
-/// Returns each table, with a message, that reads a published generation, although no dataset publishes it any more: the
-/// dataset was removed from datasets.toml, or its `table` or `location` was changed. Leaves out tables that another stack
-/// publishes.
+/// Returns each table that reads a published generation but that no dataset publishes any more, with a message: the
+/// dataset was removed from datasets.toml, or its `table` or `location` was changed. Leaves out tables that another
+/// stack publishes.
 pub async fn retired(env: &Environment, config: &Config, tables: &[Reader]) -> Result<Vec<(TableName, String)>> {
     let datasets: Vec<&Dataset> = config.datasets().collect();
     let mut messages = Vec::new();
@@ -93,8 +93,9 @@ pub fn retired_message(table: &TableName, generation: &Generation) -> String {
     )
 }
 
-/// Returns each table that reads the whole folder of a dataset, with a message. Queries of such a table return the rows
-/// of every generation at once. Sweep deletes none of them, because it can't tell what the table's readers need.
+/// Returns each table that reads a dataset's whole folder, with a message. Queries on such a table return the rows of
+/// every generation at once. Sweep deletes no generation there, because it can't tell which ones the table's readers
+/// need.
 pub fn over_folders(config: &Config, tables: &[Reader]) -> Vec<(TableName, String)> {
     let message = |table: &Reader| {
         let read = |dataset: &&Dataset| {

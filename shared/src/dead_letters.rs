@@ -1,4 +1,4 @@
-//! Looks at the dead-letter queues without taking anything out of them.
+//! Reads the dead-letter queues without removing any message.
 
 use std::collections::BTreeMap;
 
@@ -14,29 +14,29 @@ use turntable_events::{Export, Flip, Optout, Sweep};
 
 use crate::environment::Environment;
 
-/// What is in one dead-letter queue.
+/// A summary of one dead-letter queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetters {
-    /// The function whose failed messages and events these are.
+    /// The function that failed on these messages and events.
     pub function: String,
     /// The number of messages, as SQS estimates it.
     pub messages: u64,
-    /// The number of messages that were looked at: at most 10. `datasets`, `oldest` and `error` are about these.
+    /// The number of messages that were read, at most 10. `datasets`, `oldest` and `error` cover only these.
     pub seen: u64,
-    /// The number of messages about each dataset. Messages about no dataset are in none.
+    /// The number of messages about each dataset. Messages about no dataset aren't counted.
     pub datasets: BTreeMap<String, u64>,
     /// When the oldest message was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest: Option<Timestamp>,
-    /// The error of one message.
+    /// The error from one of the messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// The largest number of characters of an error that is shown.
+/// The maximum number of characters of an error that are shown.
 const MAX_ERROR_CHARS: usize = 300;
 
-/// Looks at all dead-letter queues, and returns those that have messages.
+/// Reads all dead-letter queues, and returns those that have messages.
 pub async fn look(env: &Environment, config: &Config) -> Result<Vec<DeadLetters>> {
     let Some(queues) = &env.dead_letters else { return Ok(Vec::new()) };
     let found = queues.look().await?;
@@ -62,7 +62,7 @@ impl DeadLetters {
         }
     }
 
-    /// Returns the message about the queue: how many letters there are, why, and what to do.
+    /// Returns the message about the queue: how many dead letters there are, why, and what to do.
     pub fn message(&self) -> String {
         let DeadLetters { function, messages, seen, datasets, error, .. } = self;
         let letters = if *messages == 1 { "1 dead letter" } else { &format!("{messages} dead letters") };
@@ -81,8 +81,8 @@ impl DeadLetters {
     }
 }
 
-/// Returns the dataset that a message is about. The message is a request, an event, or Lambda's report of a failed
-/// invocation with one of them.
+/// Returns the dataset that a message is about, if any. The message is a request, an event, or Lambda's record of a
+/// failed invocation, which contains one of them.
 fn dataset_of(function: &str, body: &str, config: &Config) -> Option<String> {
     let body: Value = serde_json::from_str(body).ok()?;
     let event = body.get("requestPayload").unwrap_or(&body);
@@ -105,7 +105,7 @@ fn dataset_of(function: &str, body: &str, config: &Config) -> Option<String> {
     }
 }
 
-/// Returns the error of a message: an attribute of what Turntable sent, or a part of Lambda's report.
+/// Returns a message's error: the attribute that Turntable adds, or a field of Lambda's record.
 fn error_of(letter: &DeadLetter) -> Option<String> {
     let reported = || {
         let body: Value = serde_json::from_str(&letter.body).ok()?;

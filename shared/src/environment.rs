@@ -28,7 +28,7 @@ pub struct Environment {
     pub datasets: Place,
     /// The folder that holds all inboxes; `None` if unknown. `status` reports objects in it that belong to no inbox.
     pub inboxes: Option<Location>,
-    /// The dead-letter queues, for `status`; `None` if the function doesn't know them.
+    /// The dead-letter queues, for `status`. `None` if the function isn't configured with their URLs.
     pub dead_letters: Option<Arc<dyn DeadLetterQueues>>,
 }
 

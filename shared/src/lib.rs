@@ -9,7 +9,7 @@
 //! | [`sweep`] | deletes unreachable generations, and archives drops |
 //! | [`flip`] | carries out the requests to `flip`: a candidate's event, a rollback, a hold, the status |
 //! | [`status`] | reports the state of one dataset or of all |
-//! | [`buckets`], [`dead_letters`] | look at the buckets' settings, and at the dead-letter queues |
+//! | [`buckets`], [`dead_letters`] | check the buckets' settings; read the dead-letter queues |
 //! | [`answer`], [`request`] | define the functions' answers; parse events into requests |
 //! | [`environment`], [`clock`], [`deadline`] | provide clients, time and randomness, and an invocation's deadline |
 //! | [`lambda`], [`metric`] | connect a function to Lambda's runtime; write CloudWatch metrics |

@@ -20,7 +20,7 @@ pub enum Metric {
     Bytes,
     ExportTime,
     FlipTime,
-    /// Exports from a database that was not verified by its TLS certificate.
+    /// Exports from a database whose TLS certificate was not verified.
     UnverifiedTls,
     /// Failed engine runs.
     EngineFailed,
@@ -45,7 +45,7 @@ pub enum Metric {
     /// The longest time from the upload of a drop that a refresh read to the flip that made it live, or to the end of
     /// the refresh if nothing went live.
     OptoutLag,
-    /// Faults in the settings of a bucket, counted each time that a sweep looks at them. The dataset is the bucket's name.
+    /// Faults in a bucket's settings, counted each time that a sweep checks them. The dataset is the bucket's name.
     BucketSettings,
     /// Records that a refresh could not parse and set aside.
     RejectedRecords,

@@ -32,7 +32,7 @@ ROOT = FAULTS.parent.parent
 WORK = ROOT / "target" / "mutants"
 COPY = WORK / "tree"
 BUILD = Path(os.environ.get("MUTANTS_TARGET_DIR", WORK / "target"))
-# Not optimised, the test program compiles in a quarter of the time, once for each fault.
+# The test program is compiled once for each fault. Without optimisation, that takes a quarter of the time.
 CARGO = ["cargo", "--config", "profile.dev.package.tests.opt-level=0"]
 # The longest family takes a few minutes, after a build of some minutes.
 MAX_SECONDS = 45 * 60

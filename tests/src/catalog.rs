@@ -52,7 +52,7 @@ pub struct Memory(Mutex<State>);
 struct State {
     tables: BTreeMap<TableName, Table>,
     partitioned: BTreeSet<TableName>,
-    /// When the statistics of each column that has some were computed.
+    /// When each column's statistics were computed. Columns without statistics are missing.
     statistics: BTreeMap<(TableName, String), Timestamp>,
     calls: BTreeMap<Op, usize>,
     faults: BTreeMap<(Op, usize), Fault>,
@@ -120,12 +120,12 @@ impl Memory {
         self.state().partitioned.insert(name.clone());
     }
 
-    /// Computes statistics of a column, as a Glue task does.
+    /// Computes a column's statistics, as a Glue task does.
     pub fn analyze(&self, name: &TableName, column: &str, at: Timestamp) {
         self.state().statistics.insert((name.clone(), column.into()), at);
     }
 
-    /// Returns the columns of all tables that have statistics.
+    /// Returns the columns that have statistics, in all tables.
     pub fn analyzed(&self) -> Vec<String> {
         self.state().statistics.keys().map(|(_, column)| column.clone()).collect()
     }

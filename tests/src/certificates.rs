@@ -1,4 +1,4 @@
-//! Certificates for servers, from an authority of their own.
+//! Issues server certificates from a test authority.
 
 use std::{
     path::Path,
@@ -9,7 +9,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 
 /// A certificate authority.
 pub struct Authority {
-    /// Its certificate, as PEM.
+    /// The authority's own certificate, as PEM.
     pub pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
@@ -26,7 +26,7 @@ impl Authority {
         Authority { pem, issuer: Issuer::new(authority, key) }
     }
 
-    /// Returns a certificate for these host names or addresses, as PEM.
+    /// Issues a certificate for these host names or addresses, and returns it as PEM.
     pub fn certificate(&self, key: &KeyPair, names: &[&str], is_expired: bool) -> String {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut server = CertificateParams::new(names).expect("a certificate");
@@ -37,7 +37,7 @@ impl Authority {
     }
 }
 
-/// Writes a new key that only its owner may read.
+/// Creates a key, and writes it to a file that only its owner may read.
 pub fn write_key(to: &Path) -> KeyPair {
     let key = KeyPair::generate().expect("a key");
     std::fs::write(to, key.serialize_pem()).expect("a key's file");

@@ -194,7 +194,7 @@ impl Programs {
 
 fn bootstrap(programs: &Programs, directory: &Path) {
     let tables = |name: &str| {
-        // MariaDB 11 has renamed these files.
+        // MariaDB 11 renamed these files.
         let folder = programs.base.join("share/mysql");
         let found =
             ["mysql", "mariadb"].map(|of| folder.join(format!("{of}_{name}"))).into_iter().find(|path| path.is_file());
@@ -234,7 +234,7 @@ fn serve(programs: &Programs, directory: &Path, port: u16, settings: &[&str]) ->
     command.spawn().expect("a shell for MariaDB")
 }
 
-/// Returns the folder of the version to test.
+/// Returns the folder of the MariaDB version to test, from `TURNTABLE_MARIADB`.
 fn chosen() -> Option<PathBuf> {
     std::env::var_os("TURNTABLE_MARIADB").map(PathBuf::from)
 }

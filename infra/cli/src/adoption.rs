@@ -15,7 +15,7 @@ use turntable::{
     publish::adoption::{FirstFlip, TakeOver},
 };
 
-/// Returns an environment that reads the catalog and the bucket of an account. `file` is the datasets.toml.
+/// Returns an environment that reads an account's catalog and bucket. `file` is the path of the datasets.toml.
 pub fn environment(aws: &SdkConfig, file: &Path) -> Environment {
     Environment {
         catalog: Arc::new(GlueCatalog(Arc::new(Glue::new(aws)))),
@@ -28,7 +28,7 @@ pub fn environment(aws: &SdkConfig, file: &Path) -> Environment {
     }
 }
 
-/// Describes what the first flip of a dataset does with its table, as text for the end of the dataset's section.
+/// Describes what the dataset's first flip does with its table. The text goes at the end of the dataset's section.
 pub fn shown(dataset: &Dataset, first: &FirstFlip) -> String {
     let mut lines = match first {
         FirstFlip::Refused(_) => vec![format!("{} exists, and no flip can take it over", dataset.table)],

@@ -40,7 +40,7 @@ use crate::{
 pub struct Checked {
     /// Problems in a file that parses, each as `file:line:column: key.path: message`.
     pub faults: Vec<String>,
-    /// What the file permits although it is not safe, in the same form.
+    /// Unsafe settings that the file permits, in the same form.
     pub remarks: Vec<String>,
     /// A description of each table that the file defines.
     pub tables: String,
@@ -61,8 +61,8 @@ enum Columns {
 const MAX_CONCURRENT_SOURCES: usize = 8;
 
 /// Checks a file, and reads the columns of each source that can be reached from here. With an account, reads secrets and
-/// files there, and also says what the first flip would do with each table that its catalog has already. Fails if the file
-/// doesn't parse.
+/// files there, and also describes what the first flip would do with each table that its catalog already has. Fails if
+/// the file doesn't parse.
 pub async fn check(file: &Path, account: Option<&SdkConfig>) -> Result<Checked> {
     let catalog = account.map(|aws| adoption::environment(aws, file));
     let datasets = Datasets::read(file, laptop::BUCKET)?;
@@ -76,7 +76,7 @@ pub async fn check(file: &Path, account: Option<&SdkConfig>) -> Result<Checked> 
     Ok(checked(file, &datasets, &Clients::new(&aws), catalog.as_ref()).await)
 }
 
-/// Does the same as [`check`], with these clients.
+/// Like [`check`], but with these clients.
 pub async fn check_with(file: &Path, clients: &Clients) -> Result<Checked> {
     Ok(checked(file, &Datasets::read(file, laptop::BUCKET)?, clients, None).await)
 }
@@ -147,7 +147,8 @@ async fn checked(file: &Path, datasets: &Datasets, clients: &Clients, catalog: O
     Checked { faults, remarks, tables, summary }
 }
 
-/// Asks the catalog, if there is one, what the first flip of a dataset would do.
+/// Returns what the dataset's first flip would do with the table in the catalog, or `None` without a catalog or a table
+/// to take over.
 async fn first_flip(
     catalog: Option<&Environment>,
     dataset: &Dataset,
@@ -206,8 +207,8 @@ fn needs_aws(source: &Source) -> bool {
     }
 }
 
-/// Returns whether an error in reading a source's columns is the file's fault, or the secret's. Any other error may only
-/// mean that this machine can't reach the source, or may not read the secret.
+/// Returns whether an error from reading a source's columns is caused by the file or the secret. Any other error may
+/// only mean that this machine can't reach the source, or isn't allowed to read the secret.
 fn is_file_error(source: &Source, error: &Error, secret_is_read: bool) -> bool {
     let is_known = |connect: &Connect| matches!(connect, Connect::Url(_)) || secret_is_read;
     let is_known = match source {
@@ -219,7 +220,7 @@ fn is_file_error(source: &Source, error: &Error, secret_is_read: bool) -> bool {
     error.kind() == Kind::Input || (error.kind() == Kind::Config && is_known)
 }
 
-/// Remembers whether a secret could be read.
+/// Reads secrets, and remembers whether one could be read.
 struct WatchedSecrets {
     secrets: Arc<dyn Secrets>,
     is_read: AtomicBool,
@@ -234,8 +235,8 @@ impl Secrets for WatchedSecrets {
     }
 }
 
-/// Returns the key path and a message for each setting that names a missing column or one whose type doesn't suit it, and
-/// for a partition column whose type can't be projected.
+/// Returns the key path and a message for each setting that names a missing column or a column with an unsuitable type,
+/// and for each partition column whose type can't be projected.
 fn column_faults(dataset: &Dataset, columns: &[Column], known: &BTreeMap<&str, &[Column]>) -> Vec<(String, String)> {
     let at = |key: &str| format!("datasets.{}.{key}", dataset.name);
     let (mut faults, mut type_faults) = (Vec::new(), Vec::new());

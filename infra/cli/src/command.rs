@@ -20,8 +20,8 @@ pub enum Command {
     Check {
         /// The datasets.toml. Each ${NAME} in it comes from the environment.
         file: PathBuf,
-        /// Ask the AWS account, with the environment's credentials and region, which tables exist already. Without this
-        /// flag, the emulator that `up` runs is asked, if it runs.
+        /// Look up existing tables in the AWS account, with the environment's credentials and region. Without this
+        /// flag, they are looked up in the emulator that `up` runs, if it is running.
         #[arg(long)]
         aws: bool,
     },
@@ -36,7 +36,7 @@ pub enum Command {
         #[arg(value_name = "TABLE", required = true)]
         tables: Vec<String>,
     },
-    /// Check a deployed stack and its account before the first export. Changes nothing; the exit code is 1 on a fault.
+    /// Check a deployed stack and its account before the first export. Changes nothing. The exit code is 1 on a fault.
     Doctor {
         /// The stack's name.
         #[arg(default_value = "turntable")]
@@ -110,7 +110,7 @@ impl Command {
             Command::Doctor { stack, aws, json } => {
                 let account = if aws { Account::Aws } else { Account::Emulator };
                 let place = Place::of(account).await?;
-                // The future is large.
+                // Boxed, because the future is large.
                 let report = Box::pin(doctor(&stack, &place)).await?;
                 if json {
                     println!("{}", serde_json::to_string(&report)?);

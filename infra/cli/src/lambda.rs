@@ -53,20 +53,20 @@ impl Lambda {
         })
     }
 
-    /// Reads settings: `path` is that of an operation without a body, such as `/2016-08-19/account-settings/`.
+    /// Reads settings with a GET request. `path` is the operation's path, such as `/2016-08-19/account-settings/`.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         let response = self.0.send("GET", path, Vec::new()).await?;
         serde_json::from_slice(&response.payload)
             .with_context(|| format!("Lambda's response to {path} is not as documented"))
     }
 
-    /// Sends a request without a body.
+    /// Sends a GET request and returns the whole response.
     pub async fn response(&self, path: &str) -> Result<Response> {
         self.0.send("GET", path, Vec::new()).await
     }
 }
 
-/// Returns the name of a function if it is valid in a path.
+/// Returns `function` if it is a name that is safe in a path.
 pub fn named(function: &str) -> Result<&str> {
     if function.is_empty() || !function.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
         bail!("a function name can only have letters, digits, - and _");

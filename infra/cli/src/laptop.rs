@@ -44,7 +44,7 @@ pub fn env_file() -> Result<PathBuf> {
 
 /// How to reach the emulator that `up` runs.
 pub struct Endpoints {
-    /// The URL of the endpoint that serves everything but Athena.
+    /// The URL of the endpoint for every service except Athena.
     pub aws: String,
     /// The URL of the Athena endpoint.
     pub athena: String,

@@ -1,5 +1,5 @@
-//! Sends signed requests to AWS services whose SDK crates this crate doesn't need otherwise. The SDK's runtime sends them
-//! with the usual TLS, timeouts and retries.
+//! Sends signed requests to AWS services without their SDK crates, which nothing else in this crate needs. The SDK's
+//! runtime sends them with the usual TLS, timeouts and retries.
 
 use std::{env, fmt, time::SystemTime};
 
@@ -19,17 +19,17 @@ use aws_smithy_types::{
     body::SdkBody, error::display::DisplayErrorContext, retry::RetryConfig, timeout::TimeoutConfig,
 };
 
-/// The HTTP status codes after which the request is sent again: throttling, and the server errors that the SDKs retry.
+/// The HTTP status codes that are retried: throttling, and the server errors that the SDKs retry.
 const RETRIED_CODES: &[u16] = &[429, 500, 502, 503, 504];
 
 /// An AWS service.
 #[derive(Debug, Clone, Copy)]
 pub struct Service {
-    /// The name in messages.
+    /// The name that messages use.
     pub name: &'static str,
-    /// The first part of the endpoint's host, which is also the name that a signature contains.
+    /// The first part of the endpoint's host name. Signatures contain the same name.
     pub host: &'static str,
-    /// The environment variable for the service's own endpoint.
+    /// The environment variable that overrides the service's endpoint.
     /// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>
     pub endpoint: &'static str,
 }
@@ -61,7 +61,7 @@ impl fmt::Debug for Request {
 /// A successful response.
 #[derive(Debug)]
 pub struct Response {
-    /// Whether Lambda says that the function failed.
+    /// Whether Lambda reported that the function failed.
     pub is_function_error: bool,
     /// The service's clock, from the header `Date`.
     pub date: Option<String>,
@@ -86,14 +86,15 @@ impl fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 impl Signed {
-    /// Returns a client with the configuration's retries and timeouts. Its endpoint is the service's own from the
-    /// environment, the configuration's, or the region's public one, in this order. Fails without a region or credentials.
+    /// Returns a client with the configuration's retries and timeouts. Its endpoint is the first of these that is set:
+    /// the service's endpoint in the environment, the configuration's endpoint, or the region's public one. Fails
+    /// without a region or credentials.
     pub fn new(config: &SdkConfig, service: Service) -> Result<Signed> {
         let region = config.region().context("no AWS region is set: set AWS_REGION")?.to_string();
         let credentials = config
             .credentials_provider()
             .context("no AWS credentials are configured: run `aws configure`, or set AWS_PROFILE")?;
-        // A configuration that this program builds itself ignores the environment. Only a loaded one has an origin.
+        // A configuration that this program builds must ignore the environment. Only a loaded one has an origin.
         let own = config.service_config().and_then(|_| env::var(service.endpoint).ok()).filter(|own| !own.is_empty());
         let endpoint = match own.as_deref().or(config.endpoint_url()) {
             Some(endpoint) => endpoint.trim_end_matches('/').to_owned(),
@@ -105,7 +106,7 @@ impl Signed {
             .service_name(service.name)
             .operation_name("Request")
             .endpoint_url(&endpoint)
-            .no_auth() // The request arrives signed.
+            .no_auth() // The request is already signed.
             .standard_retry(&retries)
             .timeout_config(timeouts)
             .retry_classifier(HttpStatusCodeClassifier::new_from_codes(RETRIED_CODES))
@@ -127,8 +128,8 @@ impl Signed {
         Ok(Signed { service, endpoint, region, credentials, operation })
     }
 
-    /// Sends a request. `path` has no characters that need encoding. If the service refuses it, the error's source is a
-    /// [`Refused`].
+    /// Sends a request. `path` must not contain characters that need encoding. If the service refuses the request, the
+    /// error's source is a [`Refused`].
     pub async fn send(&self, method: &'static str, path: &str, body: Vec<u8>) -> Result<Response> {
         let request = self.request(method, path, body).await?;
         self.operation.invoke(request).await.map_err(|error| match error.as_service_error() {

@@ -1,4 +1,4 @@
-//! What reading a dataset's source takes on this machine.
+//! Builds what is needed to read a dataset's source from this machine.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::aws::SdkConfig;
 pub struct Clients {
     pub objects: Arc<dyn Objects>,
     pub secrets: Arc<dyn Secrets>,
-    /// `None` if there are no credentials that could sign a token.
+    /// Signs IAM tokens. `None` if there are no credentials.
     pub iam: Option<Arc<dyn TokenSigner>>,
 }
 

@@ -247,7 +247,7 @@ impl Account {
         self.call("lambda", "UpdateFunctionConfiguration", request).await.map(drop)
     }
 
-    /// Calls an operation, which has botocore's name and parameters, and returns its result.
+    /// Calls an operation by its botocore name and parameters, and returns the result.
     pub async fn call(&self, service: &str, operation: &str, parameters: Value) -> Result<Value> {
         self.boto.call(&self.access_key, service, operation, parameters).await
     }

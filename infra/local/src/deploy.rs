@@ -60,7 +60,7 @@ impl Emulator {
     }
 }
 
-/// Gives the bucket the lifecycle rules of template.yaml, because MiniStack 1.5.33 leaves them out.
+/// Sets the bucket's lifecycle rules from template.yaml, because MiniStack 1.5.33 ignores them.
 async fn set_lifecycle(s3: &aws_sdk_s3::Client, bucket: &str) -> Result<()> {
     let rule = |id: &str, prefix: &str| {
         let filter = LifecycleRuleFilter::builder().prefix(prefix).build();

@@ -65,8 +65,8 @@ pub async fn start(file: Option<&Path>) -> Result<Started> {
     Ok(Started { emulator, stack, datasets })
 }
 
-/// Returns a random access key of twelve digits, which is an account in the emulator. No other program on this machine
-/// knows it.
+/// Returns a random access key of twelve digits, which selects an account in the emulator. No other program on this
+/// machine knows it.
 fn random_access_key() -> Result<String> {
     let mut bytes = [0; 8];
     File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut bytes)).context("no random numbers")?;

@@ -14,7 +14,7 @@ pub struct Tools {
     /// An existing folder for records of the functions' AWS calls (`athena/turntable_athena/calls.py`). `None` keeps no
     /// records.
     pub calls: Option<PathBuf>,
-    /// The only access key that the emulator accepts. `None` accepts any key, and each one is an account.
+    /// The only access key that the emulator accepts. `None` accepts any key, and each key selects its own account.
     pub access_key: Option<String>,
     target: PathBuf,
     pub template: Template,

@@ -88,16 +88,16 @@ fn attribute_text(text: &str) -> String {
         .collect()
 }
 
-/// The attribute of a dead letter with the error.
+/// The message attribute that holds a dead letter's error.
 const ERROR_MESSAGE: &str = "errorMessage";
 
-/// The largest number of messages that one `ReceiveMessage` returns.
+/// The maximum number of messages that one `ReceiveMessage` returns.
 const MAX_RECEIVED_MESSAGES: i32 = 10;
 
 /// The dead-letter queues on SQS.
 pub struct SqsDeadLetters {
     client: Client,
-    /// Functions and the URLs of their dead-letter queues.
+    /// The functions' names and the URLs of their dead-letter queues.
     queues: Vec<(String, String)>,
 }
 
@@ -123,8 +123,8 @@ impl SqsDeadLetters {
         let messages = messages.and_then(|number| number.parse().ok()).unwrap_or(0);
         let request = self.client.receive_message().queue_url(url).max_number_of_messages(MAX_RECEIVED_MESSAGES);
         let request = request
-            .visibility_timeout(0) // So that the messages stay visible to others.
-            .wait_time_seconds(i32::from(messages > 0)) // Asks all of SQS's servers, not only some of them.
+            .visibility_timeout(0) // Keeps the messages visible to others.
+            .wait_time_seconds(i32::from(messages > 0)) // Queries all of SQS's servers, not only some.
             .message_attribute_names(ERROR_MESSAGE)
             .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp);
         let answer = request.send().await.map_err(|error| fault("sqs:ReceiveMessage", url, error))?;

@@ -1,4 +1,4 @@
-//! The adoption of a table that somebody else made: what the first flip changes in it besides its location.
+//! The adoption of a table that Turntable didn't create: what the first flip changes in it besides its location.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,20 +7,20 @@ use crate::{
     table::{ParametersOf, StorageFormat, TableChange, TableVersion},
 };
 
-/// What the first flip changes in a table that Turntable takes over. Everything else in the table stays as it was.
+/// What the first flip changes in a table that Turntable adopts. Everything else in the table stays as it was.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Adoption {
     /// The parameters that are removed because they describe the old files: statistics, and Spark's copies of the
-    /// location and the columns. A name is followed by `(storage descriptor)` or `(SerDe)` if that is where it was.
+    /// location and the columns. A name ends in `(storage descriptor)` or `(SerDe)` if the parameter was there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<String>,
-    /// One message for each change of a column, of the format and of the partition projection.
+    /// One message for each change to a column, to the format or to the partition projection.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<String>,
 }
 
 impl Adoption {
-    /// Returns what this change makes of the table.
+    /// Returns what `change` does to the table.
     pub fn of(table: &TableVersion, change: &TableChange) -> Adoption {
         let columns = change.columns.iter().flat_map(|columns| changes(&table.columns, columns));
         let mut changed: Vec<String> = columns.map(|change| change.to_string()).collect();

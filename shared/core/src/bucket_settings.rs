@@ -1,5 +1,5 @@
-//! Judges the settings of a bucket: whether its events arrive, whether its lifecycle rules touch what only sweep may
-//! delete, and whether deleted rows stay in old versions.
+//! Checks a bucket's settings: whether its events arrive, whether lifecycle rules affect what only sweep may delete,
+//! and whether deleted rows stay in old versions.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use crate::{
     optout::archive::archive_of,
 };
 
-/// The settings of a bucket, as S3 returns them.
+/// A bucket's settings, as S3 returns them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BucketSettings {
     /// Whether S3 sends the bucket's events to EventBridge.
@@ -25,11 +25,11 @@ pub enum Versioning {
     #[default]
     Off,
     Enabled,
-    /// No new versions are kept, but the old ones still exist.
+    /// No new versions are kept, but existing ones remain.
     Suspended,
 }
 
-/// One lifecycle rule that is enabled.
+/// An enabled lifecycle rule.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LifecycleRule {
     pub id: String,
@@ -52,36 +52,36 @@ pub struct LifecycleRule {
 /// What Turntable keeps in a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BucketUse {
-    /// The folders, and single objects, that no lifecycle rule may expire or move to an archive.
+    /// The folders and objects that no lifecycle rule may expire or archive.
     pub kept: Vec<Kept>,
     /// The folders for archived drops, which a lifecycle rule should expire.
     pub archives: Vec<String>,
-    /// The folder for results of queries, which a lifecycle rule should expire.
+    /// The folder for query results, which a lifecycle rule should expire.
     pub results: Option<String>,
 }
 
-/// A folder, or an object, that no lifecycle rule may expire or move to an archive.
+/// A folder or an object that no lifecycle rule may expire or archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
-    /// The beginning of its keys.
+    /// The prefix of its keys.
     pub prefix: String,
-    /// Names it in a message, such as `the table dmp.users`.
+    /// Its name in messages, such as `the table dmp.users`.
     pub name: String,
-    /// Whether others put objects into it, which may have tags.
+    /// Whether it is an inbox. Applications put objects into it, and these may have tags.
     pub is_inbox: bool,
 }
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// It works, but not as it should.
     Warning,
-    /// Data is lost, or Turntable doesn't work.
+    /// Turntable can't work, or data is lost.
     Fault,
 }
 
-/// The setting that a finding is about.
+/// The kind of setting that a finding is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Setting {
@@ -95,13 +95,13 @@ pub enum Setting {
 pub struct Finding {
     pub setting: Setting,
     pub severity: Severity,
-    /// What is wrong, and what follows from it.
+    /// What is wrong, and the consequence.
     pub what: String,
     /// What to do about it.
     pub todo: String,
 }
 
-/// The folder into which the functions' queries put their results, in the stack's bucket.
+/// The folder in the stack's bucket for the results of the functions' queries.
 const RESULTS: &str = "_athena/";
 
 /// The storage classes whose objects Athena can't read without a restore.
@@ -109,7 +109,7 @@ const RESULTS: &str = "_athena/";
 const ARCHIVE_CLASSES: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
 
 impl BucketUse {
-    /// Returns what the datasets keep in a bucket. `datasets` is the key of the datasets file, in the stack's bucket.
+    /// Returns what the datasets keep in a bucket. `datasets` is the datasets file, which is in the stack's bucket.
     pub fn of(config: &Config, bucket: &str, datasets: &Key) -> BucketUse {
         let mut kept = Vec::new();
         let mut archives = Vec::new();
@@ -138,7 +138,7 @@ impl BucketUse {
     }
 }
 
-/// Returns everything that is wrong with a bucket's settings. An empty list means that nothing is.
+/// Returns everything that is wrong with a bucket's settings, or an empty list if nothing is.
 pub fn findings(settings: &BucketSettings, usage: &BucketUse) -> Vec<Finding> {
     let mut found = Vec::new();
     if !settings.event_bridge {
@@ -179,7 +179,7 @@ fn versioning(settings: &BucketSettings, usage: &BucketUse) -> Option<Finding> {
     })
 }
 
-/// Returns what a rule does to a folder that it must not touch.
+/// Returns the damage that a rule does to a folder that it must not affect, if any.
 fn harm(rule: &LifecycleRule, kept: &Kept) -> Option<Finding> {
     if !rule.reaches(kept) {
         return None;
@@ -271,7 +271,7 @@ mod tests {
         LifecycleRule { id: id.into(), prefix: prefix.into(), ..LifecycleRule::default() }
     }
 
-    /// The settings that template.yaml gives the bucket.
+    /// Returns the settings that template.yaml gives the bucket.
     fn right() -> BucketSettings {
         BucketSettings {
             event_bridge: true,

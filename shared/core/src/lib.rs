@@ -11,16 +11,16 @@
 //! | [`config`] | `datasets.toml`: parses and checks it, and reports all errors together |
 //! | [`table`] | a catalog table, and what a flip changes in it |
 //! | [`manifest`], [`record`] | what is stored about a generation, a flip, a hold, an engine run |
-//! | [`retired`] | what an operator decided about a table that is configured no longer |
+//! | [`retired`] | what an operator decided about a table that is no longer configured |
 //! | [`audit`] | whether a candidate passes its checks |
-//! | [`adoption`] | what the first flip changes in a table that somebody else made |
+//! | [`adoption`] | what the first flip changes in a table that Turntable didn't create |
 //! | [`decision`], [`history`] | whether a candidate goes live; what the flip records say |
 //! | [`group`] | what flips together, and who finishes the flip |
 //! | [`consent`], [`optout`] | consent records and their keys; what a merge reads, archives and shows |
 //! | [`sweep`] | which generations may be deleted |
-//! | [`bucket_settings`] | which settings of a bucket lose events or data |
+//! | [`bucket_settings`] | which bucket settings lose events or data, or keep deleted rows |
 //! | [`verify`] | how a live table differs from its manifest |
-//! | [`rds`] | the region in a host name of RDS |
+//! | [`rds`] | the region in an RDS host name |
 //! | [`unload`] | the `UNLOAD` statement for the Athena engine |
 //! | [`port`] | the traits through which AWS is called; the feature `memory` adds in-memory versions for tests |
 //! | [`error`] | the error type, with its kinds |

@@ -58,14 +58,14 @@ pub trait Catalog: Send + Sync {
     /// Returns whether the table has at least one registered partition.
     async fn has_partitions(&self, name: &TableName) -> Result<bool>;
 
-    /// Returns those of these columns that have statistics in the catalog. Updates of the table keep statistics.
+    /// Returns the statistics that the catalog has for these columns. Updating the table keeps statistics.
     async fn column_statistics(&self, name: &TableName, columns: &[String]) -> Result<Vec<ColumnStatistics>>;
 
-    /// Deletes a column's statistics. Deleting missing statistics succeeds.
+    /// Deletes a column's statistics. Succeeds even if there are none.
     async fn delete_column_statistics(&self, name: &TableName, column: &str) -> Result<()>;
 }
 
-/// A column that has statistics in the catalog, such as the number of distinct values.
+/// A column's statistics in the catalog, such as the number of distinct values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ColumnStatistics {
     pub column: String,
@@ -121,17 +121,17 @@ pub trait Objects: Send + Sync {
     /// Returns all objects under the location whose keys are greater than `after`, in key order.
     async fn list(&self, under: &Location, after: Option<&Key>) -> Result<Vec<Entry>>;
 
-    /// Returns the first objects under the location, in key order: as many as one request returns.
+    /// Returns the first objects under the location, in key order, as many as one request returns.
     async fn list_first(&self, under: &Location) -> Result<Vec<Entry>> {
         self.list(under, None).await
     }
 
-    /// Returns the folders directly under the location, in order. Takes one request per 1,000 folders and objects that lie
-    /// directly there.
+    /// Returns the folders directly under the location, in order. Takes one request per 1,000 direct folders and
+    /// objects.
     async fn folders(&self, under: &Location) -> Result<Vec<Location>>;
 
-    /// Returns the bucket's settings. An error of kind `Config` means that a permission is missing. Only sweep's role has
-    /// it.
+    /// Returns the bucket's settings. An error of kind `Config` means that a permission is missing. Only sweep's role
+    /// has these permissions.
     async fn bucket_settings(&self, bucket: &str) -> Result<BucketSettings>;
 
     /// Writes the object only if none exists at the key (`If-None-Match: *`).
@@ -231,17 +231,17 @@ pub trait Queue: Send + Sync {
     async fn dead_letter(&self, body: &str, why: &Error) -> Result<()>;
 }
 
-/// The dead-letter queues of the functions.
+/// The functions' dead-letter queues.
 #[async_trait]
 pub trait DeadLetterQueues: Send + Sync {
-    /// Looks at each queue. No message is taken out or hidden from others.
+    /// Returns what is in each queue. Messages stay in their queues and visible to others.
     async fn look(&self) -> Result<Vec<DeadLetterQueue>>;
 }
 
-/// What is in one dead-letter queue.
+/// The contents of a dead-letter queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetterQueue {
-    /// The function whose failed messages and events these are, such as `export`.
+    /// The function that failed on these messages and events, such as `export`.
     pub function: String,
     /// The number of messages, as SQS estimates it.
     pub messages: u64,
@@ -253,7 +253,7 @@ pub struct DeadLetterQueue {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
     pub body: String,
-    /// The error that Turntable sent with it. `None` if AWS sent the message.
+    /// The error that Turntable attached to the message. `None` if AWS sent the message.
     pub error: Option<String>,
     pub sent: Option<Timestamp>,
 }

@@ -1,7 +1,7 @@
 //! Host names of Amazon RDS and Aurora.
 
-/// Returns the region in a host name `NAME.ID.REGION.rds.amazonaws.com`, with or without China's `.cn` at the end, and
-/// `None` for any other host name. Instances, clusters and proxies all have such names.
+/// Returns the region in a host name such as `NAME.ID.REGION.rds.amazonaws.com`, optionally with China's suffix `.cn`.
+/// Returns `None` for any other host name. Instances, clusters and proxies all have names of this form.
 pub fn region(host: &str) -> Option<&str> {
     let host = host.strip_suffix(".cn").unwrap_or(host).strip_suffix(".rds.amazonaws.com")?;
     host.rsplit('.').next()

@@ -27,7 +27,8 @@ pub struct Flip {
     /// `None` if no canary checks this flip: the dataset had none, or the flip goes back to an earlier generation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
-    /// What the flip changed in a table that somebody else had made. `None` for every flip but the first.
+    /// What the flip changed in a table that Turntable didn't create. `None` for every flip except the one that adopted
+    /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted: Option<Adoption>,
 }
@@ -177,12 +178,13 @@ pub struct PublishedTable {
     /// The stack that publishes the table; `None` if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stack: Option<String>,
-    /// The renames within the folder: the dataset's database was changed. Each is written before the new table is made.
+    /// The renames within the folder, which happen if only the dataset's database changes. Each is recorded before the
+    /// new table is created.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub renamed: Vec<Renamed>,
 }
 
-/// What becomes of a table that Turntable publishes no longer.
+/// What to do with a table that Turntable no longer publishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OldTable {
@@ -192,21 +194,21 @@ pub enum OldTable {
     Drop,
 }
 
-/// The old name of a table, what became of the table with this name, and why.
+/// A rename of a table: its old and new names, what happened to the old table, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Renamed {
-    /// `DATABASE.TABLE`. As long as this table exists, it may read from the folder.
+    /// The old name, `DATABASE.TABLE`. As long as a table with this name exists, it may read from the folder.
     pub from: String,
     pub to: String,
     pub at: Timestamp,
     pub why: String,
     pub old_table: OldTable,
-    /// What the old table read until it was dropped, and when that was.
+    /// When the old table was dropped, and the location that it read until then. `None` if it was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropped: Option<Dropped>,
 }
 
-/// What a table read until it was dropped.
+/// When a table was dropped, and the location that it read until then.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dropped {
     pub at: Timestamp,
@@ -221,14 +223,14 @@ pub struct Verdict {
     pub reasons: Vec<String>,
 }
 
-/// The record of a dataset's last export that failed, `_export_failed.json`.
+/// The record of a dataset's last failed export, `_export_failed.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportFailure {
     pub at: Timestamp,
-    /// When the first of the failures since the last complete generation was. `None` if this is the first one.
+    /// The time of the first failure since the last complete generation. `None` if this is the first failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
-    /// When the export is tried again. `None` if it isn't.
+    /// When the export is retried. `None` if it isn't.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
     /// The name of the error's [`crate::error::Kind`].
@@ -275,8 +277,8 @@ pub fn to_json<T: Serialize>(record: &T) -> Vec<u8> {
 }
 
 /// Returns a ULID that is later than all of `earlier`, even if clocks disagree. It is `fresh` if that is later, or else
-/// a ULID one millisecond after the last of `earlier`. No ULID is later than the greatest one, which only a forged record
-/// has: then this returns it again, so that nothing starts over at the smallest.
+/// a ULID one millisecond after the last of `earlier`. If `earlier` contains the greatest ULID, which only a forged
+/// record has, returns that one again instead of wrapping around to the smallest.
 pub fn later(fresh: Ulid, earlier: impl IntoIterator<Item = Ulid>) -> Ulid {
     match earlier.into_iter().max() {
         Some(last) if fresh > last => fresh,

@@ -1,15 +1,15 @@
-//! The record of a table that was published once and is configured no longer: what an operator decided about it.
+//! The record of what an operator decided about a table that is no longer configured.
 //!
-//! The record lies outside the table's folder, as `_retired/FOLDER.json` of the same bucket, so that one listing finds
-//! all of them. It stays when the folder's files are deleted, as the answer to a repeated request.
+//! The record is stored outside the table's folder, as `_retired/FOLDER.json` in the same bucket, so that one listing
+//! finds all records. It stays after the folder's files are deleted, so that a repeated request can be answered.
 //!
-//! # Why no returning dataset reads what sweep deletes
+//! # Why a returning dataset never reads what sweep deletes
 //!
-//! Each change of the record succeeds only on the ETag that was read. Before sweep deletes files of a dropped table, it
+//! Each change to the record succeeds only on the ETag that was read. Before sweep deletes a dropped table's files, it
 //! claims the record ([`Retired::deleting`]). Before a flip audits a candidate for a folder whose table is missing, it
 //! releases the record ([`Retired::released`]). Whichever comes first wins: a released record can't be claimed, and a
-//! flip that finds a claim fails and is retried. Sweep deletes only generations that began before the request, so it
-//! never touches what a returning dataset builds.
+//! flip that finds a claim fails and is retried. Sweep deletes only generations that were started before the request,
+//! so it never touches what a returning dataset builds.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -32,16 +32,16 @@ pub struct Retired {
     pub by: FlipOrigin,
     pub why: String,
     pub old_table: OldTable,
-    /// The table that the dataset publishes instead, if it was renamed.
+    /// The table that the dataset now publishes instead. `None` if the table wasn't renamed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renamed_to: Option<String>,
-    /// Since when no table reads from the folder, as far as is known.
+    /// The time since which no table has been known to read from the folder. `None` while one may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone: Option<Timestamp>,
-    /// When a sweep began to delete files.
+    /// When a sweep claimed the record to delete files. `None` without a claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleting: Option<Timestamp>,
-    /// When the last file had been deleted.
+    /// When all files had been deleted. `None` until then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted: Option<Timestamp>,
     /// Whether a dataset publishes to the folder again, so that the record no longer counts.
@@ -51,10 +51,10 @@ pub struct Retired {
 
 const FOLDER: &str = "_retired";
 
-/// No sweep runs as long as this, so an older claim is left over from a sweep that died.
+/// The age at which a claim no longer counts. No sweep runs this long, so an older claim is from a sweep that died.
 const MAX_SWEEP_DURATION: SignedDuration = SignedDuration::from_hours(1);
 
-/// Returns the folder of all records in a bucket.
+/// Returns the folder that holds a bucket's records.
 pub fn folder(bucket: &str) -> Location {
     Location { bucket: bucket.into(), prefix: format!("{FOLDER}/") }
 }
@@ -69,7 +69,7 @@ impl Retired {
         TableName { database: self.database.clone(), table: self.table.clone() }
     }
 
-    /// Returns whether a request named this table: by its dataset, or as `DATABASE.TABLE`.
+    /// Returns whether `named` is this table's dataset, or this table as `DATABASE.TABLE`.
     pub fn is_named(&self, named: &str) -> bool {
         self.dataset == named || self.name().to_string() == named
     }

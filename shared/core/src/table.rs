@@ -80,8 +80,8 @@ pub enum ParametersOf {
 }
 
 impl ParametersOf {
-    /// Returns whether a parameter in this place describes the files of one particular location. A flip removes all such
-    /// parameters.
+    /// Returns whether a parameter in this place describes the files at one particular location. A flip removes every
+    /// such parameter.
     pub fn describe_files(self, parameter: &str) -> bool {
         match self {
             ParametersOf::Table | ParametersOf::Storage => describes_files(parameter),
@@ -90,8 +90,8 @@ impl ParametersOf {
     }
 }
 
-/// Returns whether a table parameter describes the files of one particular location, so that it must not survive a
-/// move: statistics that Hive, Spark, Trino, Athena and crawlers write, and Spark's own copy of the columns.
+/// Returns whether a table parameter describes the files at one particular location, so that it must not survive a
+/// move. These are the statistics from Hive, Spark, Trino, Athena and crawlers, and Spark's own copy of the columns.
 ///
 /// Sources: Hive's `StatsSetupConst`; Spark's `HiveExternalCatalog` (`spark.sql.sources.schema`,
 /// `spark.sql.statistics`); Glue's guide, "Parameters set on Data Catalog tables by crawler".

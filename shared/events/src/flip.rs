@@ -33,18 +33,18 @@ pub enum Flip {
         dataset: String,
         reason: Option<String>,
     },
-    /// An operator decides what becomes of a table that is configured no longer.
+    /// An operator decides whether to keep or drop a table that is no longer configured.
     Retire {
         /// The name of the dataset that published the table, or `DATABASE.TABLE`.
         dataset: String,
         table: OldTable,
         reason: String,
     },
-    /// An operator requests that the dataset publish the table that datasets.toml names now, instead of `from`.
+    /// An operator requests that the dataset publish the table that datasets.toml now names instead of `from`.
     Rename {
         dataset: String,
         from: TableName,
-        /// What becomes of `from`.
+        /// Whether to keep or drop `from`.
         table: OldTable,
         reason: String,
     },

@@ -28,9 +28,9 @@ use parquet::{
 /// index would take at least 17 bits.
 const MAX_DICTIONARY_ENTRIES: usize = 1 << 16;
 
-/// The size, in bytes, at which a page without a dictionary is closed. A page can exceed this, but never by as much
-/// again, so it stays within 256 KB. Within that distance, ZSTD level 1 finds most repetitions; in larger pages it finds
-/// only the longer ones.
+/// The size, in bytes, at which a page without a dictionary is closed. A page can exceed this, but stays below twice
+/// the size, so within 256 KB. Up to that size, ZSTD level 1 finds most repetitions; in larger pages it finds only the
+/// longer ones.
 const PLAIN_PAGE_BYTES: usize = 120 << 10;
 
 /// The schema and writer settings that all files of one table share.

@@ -23,7 +23,7 @@ pub struct Opened {
     pub typed_by: TypedBy,
     /// Counts the values that became NULL. The counts are final once all streams have ended.
     pub unrepresentable: Arc<Unrepresentable>,
-    /// Whether the database is on another machine and did not have to prove its identity.
+    /// Whether the database is on another machine and wasn't required to prove its identity.
     pub is_unverified: bool,
 }
 

@@ -48,8 +48,8 @@ pub async fn schema(source: &Source, context: &Context) -> Result<SchemaRef> {
     }
 }
 
-/// Returns what a source permits although it is not safe, such as a database that needn't prove its identity. Connects
-/// to no database.
+/// Returns warnings about unsafe settings of a source, such as a database that needn't prove its identity. Connects to
+/// no database.
 pub async fn remarks(source: &Source, context: &Context) -> Result<Vec<String>> {
     let unverified = match source {
         Source::Postgres(options) => Box::pin(postgres::unverified(options, context)).await?,

@@ -1,4 +1,4 @@
-//! The record of a dataset's last export that failed, so that `status` can report it.
+//! Records a dataset's last failed export, so that `status` can report it.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use turntable_core::{
 
 use crate::environment::Environment;
 
-/// Records a failed export, which is tried again after `retry`, or not at all. A failure to do so is only logged,
-/// because the export's own failure is reported anyway.
+/// Records a failed export, which is retried after `retry`, or never if it is `None`. If recording fails, that is only
+/// logged, because the export's own failure is reported anyway.
 pub(super) async fn write(env: &Environment, dataset: &Dataset, failure: &Error, retry: Option<Duration>) {
     let at = env.clock.now();
     let since = first_failure(env, dataset).await.unwrap_or_else(|error| {
@@ -34,7 +34,7 @@ pub(super) async fn write(env: &Environment, dataset: &Dataset, failure: &Error,
     }
 }
 
-/// Returns when the first failure since the last complete generation was. `None` if there is none on record.
+/// Returns the time of the first failure since the last complete generation, or `None` if none is on record.
 async fn first_failure(env: &Environment, dataset: &Dataset) -> Result<Option<Timestamp>> {
     let Some(before) = env.record::<ExportFailure>(&dataset.paths.export_failure()).await? else { return Ok(None) };
     let manifests = env.objects.list(&dataset.paths.manifests(), None).await?;
@@ -43,8 +43,8 @@ async fn first_failure(env: &Environment, dataset: &Dataset) -> Result<Option<Ti
     Ok(newest.is_none_or(|newest| newest < before.at).then(|| before.since.unwrap_or(before.at)))
 }
 
-/// Records the failure of a queue message. The failure names the dataset, unless the message or `datasets.toml` can't be
-/// read.
+/// Records the failure of a queue message. The failure names the dataset, unless the message or `datasets.toml`
+/// couldn't be read.
 pub(super) async fn write_for_message(env: &Environment, failure: &Error, retry: Option<Duration>) {
     let Some(name) = failure.dataset() else { return };
     let Ok(config) = env.config().await else { return };

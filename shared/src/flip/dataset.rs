@@ -41,7 +41,7 @@ pub(super) async fn act(env: &Environment, dataset: &Dataset, request: request::
                 checks: Vec::new(),
             },
         },
-        // Requests about old tables never come here: they are not for one configured table.
+        // Requests about old tables are handled elsewhere, because they aren't about one configured table.
         request::Flip::Status { .. } | request::Flip::Retire { .. } | request::Flip::Rename { .. } => {
             return with_status(env, dataset, Outcome::Status).await;
         }

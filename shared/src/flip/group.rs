@@ -34,7 +34,7 @@ pub async fn act(env: &Environment, group: &Group<'_>, member: &Dataset, request
             group::release(env, group, reason).await?;
             return with_status(env, group, member, Outcome::Status).await;
         }
-        // Requests about old tables never come here: they are not for one configured table.
+        // Requests about old tables are handled elsewhere, because they aren't about one configured table.
         request::Flip::Status { .. } | request::Flip::Retire { .. } | request::Flip::Rename { .. } => {
             return with_status(env, group, member, Outcome::Status).await;
         }

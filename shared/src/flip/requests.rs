@@ -136,8 +136,8 @@ async fn view_or_unmanaged(env: &Environment, config: &Config, table: &TableName
     Ok(Flipped { reasons: vec![reason], ..unmanaged_table(table) })
 }
 
-/// Returns the response for a drop whose key looks like a manifest's. Whoever may write into an inbox chooses such keys, so
-/// they must not cause failures here. `optout` reads the drop.
+/// Returns the response for a drop whose key looks like a manifest's. Applications that write into an inbox choose the
+/// keys, so no key may cause a failure here. `optout` reads the drop.
 fn drop_in(inbox: &Dataset) -> Flipped {
     Flipped {
         dataset: inbox.name.clone(),

@@ -1,4 +1,5 @@
-//! Adoption: the first flip of a table that somebody else made. Shows what it would do, and notes what it does.
+//! Adoption: the first flip of a table that Turntable didn't create. Predicts what the flip would change, and describes
+//! what it changes.
 
 use std::{collections::BTreeSet, error::Error as _};
 
@@ -20,21 +21,21 @@ use super::{
 };
 use crate::environment::Environment;
 
-/// Returns what a flip changes in the table, if it is the first flip of somebody else's table.
+/// Returns what the flip changes in the table, if the flip adopts it. Returns `None` for any other flip.
 pub(super) fn of_flip(loaded: &TableState, next: &NextTable) -> Option<Adoption> {
     let NextTable::Update { table, change } = next else { return None };
     (is_elsewhere(&loaded.state.live) && loaded.flips.is_empty()).then(|| Adoption::of(table, change))
 }
 
-/// What the first flip of a dataset would do with the table that exists under the dataset's name.
+/// What a dataset's first flip would do with the table that already exists under the dataset's table name.
 #[derive(Debug)]
 pub enum FirstFlip {
     TakesOver(Box<TakeOver>),
-    /// The flip refuses the table, or rejects every candidate, for these reasons.
+    /// The flip would refuse the table, or reject every candidate, for these reasons.
     Refused(Vec<String>),
 }
 
-/// The table that the first flip would take over.
+/// What the first flip would change in the table that it adopts.
 #[derive(Debug)]
 pub struct TakeOver {
     pub from: Location,
@@ -44,9 +45,9 @@ pub struct TakeOver {
     pub crawler: Option<String>,
 }
 
-/// Returns what the first flip would do. Returns `None` if there is no table, or if Turntable has published it before.
-/// `files` are the columns that the source has now, with the partition columns; `None` if they are unknown. Changes
-/// nothing.
+/// Returns what the first flip would do, and changes nothing. Returns `None` if there is no table, or if Turntable has
+/// published it before. `files` are the columns that the source has now, including the partition columns; `None` if
+/// they are unknown.
 pub async fn first_flip(env: &Environment, dataset: &Dataset, files: Option<&[Column]>) -> Result<Option<FirstFlip>> {
     let Some(table) = env.catalog.table(&dataset.table).await? else { return Ok(None) };
     let live = match live_of(env, dataset, Some(&table)).await {
@@ -86,8 +87,8 @@ pub async fn first_flip(env: &Environment, dataset: &Dataset, files: Option<&[Co
     }))))
 }
 
-/// Returns the reason for a refusal. Fails if the error is not about the table, but about a call to AWS, which the cause
-/// shows.
+/// Returns the refusal that an error about the table means. Fails with any other error: one with a cause comes from a
+/// call to AWS.
 fn refused(error: turntable_core::error::Error) -> Result<Option<FirstFlip>> {
     match error.kind() {
         Kind::Config | Kind::Conflict if error.source().is_none() => {
@@ -97,8 +98,8 @@ fn refused(error: turntable_core::error::Error) -> Result<Option<FirstFlip>> {
     }
 }
 
-/// Returns the partition column without values, which are known only after an export. `None` if the column can't be
-/// projected.
+/// Returns the partition without its values, which are known only after an export. Returns `None` if the column can't
+/// be projected.
 fn unread(key: Column) -> Option<Partition> {
     let kind = Projected::of(&key.glue_type).ok()?;
     Partition::of(key, kind, &BTreeSet::new()).ok()

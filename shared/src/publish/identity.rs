@@ -59,8 +59,8 @@ fn other_than_this(found: &PublishedTable) -> Option<String> {
 /// How long after its drain a table that was dropped is still looked for, in case somebody made it again.
 const FORGET_AFTER: SignedDuration = SignedDuration::from_hours(24);
 
-/// Returns what tables with earlier names read, wherever they are: a rename may have kept such a table, or may still be
-/// under way. Their databases need not be configured any more. What such a table read until it was dropped counts for
+/// Returns the locations that tables with earlier names read. A rename may have kept such a table, or may still be in
+/// progress, and its database may no longer be configured. What such a table read until it was dropped counts for
 /// `drain`.
 pub async fn read_by_earlier_names(
     env: &Environment,

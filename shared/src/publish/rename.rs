@@ -1,10 +1,9 @@
-//! Publishes a dataset under the table that datasets.toml names now, instead of an old table: makes the new table as a
-//! copy of the old one, and then keeps or drops the old one. At each moment both names, or the one that remains, read a
-//! whole generation.
+//! Renames a dataset's table to the name that datasets.toml has now: creates the new table as a copy of the old one,
+//! and then keeps or drops the old one. At any time, each name that exists reads a whole generation.
 //!
-//! If only the database has changed, both tables have the same folder, and the new one carries on there. If the table's
-//! name has changed, the new table reads the old folder until the dataset's next flip. The new table of an inbox is made
-//! by its refresh instead, because it must contain every opt-out that has been published.
+//! If only the database has changed, both tables have the same folder, and the new one continues there. If the table's
+//! name has changed, the new table reads the old folder until the dataset's next flip. For an inbox, the refresh
+//! creates the new table instead, because it must contain every opt-out that has been published.
 
 use turntable_core::{
     config::{Config, Dataset, ProtectedBy},
@@ -26,7 +25,7 @@ use super::{
 };
 use crate::environment::{self, Environment};
 
-/// Renames the table of a dataset. A repeated request changes nothing.
+/// Renames a dataset's table. Repeating the request changes nothing.
 ///
 /// Fails as `Config` if datasets.toml doesn't name another table, and as `Conflict` if a view still depends on the old
 /// one, or if the old table is newer.
@@ -64,7 +63,7 @@ pub async fn rename(
     is_replaced(env, config, dataset, &old, &now).await?;
     retire::nobody_comes_back(env, config, &old).await?;
     if same_folder(&old, dataset) {
-        // A sweep may have replaced the record in between.
+        // A sweep may have replaced the record in the meantime.
         let dropped = old.location().filter(|_| decided.old_table == OldTable::Drop);
         note(env, dataset, &decided, from, dropped).await?;
         if decided.old_table == OldTable::Drop {
@@ -80,7 +79,7 @@ fn same_folder(old: &Published, dataset: &Dataset) -> bool {
     old.paths == dataset.paths
 }
 
-/// Makes the new table as a copy of the old one, unless it exists. Returns it.
+/// Creates the new table as a copy of the old one, unless it already exists. Returns the new table.
 async fn make(env: &Environment, dataset: &Dataset, old: &Published) -> Result<TableVersion> {
     let mut attempts = Attempts::on(&dataset.table);
     loop {
@@ -95,7 +94,7 @@ async fn make(env: &Environment, dataset: &Dataset, old: &Published) -> Result<T
                 dataset.table, dataset.name, old.name
             )));
         }
-        // A table that was read before a flip of the old table would be older than it.
+        // Read again, because a copy of an earlier read would be outdated if the old table has flipped since.
         let table = env.catalog.table(&old.name).await?.filter(|table| location(table) == old.location());
         let Some(table) = table else {
             return Err(Error::conflict(format!("{} has moved or is gone: send the request again", old.name)));
@@ -104,13 +103,13 @@ async fn make(env: &Environment, dataset: &Dataset, old: &Published) -> Result<T
             && same_folder(old, dataset)
             && let Err(error) = identity::write(env, dataset).await
         {
-            // The next sweep writes it.
+            // The next sweep writes the record.
             tracing::warn!(dataset = dataset.name, error = error.report(), "the table's record was not written");
         }
     }
 }
 
-/// Makes the views that depend on the new table. The old ones stay until the old table is dropped.
+/// Creates the views that depend on the new table. The old views stay until the old table is dropped.
 async fn follow(env: &Environment, dataset: &Dataset) -> Result<()> {
     if let Some(protected) = &dataset.protected {
         views::keep_protected(env, protected, None, None).await?;
@@ -165,10 +164,10 @@ async fn is_replaced(
     Ok(())
 }
 
-/// Records the rename in the record of the folder, which both tables share. From then on sweep keeps what the old table
-/// reads, even if its database isn't configured any more.
+/// Adds the rename to the record of the folder that both tables share. From then on, sweep keeps what the old table
+/// reads, even if its database is no longer configured.
 ///
-/// `dropped` is what the old table reads, if it is dropped next: sweep keeps that for the drain.
+/// `dropped` is the location that the old table reads, if the table is dropped next. Sweep keeps it for `drain`.
 async fn note(
     env: &Environment,
     dataset: &Dataset,
@@ -204,7 +203,7 @@ async fn note(
     env.objects.put(&key, record::to_json(&noted).into()).await
 }
 
-/// Answers a request about an old table that is not there: it succeeds if it was carried out before.
+/// Answers a request about an old table that doesn't exist. Succeeds if the same rename was carried out before.
 async fn again(
     env: &Environment,
     config: &Config,

@@ -22,9 +22,9 @@ pub enum Outcome {
     Held,
     /// The dataset's `min_interval` has not elapsed, or other members of its group have no manifest yet.
     Waiting,
-    /// An operator has decided what becomes of a table that is configured no longer.
+    /// A table that is no longer configured was kept or dropped, as an operator decided.
     Retired,
-    /// A dataset publishes another table than before.
+    /// A dataset's table was renamed.
     Renamed,
     /// There was nothing to flip: the request was for a status or a release, for example, or drift was only reported.
     Status,

@@ -1,5 +1,5 @@
-//! Retires a table that was published once and is configured no longer: keeps it as it is, or drops it and leaves its
-//! files to sweep. The record comes first, so a request that died can be repeated.
+//! Retires a table that is no longer configured: keeps it as it is, or drops it and leaves its files to sweep. The
+//! decision is recorded first, so an interrupted request can be repeated.
 
 use std::collections::BTreeSet;
 
@@ -26,17 +26,17 @@ use crate::environment::Environment;
 pub struct Decided {
     pub old_table: OldTable,
     pub why: String,
-    /// The table that the dataset publishes instead.
+    /// The table that the dataset now publishes instead. `None` if the table is retired, not renamed.
     pub renamed_to: Option<TableName>,
 }
 
-/// A table that was published once, and the folder of its files.
+/// A table that was published, and the folder with its files.
 pub struct Published {
     pub name: TableName,
-    /// The table, or `None` if somebody has dropped it already.
+    /// The table, or `None` if it has already been dropped.
     pub table: Option<TableVersion>,
     pub paths: TablePaths,
-    /// The generation that the table reads.
+    /// The generation that the table reads, if any.
     pub generation: Option<Generation>,
     pub dataset: String,
     group: Option<String>,
@@ -49,7 +49,7 @@ impl Published {
     }
 }
 
-/// The result of a request, for the answer.
+/// The result of a request, for the response.
 pub struct Retirement {
     pub dataset: String,
     /// What the table reads. [`Live::NoTable`] if it was dropped.
@@ -57,7 +57,7 @@ pub struct Retirement {
     pub reasons: Vec<String>,
 }
 
-/// Retires the table that the dataset `named` published, or the table that is `named` as `DATABASE.TABLE`. A repeated
+/// Retires the table that the dataset `named` published, or the table `named` as `DATABASE.TABLE`. Repeating the
 /// request changes nothing.
 ///
 /// Fails as `Config` if a dataset still publishes the table, or if people who opted out could come back without it.
@@ -121,7 +121,7 @@ pub(super) async fn find(env: &Environment, config: &Config, named: &str) -> Res
     }
 }
 
-/// Finds the folder of a table that somebody has dropped, beside the folders of the configured datasets.
+/// Finds the folder of a table that has already been dropped. Searches next to the configured datasets' folders.
 async fn left(env: &Environment, config: &Config, named: &str) -> Result<Option<Published>> {
     let folder = named.split_once('.').map_or(named, |(_, table)| table);
     let parents: BTreeSet<Location> =
@@ -155,7 +155,7 @@ fn databases(config: &Config) -> BTreeSet<String> {
     config.datasets().map(|dataset| dataset.table.database.clone()).collect()
 }
 
-/// Answers a request about a table that is not there: it succeeds if it was carried out before.
+/// Answers a request about a table that doesn't exist. Succeeds if the request was carried out before.
 async fn again(env: &Environment, config: &Config, named: &str) -> Result<Retirement> {
     let all = retired::all(env, config).await?;
     let done = all.into_iter().filter(|found| !found.record.released && found.record.is_named(named));
@@ -198,7 +198,7 @@ pub(super) async fn allowed(env: &Environment, config: &Config, old: &Published)
     Ok(())
 }
 
-/// Fails if a view leaves people out by this table, or if a configured inbox needs what is in its folder.
+/// Fails if a view uses this table to leave people out, or if a configured inbox needs what is in its folder.
 pub(super) async fn nobody_comes_back(env: &Environment, config: &Config, old: &Published) -> Result<()> {
     let name = old.name.to_string();
     for database in databases(config).into_iter().chain([old.name.database.clone()]).collect::<BTreeSet<_>>() {
@@ -229,7 +229,7 @@ pub(super) async fn end(env: &Environment, old: &Published, decided: &Decided) -
     let mut record = record(env, old, decided).await?;
     if decided.old_table == OldTable::Drop {
         drop_table(env, old).await?;
-        // The new table may still read the folder until its next flip; sweep finds out.
+        // After a rename, the new table may read the folder until its next flip, so sweep sets `gone`.
         if record.renamed_to.is_none() {
             record = gone(env, old.paths.location()).await?.unwrap_or(record);
         }
@@ -237,7 +237,7 @@ pub(super) async fn end(env: &Environment, old: &Published, decided: &Decided) -
     Ok(record)
 }
 
-/// Writes the record, unless an earlier request has written the same decision.
+/// Records the decision, unless an earlier request has recorded the same one.
 async fn record(env: &Environment, old: &Published, decided: &Decided) -> Result<Retired> {
     let TableName { database, table } = old.name.clone();
     let next = Retired {
@@ -281,7 +281,7 @@ async fn record(env: &Environment, old: &Published, decided: &Decided) -> Result
     }
 }
 
-/// Drops the table, and first the views that Turntable made of it.
+/// Drops the views that Turntable created on the table, and then the table.
 pub(super) async fn drop_table(env: &Environment, old: &Published) -> Result<()> {
     for name in [view::protected_name(&old.name), view::active_name(&old.name)] {
         if env.catalog.table(&name).await?.is_some_and(|table| table.view.is_some()) {
@@ -298,7 +298,7 @@ pub(super) async fn drop_table(env: &Environment, old: &Published) -> Result<()>
     env.catalog.delete(&old.name).await
 }
 
-/// Records that the table is gone. Returns the new record, or `None` if there is none any more.
+/// Records that the table is gone. Returns the new record, or `None` if the record no longer exists.
 async fn gone(env: &Environment, home: &Location) -> Result<Option<Retired>> {
     let mut attempts = Attempts::on(home);
     loop {

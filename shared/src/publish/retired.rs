@@ -1,4 +1,4 @@
-//! Reads and changes the records of tables that are configured no longer: see [`turntable_core::retired`].
+//! Reads and changes the records of tables that are no longer configured: see [`turntable_core::retired`].
 
 use std::collections::BTreeSet;
 
@@ -35,21 +35,22 @@ async fn read_at(env: &Environment, key: &Key) -> Result<Option<Found>> {
         let Some(entry) = env.objects.head(key).await? else { return Ok(None) };
         match env.objects.range(key, &entry.etag, 0..entry.size).await {
             Ok(json) => return Ok(Some(Found { record: record::from_json(key, &json)?, etag: entry.etag })),
-            // Another invocation replaced the record between the two calls.
+            // Another invocation replaced the record between the two calls. Read it again.
             Err(error) if error.kind() == Kind::Conflict => {}
             Err(error) => return Err(error),
         }
     }
 }
 
-/// Writes the first record of a table's folder. Returns `false` if there is one already.
+/// Creates the record of a table's folder. Returns `false` if there already is one.
 pub async fn create(env: &Environment, record: &Retired) -> Result<bool> {
     let json = record::to_json(record).into();
     Ok(env.objects.put_new(&retired::key(&record.location), json).await? == Put::Created)
 }
 
 impl Found {
-    /// Replaces the record, if it has not changed since it was read. Returns `false` if it has: read it again.
+    /// Replaces the record, unless it has changed since it was read. Returns `false` if it has; the caller must read it
+    /// again.
     pub async fn replace(&self, env: &Environment, with: &Retired) -> Result<bool> {
         env.objects.replace(&retired::key(&with.location), &self.etag, record::to_json(with).into()).await
     }
@@ -80,9 +81,9 @@ pub async fn all(env: &Environment, config: &Config) -> Result<Vec<Found>> {
     Ok(read.into_iter().flatten().collect())
 }
 
-/// Releases the record of a folder to which a dataset publishes again. The caller must do this after it has read the
-/// table and before it audits the candidate: see the proof in [`turntable_core::retired`]. `live` is what the table
-/// reads: as long as it reads a generation in the folder, nothing needs to be released.
+/// Releases the record of a folder to which a dataset publishes again. The caller must do this after reading the table
+/// and before auditing the candidate: see the proof in [`turntable_core::retired`]. `live` is what the table reads. As
+/// long as that is a generation in the folder, nothing needs to be released.
 ///
 /// Fails as `Conflict` if a sweep is deleting the folder's files.
 pub async fn release(env: &Environment, paths: &TablePaths, live: &Live) -> Result<()> {

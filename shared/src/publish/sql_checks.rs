@@ -1,5 +1,5 @@
-//! Runs an audit's `unique` and `sql` checks in Athena, and `fresh` with `ignore_after`: registers the candidate as a temporary table, queries that
-//! table, and drops it again.
+//! Runs an audit's checks in Athena (`unique`, `sql`, and `fresh` with `ignore_after`): registers the candidate as a
+//! temporary table, queries that table, and drops it again.
 
 use futures::future::join_all;
 use serde::Serialize;

@@ -242,8 +242,8 @@ pub(super) async fn live_of(env: &Environment, dataset: &Dataset, table: Option<
     Ok(live)
 }
 
-/// Returns whether a table reads files that Turntable didn't write. If no flip of its dataset is on record, the table is
-/// somebody else's, and the first flip adopts it.
+/// Returns whether a table reads files that Turntable didn't write. If its dataset has no flip on record, Turntable has
+/// never published the table, and the first flip adopts it.
 pub(super) fn is_elsewhere(live: &Live) -> bool {
     matches!(live, Live::Unmanaged(location) if TablePaths::of_generation(location).is_none())
 }

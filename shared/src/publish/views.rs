@@ -54,8 +54,8 @@ pub async fn compare_protected(env: &Environment, of: &Protected) -> Result<View
     Ok(compared(stored.as_ref(), protected(env, of, None).await?.as_ref()))
 }
 
-/// Returns the query that counts the people who are out in an inbox, and those of them whose key no row of a protected table
-/// has. `None` if one of the tables doesn't exist yet. Fails as `Config` if the keys can't match.
+/// Returns the query that counts the people who opted out through an inbox, and how many of their keys are in no row of
+/// a protected table. Returns `None` if one of the tables doesn't exist yet. Fails as `Config` if the keys can't match.
 pub async fn unmatched_query(env: &Environment, of: &Protected, inbox: &str) -> Result<Option<String>> {
     let (table, states) = futures::try_join!(env.catalog.table(&of.table), states(env, of, None))?;
     let (Some(table), Some(states)) = (table, states) else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! The conditions that need an operator: each with an ID, a message, and the section of the runbook that resolves it.
+//! The conditions that need an operator. Each has an ID, a message, and the runbook section that resolves it.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 /// A reason why a dataset, an inbox, a table, a bucket or a queue needs an operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Condition {
-    /// `TOPIC:SUBJECT`, such as `held:users`. It stays the same for as long as the condition lasts, whatever the message
-    /// says.
+    /// `TOPIC:SUBJECT`, such as `held:users`. It stays the same for as long as the condition lasts, even if the message
+    /// changes.
     pub id: String,
     /// What happened to what, and the request to send next.
     pub message: String,
-    /// When the condition began. `None` if nothing that is stored tells.
+    /// When the condition started. `None` if no stored data tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
-    /// The section that resolves it, as `docs/operate.md#SECTION`.
+    /// The runbook section that resolves the condition, as `docs/operate.md#SECTION`.
     pub runbook: String,
 }
 
@@ -38,7 +38,7 @@ impl Condition {
     }
 }
 
-/// Declares the topics: the name, the beginning of the IDs, and the section of docs/operate.md.
+/// Declares the topics, each with its name, the prefix of its IDs, and its section in docs/operate.md.
 macro_rules! topics {
     ($($(#[$doc:meta])* $name:ident: $slug:literal, $section:literal;)*) => {
         /// What a condition is about.
@@ -50,12 +50,12 @@ macro_rules! topics {
         impl Topic {
             pub const ALL: &[Topic] = &[$(Topic::$name,)*];
 
-            /// Returns the beginning of the IDs.
+            /// Returns the prefix of the IDs.
             pub fn slug(self) -> &'static str {
                 match self { $(Topic::$name => $slug,)* }
             }
 
-            /// Returns the anchor of the section in docs/operate.md.
+            /// Returns the anchor of the topic's section in docs/operate.md.
             pub fn section(self) -> &'static str {
                 match self { $(Topic::$name => $section,)* }
             }
@@ -81,11 +81,11 @@ topics! {
     NoTable: "no-table", "no-table-yet";
     DeadLetters: "dead-letters", "dead-letters";
     UnreadDrops: "unread-drops", "an-opt-out-waits";
-    /// Nobody who is out has a row in a protected table.
+    /// Nobody who opted out has a row in a protected table.
     MatchNothing: "match-nothing", "opt-outs-match-nobody";
     RejectedRecords: "rejected-records", "rejected-records";
     StrayObjects: "stray-objects", "objects-in-no-inbox";
-    /// An inbox that was published and is no longer configured.
+    /// An inbox that was published but is no longer configured.
     UnconfiguredInbox: "unconfigured-inbox", "an-inbox-is-no-longer-configured";
     ViewFails: "view-fails", "a-protected-view-was-changed";
     /// A view of a table that no inbox protects any more.
@@ -96,7 +96,7 @@ topics! {
     BucketLifecycle: "bucket-lifecycle", "the-buckets-settings";
     BucketMissingRule: "bucket-missing-rule", "the-buckets-settings";
     BucketUnreadable: "bucket-unreadable", "the-buckets-settings";
-    /// A foreign table that reads every generation of a dataset at once.
+    /// A table that Turntable doesn't publish and that reads every generation of a dataset at once.
     OverFolder: "over-folder", "a-table-reads-a-whole-folder";
     /// A table that no dataset publishes any more.
     RetiredTable: "retired-table", "a-table-that-no-dataset-publishes";

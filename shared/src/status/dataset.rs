@@ -85,7 +85,7 @@ pub struct Flipped {
     pub why: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
-    /// What the flip changed in a table that somebody else had made.
+    /// What the flip changed in a table that Turntable didn't create. `None` for a flip that didn't adopt one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adopted: Option<Adoption>,
 }

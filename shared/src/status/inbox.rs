@@ -42,7 +42,7 @@ pub struct InboxStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub published: Option<Published>,
     pub views: Vec<ViewStatus>,
-    /// The people who are out, compared with each protected table by a query in Athena.
+    /// For each protected table, how many people who opted out have no row in it. Athena counts them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub matches: Vec<TableMatches>,
 }

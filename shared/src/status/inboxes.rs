@@ -23,7 +23,7 @@ use crate::{
 #[derive(Default)]
 struct Objects {
     count: u64,
-    /// When the oldest was put.
+    /// When the oldest object was uploaded.
     oldest: Option<Timestamp>,
 }
 
@@ -34,7 +34,8 @@ impl Objects {
     }
 }
 
-/// Returns the conditions in the folder of all inboxes and of the views, in no particular order. Lists the whole folder.
+/// Returns the conditions in the folder of all inboxes, and those of the views, in no particular order. Lists the whole
+/// folder.
 pub async fn conditions(env: &Environment, config: &Config) -> Result<Vec<Condition>> {
     let Some(folder) = &env.inboxes else { return Ok(Vec::new()) };
     let inboxes: Vec<OptoutTable> = config.datasets().filter_map(Dataset::optouts).collect();
@@ -89,7 +90,7 @@ pub async fn conditions(env: &Environment, config: &Config) -> Result<Vec<Condit
 
 /// Returns the condition of an inbox that is no longer configured, unless its table was retired.
 async fn forgotten(env: &Environment, inbox: Location) -> Result<Option<Condition>> {
-    // A record that can't be read shows no decision either.
+    // A record that can't be read counts as no decision.
     let published = publish::published::read(env, &inbox).await.unwrap_or_default();
     if let Some((paths, _)) = published.and_then(|published| TablePaths::of_generation(&published.location))
         && publish::retired::is_decided(env, &paths).await?
@@ -106,8 +107,8 @@ async fn forgotten(env: &Environment, inbox: Location) -> Result<Option<Conditio
 /// The largest number of datasets whose views are compared at the same time.
 const MAX_CONCURRENT_DATASETS: usize = 16;
 
-/// Returns the condition of a protected table's view that can't be made, or of a view that is left of a table that no
-/// inbox protects any more. A view that only differs is restored within a minute.
+/// Returns the condition of a protected table's view that can't be created, or of a view on a table that no inbox
+/// protects any more. A view that only differs needs no operator: it is restored within a minute.
 async fn view_of(env: &Environment, dataset: &Dataset) -> Result<Option<Condition>> {
     let name = view::protected_name(&dataset.table);
     if let Some(protected) = &dataset.protected {

@@ -1,4 +1,4 @@
-//! Counts the people who are out and match no row of a protected table. If none matches, the key is probably wrong.
+//! Counts the people who opted out but match no row in a protected table. If nobody matches, the key is probably wrong.
 
 use std::time::Duration;
 
@@ -19,39 +19,39 @@ use crate::{
     publish::views::unmatched_query,
 };
 
-/// The counts of one inbox, `_stacks/STACK/matches/DATASET.json`.
+/// The counts for one inbox, `_stacks/STACK/matches/DATASET.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Matches {
     pub at: Timestamp,
     pub tables: Vec<TableMatches>,
 }
 
-/// The people who are out, compared with one protected table.
+/// The counts for one protected table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableMatches {
     pub table: String,
-    /// The people who are out.
+    /// The number of people who opted out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out: Option<u64>,
-    /// The people who are out and match no row of the table.
+    /// The number of people who opted out but match no row in the table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unmatched: Option<u64>,
-    /// A message if nobody matches.
+    /// A message if nobody matches. `None` otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
-    /// Why they could not be counted.
+    /// Why the people could not be counted. `None` if they were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// The largest number of queries at the same time, and the longest time that the status waits for one.
+/// The maximum number of concurrent queries, and the maximum time that `status` waits for one.
 const MAX_CONCURRENT_QUERIES: usize = 4;
 const MAX_QUERY_TIME: Duration = Duration::from_secs(20);
 
-/// Counts with one Athena query per protected table, and keeps the counts for the status of all datasets. What can't be
-/// counted in time has an error.
+/// Counts with one Athena query per protected table, and stores the counts for the status of all datasets. A table that
+/// can't be counted in time has an error instead.
 pub(super) async fn count(env: &Environment, dataset: &Dataset) -> Matches {
-    // Boxed, because the compiler can't tell otherwise that the stream's future may move between threads.
+    // Boxed, because otherwise the compiler can't prove that the stream's future is `Send`.
     let mut counts: Vec<BoxFuture<'_, TableMatches>> = Vec::new();
     for of in &dataset.protects {
         counts.push(count_in(env, dataset, of).boxed());
@@ -111,7 +111,7 @@ async fn counts(env: &Environment, dataset: &Dataset, of: &Protected) -> Result<
     Ok(Some((out, unmatched)))
 }
 
-/// Returns a condition for each table in which, by the last count, nobody who is out has a row.
+/// Returns a condition for each table in which nobody who opted out had a row at the last count.
 pub(super) async fn conditions(env: &Environment, dataset: &Dataset) -> Result<Vec<Condition>> {
     if dataset.protects.is_empty() {
         return Ok(Vec::new());

@@ -45,7 +45,7 @@ pub struct Overview {
     pub at: Timestamp,
     /// The messages of `conditions`, in the same order.
     pub attention: Vec<String>,
-    /// Each reason why something needs an operator.
+    /// The conditions that need an operator.
     #[serde(default)]
     pub conditions: Vec<Condition>,
     /// The dead-letter queues that have messages.
@@ -96,14 +96,14 @@ pub async fn overview(env: &Environment, config: &Config) -> Overview {
             conditions.extend(retired.map(|(table, message)| Condition::new(Topic::RetiredTable, table, message)));
         }
         Err(error) => {
-            let message = format!("tables that no dataset publishes can't be told: {}", error.report());
+            let message = format!("tables that no dataset publishes could not be listed: {}", error.report());
             conditions.push(Condition::new(Topic::Unreadable, "retired-tables", message));
         }
     }
     match retired::in_other_databases(env, config).await {
         Ok(found) => conditions.extend(found),
         Err(error) => {
-            let message = format!("tables in other databases can't be told: {}", error.report());
+            let message = format!("tables in other databases could not be checked: {}", error.report());
             conditions.push(Condition::new(Topic::Unreadable, "other-databases", message));
         }
     }
@@ -224,7 +224,7 @@ async fn failed_export(
     Ok(found.filter(|failure| newest.is_none_or(|newest| newest < failure.at)))
 }
 
-/// Summarizes an inbox. `None` if the source is not one.
+/// Summarizes an inbox. Returns `None` if the dataset's source is not an inbox.
 async fn inbox_summary(
     env: &Environment,
     dataset: &Dataset,

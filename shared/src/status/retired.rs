@@ -17,14 +17,14 @@ use crate::{
     publish::{identity, retired},
 };
 
-/// The largest number of folders that are looked into at the same time.
+/// The maximum number of folders that are checked at the same time.
 const MAX_CONCURRENT_FOLDERS: usize = 16;
 
-/// Returns a condition for each table that still reads what was published, in a database that no dataset names. The
-/// tables of the other databases are listed anyway.
+/// Returns a condition for each table that still reads a published generation and is in a database that no dataset
+/// names. The configured databases need no such search, because their tables are listed anyway.
 ///
-/// Finds the tables by the records `_table.json` in the folders beside those of the datasets. Takes one request per
-/// 1,000 folders, one per folder of no dataset, and one per record of such a table.
+/// Finds the tables through the records `_table.json` in the folders next to the datasets' folders. Takes one request
+/// per 1,000 folders, one per folder that belongs to no dataset, and one per record found.
 pub(super) async fn in_other_databases(env: &Environment, config: &Config) -> Result<Vec<Condition>> {
     let own: BTreeSet<&Location> = config.datasets().map(|dataset| dataset.paths.location()).collect();
     let databases: BTreeSet<&str> = config.datasets().map(|dataset| dataset.table.database.as_str()).collect();
@@ -49,7 +49,8 @@ async fn table_in(env: &Environment, databases: &BTreeSet<&str>, folder: Locatio
         return Ok(None);
     };
     let paths = TablePaths::new(&parent, &name);
-    // Another stack looks after its own tables. A record that can't be read is not Turntable's, or tells nothing.
+    // Tables of another stack are that stack's concern. A record that can't be read is not Turntable's, or says
+    // nothing.
     let Ok(Some(found)) = env.record::<PublishedTable>(&paths.table()).await else { return Ok(None) };
     if databases.contains(found.database.as_str())
         || identity::other_stack(env, &paths).await?.is_some()
@@ -78,7 +79,7 @@ async fn table_in(env: &Environment, databases: &BTreeSet<&str>, folder: Locatio
     }))
 }
 
-/// Splits a folder's location into its parent and its name. `None` for a whole bucket.
+/// Splits a folder's location into its parent and its name. Returns `None` for a whole bucket.
 fn split(folder: &Location) -> Option<(Location, String)> {
     let path = folder.prefix.strip_suffix('/')?;
     let (parent, name) = path.rsplit_once('/').map_or(("", path), |(parent, name)| (parent, name));

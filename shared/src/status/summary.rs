@@ -1,4 +1,4 @@
-//! The status of one dataset in the list of all datasets, and the conditions in it that need an operator.
+//! The status of one dataset in the list of all datasets, and its conditions that need an operator.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -15,8 +15,8 @@ use turntable_core::{
 /// completes the generation.
 const MAX_FLIP_DELAY: SignedDuration = SignedDuration::from_mins(30);
 
-/// How long a drop may be unread, beyond the inbox's `min_interval`, before it needs attention. The schedule reads every
-/// inbox within a minute, and the alarm `OptoutLag` rings after 5 minutes.
+/// How long a drop may stay unread beyond the inbox's `min_interval` before it needs attention. The schedule reads
+/// every inbox within a minute, and the alarm `OptoutLag` goes off after 5 minutes.
 const MAX_DROP_DELAY: SignedDuration = SignedDuration::from_mins(5);
 
 /// The status of one dataset.
@@ -44,22 +44,22 @@ pub struct DatasetSummary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<FlipOrigin>,
     /// The newest complete generation that is newer than live and has never been live. It was rejected (see `rejected`)
-    /// or held, or its flip is still to come.
+    /// or is held, or its flip hasn't happened yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits: Option<Generation>,
-    /// Whether no event makes `waits` live, for example because it is older than a rollback.
+    /// Whether no event can make `waits` live, for example because it is older than a rollback.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stale: bool,
     /// Why `waits` was rejected, and when. `None` if it wasn't.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected: Option<Verdict>,
-    /// The last export that failed, if no generation has been exported since. If it has `retry_at`, it is tried again.
+    /// The last failed export, if no generation has been exported since. If it has `retry_at`, it is retried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_export: Option<ExportFailure>,
-    /// The Glue crawler that updates the table, and would overwrite what Turntable publishes.
+    /// The Glue crawler that updates the table and would overwrite what Turntable publishes. `None` if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crawler: Option<String>,
-    /// A message about another stack that publishes the table too.
+    /// A message about another stack that also publishes the table. `None` if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_stack: Option<String>,
     /// The reason for the dataset's hold, or for its group's hold. `None` if there is no hold.
@@ -72,7 +72,7 @@ pub struct DatasetSummary {
     pub unfinished: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfinished_since: Option<Timestamp>,
-    /// The drops in the inbox. `None` if the source is not an inbox.
+    /// The drops in the inbox. `None` if the dataset's source is not an inbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inbox: Option<InboxSummary>,
     /// A message about the table's drift. `None` if the table hasn't drifted.
@@ -90,8 +90,8 @@ pub struct DatasetSummary {
     pub error: Option<String>,
 }
 
-/// Returns whether the export is tried again, or is being tried. A try takes at most 15 minutes, the longest time that
-/// Lambda allows.
+/// Returns whether the export will be retried, or a retry is in progress. A retry takes at most 15 minutes, Lambda's
+/// limit.
 fn is_retried(failure: &ExportFailure, now: Timestamp) -> bool {
     failure.retry_at.is_some_and(|at| now.duration_since(at) < SignedDuration::from_mins(16))
 }
@@ -99,12 +99,12 @@ fn is_retried(failure: &ExportFailure, now: Timestamp) -> bool {
 /// The drops in an inbox.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct InboxSummary {
-    /// The number of drops that the live table has not taken in.
+    /// The number of drops that the live table doesn't contain yet.
     pub unread: u64,
-    /// When the oldest of them was put.
+    /// When the oldest unread drop was uploaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_unread: Option<Timestamp>,
-    /// When the newest drop in the inbox was put. Sweep moves old drops to the archive.
+    /// When the newest drop in the inbox was uploaded. Archived drops don't count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_drop: Option<Timestamp>,
     /// Whether the oldest unread drop has waited for more than `min_interval` and five minutes.
@@ -142,7 +142,7 @@ impl DatasetSummary {
         }
     }
 
-    /// Returns each condition of the dataset that needs an operator.
+    /// Returns the dataset's conditions that need an operator.
     pub(super) fn conditions(&self, now: Timestamp) -> Vec<Condition> {
         let DatasetSummary { dataset, .. } = self;
         let about = |topic: Topic, message: String| Condition::new(topic, dataset, message);
@@ -150,7 +150,7 @@ impl DatasetSummary {
         let damaged = if self.is_inbox { Topic::DamagedOptouts } else { Topic::Damaged };
         let mut found: Vec<Condition> = Vec::new();
         found.extend(self.error.iter().map(|text| about(Topic::Unreadable, named(text))));
-        // These messages already begin with the table's name.
+        // These messages already start with the table's name.
         for (topic, message) in [
             (Topic::Drift, &self.drift),
             (Topic::Edited, &self.edited),
@@ -188,8 +188,8 @@ impl DatasetSummary {
         found
     }
 
-    /// Returns the condition of a complete candidate that is not live, unless a hold explains it, or its flip may still
-    /// be under way.
+    /// Returns the condition for a complete candidate that is not live, unless a hold explains it or its flip may still
+    /// be in progress.
     fn waiting(&self, now: Timestamp) -> Option<Condition> {
         let (DatasetSummary { dataset, .. }, waits) = (self, self.waits?);
         if let Some(Verdict { at, reasons }) = &self.rejected {
@@ -211,7 +211,7 @@ impl DatasetSummary {
         Some(Condition::new(Topic::NotFlipped, dataset, message).since(Some(exported)))
     }
 
-    /// Returns the condition of drops that should have been read long ago.
+    /// Returns the condition for drops that should have been read by now.
     fn unread(&self) -> Option<Condition> {
         let (DatasetSummary { dataset, .. }, inbox) = (self, self.inbox.as_ref()?);
         let InboxSummary { unread, oldest_unread: Some(oldest), overdue: true, .. } = inbox else { return None };
@@ -225,7 +225,7 @@ impl DatasetSummary {
 }
 
 impl InboxSummary {
-    /// Returns whether a drop that was put then should have been read by now.
+    /// Returns whether a drop that was uploaded at `put` should have been read by `now`.
     pub(super) fn is_overdue(inbox: &Inbox, put: Timestamp, now: Timestamp) -> bool {
         now.duration_since(put) > inbox.min_interval + MAX_DROP_DELAY
     }

@@ -1,4 +1,4 @@
-//! Looks at the buckets' settings once per sweep of all datasets, and reports what is wrong with them.
+//! Checks the buckets' settings once per sweep of all datasets, and reports the faults.
 
 use tracing::warn;
 use turntable_core::config::Config;
@@ -9,8 +9,8 @@ use crate::{
     metric::{Metric, emit},
 };
 
-/// Looks at the settings, and unless this is a dry run, records what it found for `status`. Returns a message for each
-/// fault. A failure is a message too, because no other part of the sweep depends on it.
+/// Checks the settings and, unless this is a dry run, records the faults for `status`. Returns a message for each
+/// fault. A failure also becomes a message, because no other part of the sweep depends on the check.
 pub(super) async fn look(env: &Environment, config: &Config, dry_run: bool) -> Vec<String> {
     let before = match buckets::read(env).await {
         Ok(before) => before,

@@ -110,7 +110,8 @@ pub async fn load(env: &Environment, dataset: &Dataset, tables: &[Reader]) -> Re
     Ok(TableContents { table, state, complete, live_manifest, uploads, verdicts, unknown })
 }
 
-/// Returns the tables other than the dataset's own that read its folder or a part of it, with what they read.
+/// Returns the tables, except the dataset's own, that read its folder or a part of it, with the locations that they
+/// read.
 fn read_by_others(dataset: &Dataset, tables: &[Reader]) -> Vec<(TableName, Location)> {
     let others = tables.iter().filter(|table| table.name != dataset.table);
     let reads = others.flat_map(|table| table.locations.iter().map(|location| (table.name.clone(), location.clone())));

@@ -1,9 +1,8 @@
-//! Sweeps the folders of tables that are configured no longer, as an operator has decided: see
-//! [`turntable_core::retired`].
+//! Sweeps the folders of tables that are no longer configured, as an operator decided: see [`turntable_core::retired`].
 //!
-//! Of a table that stays, the generations that it doesn't read are swept by the usual rules. When a table was dropped,
-//! everything in its folder goes, once no table reads from the folder and the drain has passed. The small records
-//! without rows that a returning dataset needs stay: its table's name, and a hold.
+//! If the table is kept, the generations that it doesn't read are swept by the usual rules. If the table was dropped,
+//! everything in its folder is deleted once no table reads from the folder and `drain` has passed. Only the small
+//! records without rows that a returning dataset needs stay: its table's name, and a hold.
 
 use std::collections::BTreeSet;
 
@@ -34,8 +33,8 @@ use crate::{
     },
 };
 
-/// Sweeps the folders of all retired tables. Adds what was done to the answer, and returns an error for each that could
-/// not be swept, with its dataset's name.
+/// Sweeps the folders of all retired tables. Adds what was done to `swept`, and returns an error for each table that
+/// couldn't be swept, with its dataset's name.
 pub(super) async fn sweep_retired(round: &Round<'_>, config: &Config, swept: &mut Swept) -> Vec<(String, Error)> {
     let mut failures = Vec::new();
     let all = match retired::all(&round.sweep.env, config).await {
@@ -78,13 +77,14 @@ async fn sweep_one(round: &Round<'_>, config: &Config, found: &Found, swept: &mu
     }
 }
 
-/// Returns the tables that may read from the folder: those of all configured databases, and of the retired table's.
+/// Returns the tables that may read from the folder: those in all configured databases and in the retired table's
+/// database.
 async fn readers(round: &Round<'_>, record: &Retired) -> Result<Vec<Reader>> {
     if let Some((database, failure)) = round.tables.failed.iter().next() {
         let text = format!("it is unknown which tables of {database} read the files of {}", record.name());
         return Err(Error::new(failure.kind(), text).caused_by(Error::new(failure.kind(), failure.report())));
     }
-    // Listed again, because the databases may not be configured any more.
+    // These databases are listed here, because they may no longer be configured.
     let mut readers = round.tables.listed.clone();
     let renamed = record.renamed_to.as_ref().and_then(|name| name.parse::<TableName>().ok());
     for database in BTreeSet::from_iter([record.name()].into_iter().chain(renamed).map(|name| name.database)) {
@@ -100,7 +100,7 @@ fn item(dataset: &Dataset, location: &impl ToString, reason: String, until: Opti
     Item { dataset: dataset.name.clone(), location: location.to_string(), reason, objects: 0, bytes: 0, until }
 }
 
-/// Sweeps what a table that stays doesn't read.
+/// Sweeps the generations that a kept table doesn't read.
 async fn kept(round: &Round<'_>, dataset: &Dataset, readers: &[Reader], swept: &mut Swept) -> Result<()> {
     let env = &round.sweep.env;
     let loaded = load(env, dataset, readers).await?;
@@ -138,7 +138,7 @@ async fn kept(round: &Round<'_>, dataset: &Dataset, readers: &[Reader], swept: &
     Ok(())
 }
 
-/// Deletes what a dropped table has left in its folder, once nobody can read it any more.
+/// Deletes what a dropped table has left in its folder, once no query can read it any more.
 async fn dropped(
     round: &Round<'_>,
     dataset: &Dataset,
@@ -180,7 +180,7 @@ async fn dropped(
     if !round.dry_run {
         let claimed = Retired { deleting: Some(env.clock.now()), ..record.clone() };
         if !found.replace(env, &claimed).await? {
-            // A dataset publishes here again, or another sweep was first.
+            // A dataset publishes here again, or another sweep claimed the record first.
             return Ok(());
         }
     }
@@ -194,7 +194,7 @@ async fn dropped(
     if round.dry_run {
         return Ok(());
     }
-    // A run that began before the request may write files until it is abandoned.
+    // A run that started before the request may write files until it counts as abandoned.
     let is_last = !more && round.now.duration_since(record.at) >= dataset.retain.abandoned;
     let Some(now) = retired::read(env, home).await? else { return Ok(()) };
     let deleted = is_last.then_some(round.now);
@@ -202,14 +202,15 @@ async fn dropped(
     now.replace(env, &Retired { deleting: None, deleted, ..now.record.clone() }).await.map(drop)
 }
 
-/// What was deleted, or in a dry run, what would be.
+/// What was deleted or, in a dry run, what would be.
 struct Deleted {
     objects: u64,
     bytes: u64,
     more: bool,
 }
 
-/// Deletes every generation that began before the request, and the records about them. The manifests go first.
+/// Deletes every generation that was started before the request, and the records about them. Manifests are deleted
+/// first.
 async fn delete_all(round: &Round<'_>, dataset: &Dataset, record: &Retired) -> Result<Deleted> {
     let (env, paths) = (&round.sweep.env, &dataset.paths);
     let (mut manifests, mut files, mut records) = (Vec::new(), Vec::new(), Vec::new());
@@ -244,7 +245,7 @@ async fn delete_all(round: &Round<'_>, dataset: &Dataset, record: &Retired) -> R
     Ok(Deleted { objects: done as u64, bytes: if done == all.len() { bytes } else { 0 }, more: done < all.len() })
 }
 
-/// Returns when the generation or the flip began that an object belongs to. `None` for what stays.
+/// Returns when the object's generation or flip started, or `None` for a record that stays.
 fn began(kind: ObjectKind) -> Option<Timestamp> {
     match kind {
         ObjectKind::Data(generation)

@@ -23,7 +23,7 @@ pub struct Account {
     aws: SdkConfig,
     bucket: String,
     database: String,
-    /// The configuration for Athena, and the workgroup. `None` leaves out the clauses that need it.
+    /// The configuration for Athena, and the workgroup. `None` skips the clauses that need Athena.
     athena: Option<(SdkConfig, String)>,
 }
 
@@ -47,8 +47,8 @@ impl Account {
         self
     }
 
-    /// Creates the bucket and the database, checks every clause, and deletes both. If the bucket or
-    /// the database exists already, touches neither.
+    /// Creates the bucket and the database, checks every clause, and deletes both. If the bucket or the database
+    /// already exists, touches neither.
     pub async fn run(&self, differences: &[Difference]) -> Report {
         if let Err(fault) = self.vacant().await {
             return Report::failed(fault);
@@ -98,8 +98,8 @@ impl Account {
         Ok(())
     }
 
-    /// Deletes the bucket and the database with their contents, and the rule and the queue for events. Tries every step, even after a failure, and returns a
-    /// message about each thing that may be left.
+    /// Deletes the bucket and the database with their contents, and the rule and the queue for events. Tries every
+    /// step, even after a failure, and returns a message about each thing that may be left.
     pub async fn delete(&self) -> Vec<String> {
         let mut left = Vec::new();
         if self.athena.is_some() {

@@ -1,4 +1,4 @@
-//! The services beyond the ports, for clauses about queries, policies and events.
+//! Clients for services beyond the ports, for the clauses about queries, policies and events.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use turntable::{
 
 use super::subscription::Events;
 
-/// AWS, or emulators of all the services that the suite needs.
+/// AWS, or emulators of all services that the suite needs.
 pub struct Cloud {
     pub catalog: Arc<dyn Catalog>,
     pub queries: Arc<dyn Query>,
@@ -24,8 +24,8 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    /// `athena` is the configuration for Athena. `bucket` gets the results of queries, and its name is also that of the
-    /// rule and of the queue for events.
+    /// Creates the clients. `athena` is the configuration for Athena. `bucket` receives the query results. The rule and
+    /// the queue for events have the same name as the bucket.
     pub fn new(aws: &SdkConfig, athena: &SdkConfig, workgroup: &str, bucket: &str) -> Cloud {
         let output = format!("s3://{bucket}/_athena/");
         Cloud {

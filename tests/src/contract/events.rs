@@ -1,4 +1,4 @@
-//! EventBridge: the events that start a flip or end an engine's run. A rule sends them to a queue.
+//! EventBridge: the events that start a flip or settle an engine run. A rule sends them to a queue.
 
 use std::{
     sync::Arc,
@@ -15,12 +15,12 @@ clauses! {
     tells_of_the_end_of_an_unload
 }
 
-/// How long to wait for an event. AWS needs a short time until a new rule matches ("PutRule", Amazon EventBridge API
+/// How long to wait for an event. A new rule takes a short time to take effect ("PutRule", Amazon EventBridge API
 /// Reference).
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// "Object Created": <https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html>. Export's manifests start flips
-/// by it.
+/// "Object Created": <https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html>. This event of a manifest
+/// starts a flip.
 async fn tells_of_an_object(subject: Arc<Subject>) {
     let cloud = subject.cloud();
     let events = EventBridgeConfiguration::builder().build();
@@ -36,7 +36,7 @@ async fn tells_of_an_object(subject: Arc<Subject>) {
     let at = subject.folder("events");
     let started = Instant::now();
     for attempt in 0.. {
-        // Until the rule is in force, events are lost.
+        // Events are lost until the rule takes effect, so each attempt writes another object.
         let key = at.key(&format!("a b+日-{attempt}.json"));
         subject.objects.put_new(&key, "{}".into()).await.unwrap();
         if let Some(event) = cloud.events.next(&url, |event| event["detail"]["object"]["key"] == key.key).await {
@@ -48,8 +48,8 @@ async fn tells_of_an_object(subject: Arc<Subject>) {
     }
 }
 
-/// "Athena query state change": <https://docs.aws.amazon.com/athena/latest/ug/athena-events.html>. It ends the run of an
-/// `athena` source. UNLOAD counts as DML there.
+/// "Athena query state change": <https://docs.aws.amazon.com/athena/latest/ug/athena-events.html>. This event settles
+/// the run of an `athena` source. It reports UNLOAD as DML.
 async fn tells_of_the_end_of_an_unload(subject: Arc<Subject>) {
     let cloud = subject.cloud();
     subject.published("noticed", 3).await;

@@ -1,5 +1,5 @@
-//! The behaviour of AWS that Turntable relies on, as one suite of clauses about S3, the Glue Data Catalog and Athena. The
-//! suite runs against the in-memory implementations, two emulators, and AWS itself.
+//! The behaviour of AWS that Turntable relies on, as one suite of clauses about S3, the Glue Data Catalog, Athena and
+//! EventBridge. The suite runs against the in-memory implementations, two emulators, and AWS itself.
 //!
 //! A clause states what AWS documents. Where an emulator breaks a clause, a [`Difference`] names the clause, the
 //! symptom and the source. A recorded difference that no longer shows is a failure too.
@@ -50,7 +50,7 @@ pub struct Subject {
     pub no_database: String,
     pub region: String,
     behind: Behind,
-    /// What clauses about queries and policies need. `None` leaves these clauses out.
+    /// The clients for the clauses about queries and policies. `None` skips these clauses.
     cloud: Option<Cloud>,
 }
 
@@ -145,8 +145,8 @@ pub struct Difference {
     pub source: &'static str,
 }
 
-/// Checks every clause that the subject has what it takes for. There are no faults if exactly the clauses with a known
-/// difference fail, each with the message that its difference expects.
+/// Checks every clause that can run on the subject: those that need a [`Cloud`] run only if it has one. There are no
+/// faults if exactly the clauses with a known difference fail, each with the message that its difference expects.
 pub async fn judge(subject: Subject, differences: &[Difference]) -> Report {
     let subject = Arc::new(subject);
     let others = differences

@@ -1,4 +1,5 @@
-//! The bucket's policy, whose statement `WriteOnce` in template.yaml lets nobody overwrite a generation.
+//! The bucket policy: the statement `WriteOnce` in template.yaml, which prevents everyone from overwriting a
+//! generation.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,11 +16,11 @@ clauses! {
     allows_conditional_puts_copies_and_uploads
 }
 
-/// How often, and at which intervals, to ask whether the policy has taken effect.
+/// How often, and at which interval, to check whether the policy has taken effect.
 const ATTEMPTS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Sets the policy, and returns a generation's folder for a clause.
+/// Sets the policy, and returns the folder of a generation for the clause to use.
 async fn protected(subject: &Subject, name: &str) -> Location {
     let partition = if subject.region.starts_with("cn-") { "aws-cn" } else { "aws" };
     let policy = json!({
@@ -67,7 +68,7 @@ async fn denies_a_copy_without_a_condition(subject: Arc<Subject>) {
     panic!("CopyObject without If-None-Match is not denied");
 }
 
-/// The parts of an upload carry no condition, and are exempt by `s3:ObjectCreationOperation`.
+/// An upload's parts carry no condition. `s3:ObjectCreationOperation` exempts them.
 async fn allows_conditional_puts_copies_and_uploads(subject: Arc<Subject>) {
     let at = protected(&subject, "conditional").await;
     let objects = &subject.objects;

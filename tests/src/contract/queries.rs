@@ -1,4 +1,4 @@
-//! Athena: what queries see of a table, and what they say when they fail. Every table is made and moved as a flip does it.
+//! Athena: what queries see in a table, and how they fail. Every table is created and moved as a flip does it.
 
 use std::sync::Arc;
 
@@ -80,13 +80,13 @@ impl Subject {
         self.cloud().queries.run(&self.database, sql).await.map(|answered| answered.rows)
     }
 
-    /// Returns the single value that a query returns.
+    /// Runs a query, and returns the single value in its result.
     async fn one(&self, sql: &str) -> String {
         let rows = self.ask(sql).await.unwrap_or_else(|error| panic!("{sql}: {}", error.report()));
         rows.first().and_then(|row| row.first()).cloned().flatten().unwrap_or_else(|| panic!("{sql}: no value"))
     }
 
-    /// Returns all lines of a statement's result.
+    /// Runs a statement, and returns all lines of its result.
     pub(super) async fn lines(&self, sql: &str) -> String {
         let rows = self.ask(sql).await.unwrap_or_else(|error| panic!("{sql}: {}", error.report()));
         rows.into_iter().flatten().flatten().collect::<Vec<_>>().join("\n")
@@ -100,14 +100,14 @@ impl Subject {
     }
 }
 
-/// A query is about one version of the table: <https://docs.aws.amazon.com/athena/latest/ug/creating-tables.html>.
+/// A query reads one version of the table: <https://docs.aws.amazon.com/athena/latest/ug/creating-tables.html>.
 async fn reads_a_table_that_a_flip_made(subject: Arc<Subject>) {
     subject.published("made", 3).await;
     assert_eq!(subject.one("SELECT count(*) FROM made").await, "3");
     assert_eq!(subject.one("SELECT max(id) FROM made").await, "2");
 }
 
-/// The next query after `UpdateTable` reads only the new location.
+/// The first query after `UpdateTable` reads only the new location.
 async fn follows_a_flip(subject: Arc<Subject>) {
     subject.published("followed", 3).await;
     let green = subject.generation("followed", "green");
@@ -146,14 +146,15 @@ async fn reads_sub_folders_but_no_hidden_files(subject: Arc<Subject>) {
     assert_eq!(subject.one("SELECT count(*) FROM hidden").await, "11");
 }
 
-/// This is why a table must never point to a folder before its files are there.
+/// This is why a table must never point to a folder before the files are in it.
 async fn reads_no_rows_at_an_empty_location(subject: Arc<Subject>) {
     let nowhere = subject.generation("empty", "blue");
     subject.created("empty", vec![column("id", "bigint")], nowhere, Vec::new()).await;
     assert_eq!(subject.one("SELECT count(*) FROM empty").await, "0");
 }
 
-/// Parquet is read by name: <https://docs.aws.amazon.com/athena/latest/ug/handling-schema-updates-chapter.html>.
+/// Parquet columns are matched by name:
+/// <https://docs.aws.amazon.com/athena/latest/ug/handling-schema-updates-chapter.html>.
 async fn fills_a_new_column_with_null(subject: Arc<Subject>) {
     subject.published("wider", 2).await;
     let columns = Some(vec![column("name", "string"), column("id", "bigint")]);
@@ -181,21 +182,21 @@ async fn refuses_a_syntax_error(subject: Arc<Subject>) {
     assert!(error.message().contains("SYNTAX_ERROR"), "{error}");
 }
 
-/// Athena's reason quotes the value, so that only its name is passed on.
+/// Athena's reason quotes the value, so only the reason's name may be passed on.
 async fn names_a_failure_that_depends_on_rows(subject: Arc<Subject>) {
     let error = subject.failure("SELECT CAST(name AS bigint) FROM (VALUES 'alice') AS t(name)").await;
     assert_eq!(error.kind(), Kind::Input);
     assert!(error.message().contains("INVALID_CAST_ARGUMENT") && !error.message().contains("alice"), "{error}");
 }
 
-/// <https://docs.aws.amazon.com/athena/latest/ug/create-view.html>. The credentials need what the function's role has.
+/// <https://docs.aws.amazon.com/athena/latest/ug/create-view.html>. The credentials need the role's permissions.
 async fn creates_a_view(subject: Arc<Subject>) {
     subject.published("viewed", 4).await;
     subject.lines("CREATE VIEW viewed_twice AS SELECT id * 2 AS id FROM viewed").await;
     assert_eq!(subject.one("SELECT max(id) FROM viewed_twice").await, "6");
 }
 
-/// Athena's form of a view in Glue isn't documented. It is that of Presto's views.
+/// Athena doesn't document how it stores a view in Glue. The format is that of Presto's views.
 async fn reads_a_view_that_turntable_has_stored(subject: Arc<Subject>) {
     subject.published("protected", 4).await;
     let view = View {
@@ -208,7 +209,7 @@ async fn reads_a_view_that_turntable_has_stored(subject: Arc<Subject>) {
     assert_eq!(subject.one("SELECT count(*) FROM protected_view").await, "2");
 }
 
-/// A view keeps the types of its columns, and doesn't narrow a value:
+/// A view keeps its columns' types, and a value isn't narrowed to them:
 /// <https://docs.aws.amazon.com/athena/latest/ug/views-console.html>, "Troubleshooting views".
 async fn finds_a_view_stale_after_a_widening(subject: Arc<Subject>) {
     let blue = subject.generation("widened", "blue");
@@ -235,7 +236,7 @@ async fn unloads_into_an_empty_folder(subject: Arc<Subject>) {
     assert_eq!(subject.one("SELECT count(*) FROM unloaded").await, "7");
 }
 
-/// "The TO destination … must not exist", as the same page says.
+/// "The TO destination … must not exist", says the same page.
 async fn unloads_into_no_folder_with_files(subject: Arc<Subject>) {
     subject.published("kept", 7).await;
     let error = subject.failure(&unload("SELECT id FROM kept", &subject.generation("kept", "blue"))).await;

@@ -1,13 +1,13 @@
-//! The outcome of a run, as a text that can be attached to an issue.
+//! Reports the outcome of a run as text that can be attached to an issue.
 
 use std::{fmt, time::Duration};
 
 /// The outcome of one clause.
 pub struct Outcome {
     pub clause: &'static str,
-    /// The fault. `None` if the clause holds, or differs as listed.
+    /// The fault. `None` if the clause holds, or differs exactly as listed.
     pub fault: Option<String>,
-    /// How the emulator differs from AWS, as listed.
+    /// The emulator's listed difference from AWS, if it has one.
     pub differs: Option<&'static str>,
     pub took: Duration,
 }
@@ -16,7 +16,7 @@ pub struct Outcome {
 #[derive(Default)]
 pub struct Report {
     pub outcomes: Vec<Outcome>,
-    /// What went wrong outside the clauses.
+    /// The faults that don't belong to a clause.
     pub others: Vec<String>,
 }
 
@@ -31,7 +31,7 @@ impl Report {
 }
 
 impl fmt::Display for Report {
-    /// Writes Markdown. Account numbers are left out.
+    /// Writes the report as Markdown, without account numbers.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let faults = self.outcomes.iter().filter(|outcome| outcome.fault.is_some()).count();
         writeln!(f, "{} clauses hold, {faults} do not\n", self.outcomes.len() - faults)?;
@@ -51,7 +51,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Replaces each number of exactly twelve digits that is a word of its own, as an account's number is in ARNs and URLs.
+/// Replaces each standalone number of exactly twelve digits. Account numbers have this form in ARNs and URLs.
 fn without_accounts(text: &str) -> String {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-';
     let mut shown = String::new();

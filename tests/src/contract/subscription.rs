@@ -1,4 +1,4 @@
-//! A queue that gets the events of EventBridge that match a pattern.
+//! A queue that receives the EventBridge events that match a pattern.
 
 use aws_sdk_eventbridge::types::Target;
 use aws_sdk_sqs::types::QueueAttributeName;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 /// How long one request waits for messages.
 const WAIT_SECONDS: i32 = 5;
 
-/// The clients of EventBridge and SQS, and the name of the rule and of the queue.
+/// The clients for EventBridge and SQS, and the name that the rule and the queue share.
 pub struct Events {
     events: aws_sdk_eventbridge::Client,
     sqs: aws_sdk_sqs::Client,
@@ -20,7 +20,7 @@ impl Events {
         Events { events: aws_sdk_eventbridge::Client::new(aws), sqs: aws_sdk_sqs::Client::new(aws), name: name.into() }
     }
 
-    /// Creates the queue and lets a rule send the events that match the pattern to it. Returns the queue's URL.
+    /// Creates a queue, and a rule that sends the events that match the pattern to it. Returns the queue's URL.
     pub async fn subscribe(&self, pattern: Value) -> String {
         let created = self.sqs.create_queue().queue_name(&self.name).send().await.expect("CreateQueue");
         let url = created.queue_url.expect("a URL");
@@ -45,7 +45,7 @@ impl Events {
         url
     }
 
-    /// Returns the next event that fits. Removes all others.
+    /// Receives once, and returns the first event that `fits`, if any. Deletes all received events from the queue.
     pub async fn next(&self, url: &str, fits: impl Fn(&Value) -> bool) -> Option<Value> {
         let received =
             self.sqs.receive_message().queue_url(url).max_number_of_messages(10).wait_time_seconds(WAIT_SECONDS);
@@ -59,11 +59,11 @@ impl Events {
         found
     }
 
-    /// Deletes the rule and the queue, if they are there. Returns a message about each one that may be left.
+    /// Deletes the rule and the queue, if they exist. Returns a message about each one that may be left.
     pub async fn delete(&self) -> Vec<String> {
         let Events { events, sqs, name } = self;
         let mut left = Vec::new();
-        // Both calls succeed without a rule, except that AWS and the emulators may say that it isn't there.
+        // A missing rule is no failure, although AWS and the emulators may report it as one.
         let removed = events.remove_targets().rule(name).ids("queue").send().await;
         let gone = |error: &aws_sdk_eventbridge::operation::remove_targets::RemoveTargetsError| {
             error.is_resource_not_found_exception()

@@ -23,7 +23,7 @@ const PARQUET: &str = "org.apache.hadoop.hive.ql.io.parquet.";
 
 const COLUMNS: [(&str, &str); 2] = [("id", "bigint"), ("name", "string")];
 
-/// Returns what `check` says about the dataset's table if its source has these columns.
+/// Returns what `check` would report about the dataset's table if its source had these columns.
 async fn first_flip(rig: &Rig, columns: &[(&str, &str)]) -> Option<FirstFlip> {
     let config = rig.env().config().await.unwrap();
     let column =
@@ -133,7 +133,7 @@ async fn tables_that_promise_more_than_parquet_files_are_refused_before_anything
         assert!(refused.message().starts_with(&format!("dmp.users is {kind}")), "{}", refused.message());
         assert!(rig.objects.keys().iter().all(|key| !key.contains("part-")), "nothing was built");
         assert!(rig.attention().await[0].contains(kind));
-        // `check` says the same, before anything is tried.
+        // `check` reports the same before the flip.
         match first_flip(&rig, &COLUMNS).await {
             Some(FirstFlip::Refused(reasons)) => assert_eq!(reasons, [refused.message()]),
             other => panic!("{kind}: {other:?}"),
@@ -215,7 +215,7 @@ async fn check_refuses_what_every_candidate_would_be_rejected_for() {
     above.storage_descriptor.as_mut().unwrap().location = Some("s3://lake/schemas/".into());
     rig.catalog.put("dmp", above);
     assert!(matches!(first_flip(&rig, &COLUMNS).await, Some(FirstFlip::Refused(why)) if why[0].contains("overlaps")));
-    // An error that is not about the table says nothing about it.
+    // An error from a call to AWS is not a refusal of the table.
     rig.catalog.on(Op::Table, rig.catalog.calls(Op::Table) + 1, Fault::Fail);
     let config = rig.env().config().await.unwrap();
     let failed = adoption::first_flip(&rig.env(), config.dataset("users").unwrap(), None).await;
@@ -233,7 +233,7 @@ async fn column_statistics_of_other_files_are_deleted_by_an_adoption_and_by_each
     assert_eq!(flipped.reasons, ["deleted Glue's column statistics, which described the old files: id"]);
     assert_eq!(rig.catalog.analyzed(), [""; 0]);
 
-    // Statistics of the live files stay.
+    // Statistics for the live files are kept.
     rig.advance(SignedDuration::from_mins(1));
     rig.catalog.analyze(&rig.table, "name", rig.now());
     rig.sweep().await.unwrap();

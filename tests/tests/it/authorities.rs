@@ -3,7 +3,7 @@
 use jiff::{ToSpan, civil::Date};
 use turntable::clock::Clock;
 
-/// Each comment in these files names an authority and the day on which it expires.
+/// The files with the certificates. Each comment in them names an authority and the day on which it expires.
 const FILES: [&str; 2] = [
     include_str!("../../../shared/sources/src/tls/rds.pem"),
     include_str!("../../../shared/sources/src/tls/amazon.pem"),
@@ -26,8 +26,8 @@ fn no_authority_expires_within_two_years() {
     assert_eq!(found, stated.iter().map(|(_, day)| *day).collect::<Vec<_>>());
 }
 
-/// Returns the day in a certificate's `notAfter`, the second time in its DER: a UTCTime of 13 characters, or a
-/// GeneralizedTime of 15.
+/// Returns the date in a certificate's `notAfter`, which is the second time in its DER: a UTCTime with 13 characters,
+/// or a GeneralizedTime with 15.
 fn expires(pem: &str) -> Date {
     use base64::Engine;
     let text: String = pem.lines().take_while(|line| !line.starts_with('-')).collect();

@@ -1,4 +1,4 @@
-//! The conditions that need an operator: their IDs, when they began, and what is found beyond the datasets.
+//! The conditions that need an operator: their IDs, when they started, and those that aren't about a dataset.
 
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ async fn condition_keeps_its_id_and_its_beginning_while_it_lasts() {
     rig.ask(json!({ "dataset": "users", "action": "release" })).await.unwrap();
     assert_eq!(ids(&rig).await, [""; 0]);
 
-    // The second failure says when the first one was, until an export succeeds.
+    // The record of the second failure has the time of the first, until an export succeeds.
     rig.objects.put("s3://lake/in/users.csv", "not,a,table\n");
     let fails = async || rig.export_with(rig.env(), json!({ "dataset": "users" })).await.unwrap_err();
     fails().await;
@@ -72,7 +72,7 @@ async fn export_that_is_retried_needs_no_attention_before_the_last_try() {
     rig.objects.put(key, failure(Some(rig.now() + SignedDuration::from_mins(5))));
     let told = overview(&rig.env()).await;
     assert!(told.conditions.is_empty() && told.datasets[0].failed_export.is_some());
-    // The try has died without a word.
+    // The retry died without recording a failure.
     rig.advance(SignedDuration::from_mins(30));
     assert_eq!(ids(&rig).await, ["export-failed:users"]);
     rig.objects.put(key, failure(None));
@@ -136,7 +136,7 @@ async fn table_in_a_database_that_no_dataset_names_any_more_is_reported() {
     let text = String::from_utf8(rig.objects.body("s3://lake/datasets.toml").unwrap().to_vec()).unwrap();
     let text = text.replace("\"dmp\"", "\"lake\"").replace("[datasets.users]", "[datasets.people]");
     rig.objects.put("s3://lake/datasets.toml", text);
-    // A folder that is not Turntable's.
+    // A folder that doesn't belong to Turntable.
     rig.objects.put("s3://lake/schemas/notes/readme.txt", "by hand");
     let found = conditions(&rig).await;
     let id = |one: &Condition| one.id.clone();
@@ -239,7 +239,7 @@ async fn opt_outs_that_match_nobody_are_counted_and_reported() {
     let found = conditions(&rig).await.remove(0);
     assert_eq!(found.id, "match-nothing:optouts:dmp.users");
     assert!(found.since.is_some() && found.message.contains("invoke flip with {\"dataset\":\"optouts\""), "{found:?}");
-    // A failure is told, and doesn't replace the last count.
+    // A failure is reported, and doesn't replace the last counts.
     rig.athena.answers(|_| Err(Error::unavailable("Athena is away")));
     assert_eq!(matches().await[0]["error"], "Athena is away");
     assert_eq!(ids(&rig).await, ["match-nothing:optouts:dmp.users"]);

@@ -32,7 +32,7 @@ async fn ministack_differs_as_listed() {
     let account = account.with_athena(emulator.athena_config(&own), "primary");
     let report = account.run(MINISTACK).await;
     none(&report.faults());
-    // With Athena, no clause is left out.
+    // With Athena, no clause is skipped.
     assert_eq!(report.outcomes.len(), all().count());
     // Everything is deleted, even though clauses failed.
     account.vacant().await.unwrap();

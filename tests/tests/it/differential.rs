@@ -1,5 +1,5 @@
-//! What the differential tests compare: the rows of a query as the server's own client prints them, and the same rows
-//! after an export. Also writes a client's rows as CSV and NDJSON files.
+//! Helpers for the differential tests, which compare a query's rows as the server's own client prints them with the
+//! same rows after an export. Also writes a client's rows to CSV and NDJSON files.
 
 use std::{
     collections::HashSet,
@@ -25,7 +25,7 @@ use turntable::{
 /// A row of text values. The first one is the key.
 pub type Row = Vec<Option<String>>;
 
-/// The number of rows and of distinct keys, and a hash of each column. The order of the rows doesn't matter.
+/// The number of rows, the number of distinct keys, and a hash of each column. The order of the rows doesn't matter.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Summary {
     pub rows: usize,
@@ -143,8 +143,8 @@ fn compressed(text: Vec<u8>, compression: &str) -> Vec<u8> {
     }
 }
 
-/// Returns the seeds of a differential test: the variable `TURNTABLE_SEED`, or as many new ones as `TURNTABLE_DIFFERENTIAL`
-/// says, which are `usual` without it.
+/// Returns the seeds for a differential test: the one in `TURNTABLE_SEED`, or new ones. `TURNTABLE_DIFFERENTIAL` sets
+/// their number; without it, there are `usual`.
 pub fn seeds(usual: u64) -> Vec<u64> {
     match random::variable("TURNTABLE_SEED") {
         Some(seed) => vec![seed],
@@ -155,8 +155,7 @@ pub fn seeds(usual: u64) -> Vec<u64> {
     }
 }
 
-/// Writes the rows to Parquet files of a random size, as an export does, and returns what a `files` source reads from
-/// them.
+/// Writes the rows to Parquet files of random size, as an export does, and opens a `files` source on them.
 pub async fn through_parquet(opened: Opened, context: &Context, random: &mut Random) -> Result<Opened> {
     let objects = Arc::new(Objects::default());
     let shared: Arc<dyn port::Objects> = objects.clone();
@@ -166,7 +165,7 @@ pub async fn through_parquet(opened: Opened, context: &Context, random: &mut Ran
     open_files(&objects, "", context).await
 }
 
-/// Opens a `files` source with these further keys.
+/// Opens a `files` source. `more` has its other keys, as TOML.
 pub async fn open_files(objects: &Objects, more: &str, context: &Context) -> Result<Opened> {
     let text = format!(
         "[defaults]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\n\
@@ -177,7 +176,7 @@ pub async fn open_files(objects: &Objects, more: &str, context: &Context) -> Res
     sources::open(source, &Context { objects: Arc::new(objects.clone()), ..context.clone() }).await
 }
 
-/// Returns the rows that a `files` source reads from a client's rows, which are written with random settings.
+/// Writes a client's rows to files with random settings, and returns the rows that a `files` source reads from them.
 pub async fn through_files(rows: &[Row], context: &Context, random: &mut Random) -> Result<Vec<Row>> {
     let objects = Objects::default();
     let Files { files, source } = Files::of(rows, random);

@@ -64,7 +64,7 @@ async fn changed_database_is_refused_while_the_old_table_is_there_and_nothing_is
         assert_eq!(refused.kind(), Kind::Config);
         assert!(refused.message().contains("datasets.users publishes lake.users, but dmp.users is the table that was"));
     }
-    // A sweep keeps what it finds about the buckets in `_stacks/`.
+    // Sweep records its findings about the buckets in `_stacks/`.
     let keys = || rig.objects.keys().into_iter().filter(|key| !key.contains("/_stacks/")).collect::<Vec<_>>();
     let before = keys();
     assert_eq!(rig.sweep().await.unwrap_err().kind(), Kind::Config);

@@ -1,5 +1,5 @@
-//! A dataset whose table or database has another name in datasets.toml gets its new table by request, as a copy of the
-//! old one. Both read whole generations all the time.
+//! A request renames the table of a dataset whose table or database has changed in datasets.toml: the new table starts
+//! as a copy of the old one. Both read whole generations at all times.
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -77,7 +77,7 @@ async fn new_table_reads_what_the_old_one_read_and_carries_on() {
             assert_eq!(reads(&rig, &rig.table), if old == "keep" { at } else { None });
             assert_eq!(rig.attention().await, [""; 0], "{new} {old}");
 
-            // The next export carries on, and what nobody reads any more is swept.
+            // The next export continues, and sweep deletes what nobody reads any more.
             rig.source(5);
             let second = export(&rig).await;
             assert_eq!(rig.flip(&second).await.unwrap().outcome, Outcome::Committed);
@@ -135,7 +135,7 @@ async fn rename_is_refused_where_it_would_do_harm() {
     other["from"] = "dmp.people".into();
     assert_eq!(rig.ask(other).await.unwrap_err().kind(), Kind::Input);
 
-    // A table with the new name that reads something else, and may be older.
+    // A table that already has the new name and reads something else, which may be older.
     let mut foreign = turntable::aws::glue::unchanged(&rig.catalog.get(&rig.table).unwrap());
     foreign.name = new.table.clone();
     foreign.storage_descriptor.as_mut().unwrap().location = Some("s3://lake/elsewhere/".into());

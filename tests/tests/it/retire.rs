@@ -1,5 +1,5 @@
-//! A table that is configured no longer is retired by request: it stays, or it is dropped and swept. A dataset that comes
-//! back carries on.
+//! A request retires a table that is no longer configured: it is kept, or it is dropped and swept. A dataset that comes
+//! back continues with what is left.
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -29,8 +29,8 @@ fn configure(rig: &Rig, text: String) {
     rig.objects.put(FILE, text);
 }
 
-/// Returns a rig whose dataset `users` was published twice and then replaced in datasets.toml by another one, and the
-/// text of the file before.
+/// Returns a rig whose dataset `users` was published twice and then replaced by another one in datasets.toml, the two
+/// generations, and the file's previous text.
 async fn removed() -> (Rig, [Generation; 2], String) {
     let rig = Rig::with("");
     let mut generations = Vec::new();
@@ -58,7 +58,7 @@ fn record(rig: &Rig) -> Retired {
     serde_json::from_slice(&rig.objects.body(&retired::key(rig.paths.location()).to_string()).unwrap()).unwrap()
 }
 
-/// Returns what `attention` says about the old table.
+/// Returns the messages in `attention` about the old table.
 async fn told(rig: &Rig) -> Vec<String> {
     rig.attention().await.into_iter().filter(|line| line.starts_with("dmp.users")).collect()
 }
@@ -208,7 +208,7 @@ async fn crash_at_any_call_of_a_retirement_is_made_good_by_the_same_request() {
             let (rig, [first, _], _) = removed().await;
             let wire = tests::optouts::Wire { dies: Some((at, effect)), ..Default::default() };
             let died = flip::handle(wired(&rig.env(), std::sync::Arc::new(wire)), request("drop")).await;
-            // A sweep in between changes nothing about it.
+            // A sweep in between makes no difference.
             let _ = sweep(&rig).await;
             assert_eq!(rig.ask(request("drop")).await.unwrap().outcome, Outcome::Retired);
             assert_eq!(rig.catalog.get(&rig.table), None);
@@ -225,7 +225,7 @@ async fn crash_at_any_call_of_a_retirement_is_made_good_by_the_same_request() {
     }
 }
 
-/// Removes the inbox of the lake from datasets.toml.
+/// Removes the lake's inbox from datasets.toml.
 fn without_inbox(lake: &Lake) {
     lake.objects.put(
         FILE,

@@ -129,7 +129,7 @@ async fn serde_of_another_format_is_reported_and_restored() {
     assert!(seen.reasons[0].contains("the SerDe is org.openx.data.jsonserde.JsonSerDe"), "{:?}", seen.reasons);
     assert_eq!(glue::unchanged(&rig.catalog.get(&rig.table).unwrap()), glue::unchanged(&before));
 
-    // Without `repair`, the next flip or an operator's request restores it.
+    // Without `repair`, the next flip or an operator's request restores the table.
     let (rig, first) = live("").await;
     rig.edit_table(json);
     assert!(rig.attention().await[0].contains("JsonSerDe"));

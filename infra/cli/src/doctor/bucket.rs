@@ -8,13 +8,13 @@ use turntable::{
 
 use super::report::{Line, is_denied, one_line};
 
-/// Checks the settings of a bucket. `key` is the KMS key that the functions may use, if any.
+/// Checks a bucket's settings. `key` is the KMS key that the functions may use, if any.
 pub async fn lines(s3: &S3, bucket: &str, usage: &BucketUse, key: Option<&str>) -> Vec<Line> {
     let (events, versioning, lifecycle, encryption) =
         tokio::join!(s3.event_bridge(bucket), s3.versioning(bucket), s3.lifecycle(bucket), s3.encryption(bucket));
     let mut lines = vec![];
     let mut read = Vec::new();
-    // A setting that can't be read counts as right for the judgement of the others.
+    // A setting that can't be read is assumed to be correct, so that the others can be checked.
     let settings = BucketSettings {
         event_bridge: known(&events, Setting::Notifications, &mut read).unwrap_or(true),
         versioning: known(&versioning, Setting::Versioning, &mut read).unwrap_or_default(),
@@ -69,7 +69,7 @@ fn encryption_line(bucket: &str, algorithm: &str, default: Option<&str>, allowed
     let id = |key: &str| key.rsplit('/').next().unwrap_or_default().to_owned();
     match (default, allowed) {
         _ if !algorithm.starts_with("aws:kms") => Line::ok(CHECK, bucket, algorithm),
-        // The AWS managed key aws/s3 allows everybody who may use the bucket, but only in its own account.
+        // The AWS managed key aws/s3 can be used by anyone who may use the bucket, but only within its own account.
         (None, _) => Line::ok(CHECK, bucket, format!("{algorithm} with the account's key aws/s3")),
         (Some(key), Some(allowed)) if id(key) == id(allowed) => {
             Line::ok(CHECK, bucket, format!("{algorithm} with {key}"))

@@ -17,14 +17,14 @@ use crate::signed::{Service, Signed};
 const DATABASE: &str = "glue-database";
 const LAKE_FORMATION: &str = "lake-formation";
 
-/// The principal that stands for everybody whom IAM allows. If it has permissions on a database, IAM decides alone.
+/// The principal that stands for everyone whom IAM allows. If it has permissions on a database, IAM alone decides.
 /// <https://docs.aws.amazon.com/lake-formation/latest/dg/upgrade-glue-lake-formation-background.html>
 const IAM_ALLOWED: &str = "IAM_ALLOWED_PRINCIPALS";
 
 pub const SERVICE: Service =
     Service { name: "Lake Formation", host: "lakeformation", endpoint: "AWS_ENDPOINT_URL_LAKEFORMATION" };
 
-/// Checks the databases and the Glue jobs of all datasets.
+/// Checks the Glue databases and jobs that the datasets use.
 pub async fn lines(glue: &Client, config: &Config) -> Vec<Line> {
     let databases: BTreeSet<&str> = config.datasets().map(|dataset| dataset.table.database.as_str()).collect();
     let mut lines = Vec::new();
@@ -33,7 +33,7 @@ pub async fn lines(glue: &Client, config: &Config) -> Vec<Line> {
             Ok(answer) => lines.extend(answer.database.iter().flat_map(|found| judged(name, found))),
             Err(error) if error.as_service_error().is_some_and(|error| error.is_entity_not_found_exception()) => {
                 let todo = format!("create it: aws glue create-database --database-input Name={name}");
-                lines.push(Line::fault(DATABASE, name, "it does not exist, and Turntable creates tables only", todo));
+                lines.push(Line::fault(DATABASE, name, "it does not exist, and Turntable creates only tables", todo));
             }
             Err(error) => lines.push(refused(DATABASE, name, &error, "glue:GetDatabase")),
         }
@@ -68,18 +68,18 @@ fn refused<E: ProvideErrorMetadata + std::error::Error>(
 fn judged(name: &str, database: &Database) -> Vec<Line> {
     if let Some(target) = &database.target_database {
         let found = format!("it is a resource link to {}", target.database_name().unwrap_or("another database"));
-        return vec![Line::fault(DATABASE, name, found, "name a database of this account: a link can't hold tables")];
+        return vec![Line::fault(DATABASE, name, found, "name a database in this account: a link can't hold tables")];
     }
     if database.federated_database.is_some() {
         return vec![Line::fault(
             DATABASE,
             name,
             "it is federated",
-            "name a database of Glue: others can't hold tables",
+            "name a database in Glue itself: a federated one can't hold tables",
         )];
     }
     let mut lines = vec![Line::ok(DATABASE, name, "it exists")];
-    // An answer without the list says nothing.
+    // If the response lacks the list, nothing is known.
     if let Some(defaults) = &database.create_table_default_permissions {
         let by_iam = defaults.iter().any(|grant| {
             let principal = grant.principal().and_then(|principal| principal.data_lake_principal_identifier());
@@ -142,7 +142,7 @@ async fn registered(lake: &Signed, bucket: &str) -> Result<Vec<String>> {
     }
 }
 
-/// Returns whether the ARN of a location, `arn:aws:s3:::BUCKET/PREFIX`, lies in the bucket.
+/// Returns whether `arn`, a location such as `arn:aws:s3:::BUCKET/PREFIX`, lies in the bucket.
 fn is_in(arn: &str, bucket: &str) -> bool {
     arn.split_once(":::").is_some_and(|(_, place)| place.split('/').next() == Some(bucket))
 }

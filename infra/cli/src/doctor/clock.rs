@@ -10,12 +10,12 @@ const CHECK: &str = "clock";
 const SUBJECT: &str = "this machine";
 const TODO: &str = "synchronise the clock, for example with chrony or systemd-timesyncd";
 
-/// AWS refuses a signature whose time is further off than this, in seconds.
+/// The clock difference, in seconds, beyond which AWS refuses a signature.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html>
 const REFUSED_BEYOND: i64 = 300;
 const WARNED_BEYOND: i64 = 60;
 
-/// Judges the clock. `date` is the header `Date` of a response from AWS that just arrived.
+/// Compares the clock with `date`, the `Date` header of an AWS response that just arrived.
 pub fn line(date: Option<&str>, now: SystemTime) -> Line {
     let theirs = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
     let Some(theirs) = theirs else {

@@ -1,4 +1,4 @@
-//! Checks datasets.toml, and that its locations are where the stack has its rights and its events.
+//! Checks datasets.toml, and that its locations are where the stack has permissions and receives events.
 
 use turntable::{
     config::{Config, Source},
@@ -21,12 +21,12 @@ pub async fn file(objects: &dyn Objects, at: &Key) -> (Option<Config>, Line) {
                     (Some(config), Line::ok(FILE, place, found))
                 }
                 Err(error) => {
-                    (None, Line::fault(FILE, place, one_line(&error), "fix it: the command check shows more"))
+                    (None, Line::fault(FILE, place, one_line(&error), "fix it: the command check shows all errors"))
                 }
             },
             Err(_) => (None, Line::fault(FILE, place, "it is not UTF-8", "save it as UTF-8")),
         },
-        Ok(None) => (None, Line::fault(FILE, place.clone(), "no such file", format!("put datasets.toml to {place}"))),
+        Ok(None) => (None, Line::fault(FILE, place.clone(), "no such file", format!("upload the file to {place}"))),
         Err(error) => {
             let why = one_line(&error);
             let line = match is_denied(&why) {
@@ -38,7 +38,8 @@ pub async fn file(objects: &dyn Objects, at: &Key) -> (Option<Config>, Line) {
     }
 }
 
-/// Checks the locations of all datasets. `bucket` is the stack's, and `inboxes` is the URI that all inboxes begin with.
+/// Checks the locations of all datasets. `bucket` is the stack's bucket, and all inboxes must start with the URI
+/// `inboxes`.
 pub fn locations(config: &Config, bucket: &str, inboxes: Option<&str>) -> Vec<Line> {
     let mut lines = Vec::new();
     for dataset in config.datasets() {
@@ -47,7 +48,7 @@ pub fn locations(config: &Config, bucket: &str, inboxes: Option<&str>) -> Vec<Li
             lines.push(Line::fault(
                 "dataset-location",
                 &dataset.name,
-                format!("{home} is not in the stack's bucket {bucket}, where alone the functions may write"),
+                format!("{home} is not in {bucket}, the stack's bucket, and the functions may write only there"),
                 format!("set its location to a folder in s3://{bucket}/"),
             ));
         }

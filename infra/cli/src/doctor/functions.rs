@@ -10,7 +10,7 @@ use crate::lambda::{Lambda, named};
 
 const FUNCTIONS: [&str; 4] = ["export", "flip", "optout", "sweep"];
 
-/// The concurrency that Turntable needs besides that of the queues: flips, sweep and the exports of engines.
+/// The concurrency that Turntable needs in addition to the queues': for flips, sweep and engine exports.
 const OTHERS: u32 = 5;
 
 /// A function's settings.
@@ -37,7 +37,7 @@ struct Vpc {
 }
 
 impl Function {
-    /// Returns an environment variable, if it is set and not empty.
+    /// Returns the value of an environment variable, or `None` if it is unset or empty.
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.environment.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
@@ -47,7 +47,7 @@ impl Function {
     }
 }
 
-/// The functions of a stack that could be read, by short name, and what was found.
+/// The stack's functions that could be read, by short name, and the report's lines about them.
 #[derive(Default)]
 pub struct Functions {
     pub found: BTreeMap<&'static str, Function>,
@@ -93,7 +93,7 @@ struct Scaling {
     maximum_concurrency: Option<u32>,
 }
 
-/// Checks all functions of a stack, and the account's concurrency.
+/// Checks the stack's functions and the account's concurrency.
 pub async fn functions(lambda: &Lambda, stack: &str) -> Functions {
     let mut all = Functions::default();
     let mut concurrency = OTHERS;
@@ -147,7 +147,7 @@ fn refused(check: &'static str, subject: &str, error: &anyhow::Error, permission
 
 fn state(name: &str, function: &Function) -> Line {
     let (state, update) = (function.state.as_deref(), function.last_update_status.as_deref());
-    // Lambda makes a function inactive that nobody has invoked for weeks. The next invocation wakes it.
+    // Lambda deactivates functions that haven't been invoked for weeks. The next invocation reactivates them.
     let works = !matches!(state, Some("Failed" | "Deactivated" | "ActiveNonInvocable")) && update != Some("Failed");
     match works {
         true => Line::ok("function", name, state.unwrap_or("Active")),

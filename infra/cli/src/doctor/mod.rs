@@ -41,7 +41,7 @@ pub struct Place {
     /// The configuration for every service but Athena.
     pub aws: SdkConfig,
     pub athena: SdkConfig,
-    /// Whether to ask Lake Formation, which the emulator doesn't have.
+    /// Whether to query Lake Formation, which the emulator lacks.
     pub has_lake_formation: bool,
 }
 
@@ -61,7 +61,7 @@ impl Place {
     }
 }
 
-/// Checks a stack. Fails only if the checks can't begin, for example without credentials. What it finds is in the report.
+/// Checks a stack and reports what it finds. Fails only if the checks can't start, for example without credentials.
 pub async fn doctor(stack: &str, place: &Place) -> Result<Report> {
     crate::lambda::named(stack)?;
     let lambda = Lambda::new(&place.aws)?;
@@ -72,7 +72,7 @@ pub async fn doctor(stack: &str, place: &Place) -> Result<Report> {
     let datasets = ["flip", "export"].into_iter().find_map(|function| variable(function, "DATASETS"));
     let Some(at) = datasets.and_then(|uri| uri.parse::<Key>().ok()) else {
         let found = "no function says where datasets.toml is: the bucket, the catalog and the sources are not checked";
-        lines.push(Line::fault("datasets-file", stack, found, "fix the functions first, then run it again"));
+        lines.push(Line::fault("datasets-file", stack, found, "fix the functions first, then run doctor again"));
         return Ok(Report { stack: stack.into(), lines });
     };
 
@@ -81,7 +81,7 @@ pub async fn doctor(stack: &str, place: &Place) -> Result<Report> {
     lines.push(line);
     let key = queue_key(&place.aws, found.get("export")).await;
     let usage = usage(config.as_ref(), &at);
-    // The future is large.
+    // Boxed, because the future is large.
     lines.extend(Box::pin(bucket::lines(&s3, &at.bucket, &usage, key.as_deref())).await);
     let athena = aws_sdk_athena::Client::new(&place.athena);
     let (own, output) = (variable("flip", "ATHENA_WORKGROUP"), variable("flip", "ATHENA_OUTPUT"));
@@ -98,7 +98,7 @@ pub async fn doctor(stack: &str, place: &Place) -> Result<Report> {
     Ok(Report { stack: stack.into(), lines })
 }
 
-/// Returns the header `Date` of a response from AWS. A refusal has one too.
+/// Returns the `Date` header of an AWS response. Error responses have one too.
 async fn date(lambda: &Lambda) -> Result<Option<String>> {
     match lambda.response("/2016-08-19/account-settings/").await {
         Ok(response) => Ok(response.date),
@@ -109,7 +109,7 @@ async fn date(lambda: &Lambda) -> Result<Option<String>> {
     }
 }
 
-/// Returns the KMS key of the stack's queues: it is the one that the functions may use.
+/// Returns the KMS key of the stack's queues, which is the key that the functions may use.
 async fn queue_key(aws: &SdkConfig, export: Option<&Function>) -> Option<String> {
     let url = export?.variable("QUEUE_URL")?;
     let name = QueueAttributeName::KmsMasterKeyId;
@@ -118,7 +118,7 @@ async fn queue_key(aws: &SdkConfig, export: Option<&Function>) -> Option<String>
     asked.await.ok()?.attributes?.remove(&name)
 }
 
-/// Returns what the stack keeps in its bucket. Without a valid datasets file, that is only the file.
+/// Returns what the stack keeps in its bucket. Without a valid datasets file, that is only the file itself.
 fn usage(config: Option<&Config>, datasets: &Key) -> BucketUse {
     match config {
         Some(config) => BucketUse::of(config, &datasets.bucket, datasets),

@@ -1,4 +1,4 @@
-//! The lines of a report, and how they are printed.
+//! Defines and prints the report.
 
 use serde::Serialize;
 use turntable::{bucket_settings::Severity, error::Error};
@@ -10,9 +10,9 @@ use crate::table::table;
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     Ok,
-    /// It works, but not as it should; or it could not be read.
+    /// It works, but not as it should, or its state couldn't be read.
     Warning,
-    /// Turntable doesn't work, or data is lost.
+    /// Turntable can't work, or data would be lost.
     Fault,
 }
 
@@ -30,12 +30,12 @@ impl From<Severity> for Status {
 pub struct Line {
     /// The name of the check, such as `bucket-versioning`.
     pub check: &'static str,
-    /// What was checked: a bucket, a workgroup, a dataset.
+    /// What was checked, such as a bucket, a workgroup or a dataset.
     pub subject: String,
     pub status: Status,
     /// What was found.
     pub found: String,
-    /// What to do about it. Empty if nothing is to be done.
+    /// What to do about it. Empty if there is nothing to do.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub todo: String,
 }
@@ -63,18 +63,18 @@ impl Line {
         Line { status: Status::Fault, todo: todo.into(), ..Line::ok(check, subject, found) }
     }
 
-    /// Returns the line for something that could not be read. `permission` is what reading it takes.
+    /// Returns the line for something that couldn't be read. `permission` is the permission that reading it requires.
     pub fn unread(check: &'static str, subject: impl Into<String>, why: impl Into<String>, permission: &str) -> Line {
         Line::warning(
             check,
             subject,
             format!("not read: {}", why.into()),
-            format!("allow {permission} and run it again"),
+            format!("allow {permission} and run doctor again"),
         )
     }
 }
 
-/// Everything that was checked.
+/// The results of all checks.
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub stack: String,
@@ -86,7 +86,7 @@ impl Report {
         self.lines.iter().any(|line| line.status == Status::Fault)
     }
 
-    /// Returns one table row for each line, and what to do below it.
+    /// Returns a table with one row for each line, followed by what to do.
     pub fn shown(&self) -> String {
         let word = |status| match status {
             Status::Ok => "ok",
@@ -117,12 +117,12 @@ impl Report {
     }
 }
 
-/// Returns an error's text in one line.
+/// Returns the error's message on one line.
 pub fn one_line(error: &Error) -> String {
     error.report().replace('\n', "; ")
 }
 
-/// Returns whether AWS refused a request for lack of a permission. Each client of `turntable` then says `denied`.
+/// Returns whether an error text says that AWS denied the request. Turntable's clients all use the word `denied`.
 pub fn is_denied(text: &str) -> bool {
     text.contains("denied") || text.contains("AccessDenied") || text.contains("not authorized")
 }

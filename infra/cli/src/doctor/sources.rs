@@ -3,7 +3,7 @@
 use futures::{StreamExt, stream};
 use serde_json::{Map, Value};
 use turntable::{
-    config::{Auth, Config, Connect, Dataset, Source},
+    config::{Config, Connect, Dataset, Source},
     error::Kind,
     port::Secrets,
     sources,
@@ -19,10 +19,10 @@ const SECRET: &str = "secret";
 const SOURCE: &str = "source";
 const TLS: &str = "source-tls";
 
-/// The maximum number of sources that are asked at the same time.
+/// The maximum number of sources that are queried at the same time.
 const MAX_CONCURRENT_SOURCES: usize = 8;
 
-/// Checks all sources. `in_vpc` says whether the functions read from a VPC, which this machine may not reach.
+/// Checks all sources. `in_vpc` is whether the functions run in a VPC, which this machine may not be able to reach.
 pub async fn lines(config: &Config, aws: &SdkConfig, in_vpc: bool) -> Vec<Line> {
     let all = config.datasets().flat_map(|dataset| {
         let reconcile = match &dataset.source {
@@ -38,10 +38,10 @@ pub async fn lines(config: &Config, aws: &SdkConfig, in_vpc: bool) -> Vec<Line> 
 
 async fn of(dataset: &Dataset, source: &Source, aws: &SdkConfig, in_vpc: bool) -> Vec<Line> {
     let context = source_context::of(dataset, &Clients::new(aws));
-    let (connect, auth, mysql) = match source {
-        Source::Postgres(options) => (Some(&options.connect), options.session.auth, false),
-        Source::Mysql(options) => (Some(&options.connect), options.session.auth, true),
-        Source::Files(_) => (None, Auth::Password, false),
+    let (connect, mysql) = match source {
+        Source::Postgres(options) => (Some(&options.connect), false),
+        Source::Mysql(options) => (Some(&options.connect), true),
+        Source::Files(_) => (None, false),
         Source::Inbox(_) | Source::Athena(_) | Source::GlueJob(_) => return Vec::new(),
     };
     let name = dataset.name.as_str();
@@ -52,7 +52,7 @@ async fn of(dataset: &Dataset, source: &Source, aws: &SdkConfig, in_vpc: bool) -
                 if let Connect::Secret(secret) = connect {
                     lines.push(Line::ok(SECRET, name, format!("{} can be read", secret.name)));
                 }
-                lines.push(encryption(name, &Settings::of(&text, &beside, mysql), auth));
+                lines.push(encryption(name, &Settings::of(&text, &beside, mysql)));
             }
             Err(why) if is_denied(&why) => {
                 lines.push(Line::unread(SECRET, name, why, "secretsmanager:GetSecretValue to yourself"));
@@ -72,8 +72,8 @@ async fn of(dataset: &Dataset, source: &Source, aws: &SdkConfig, in_vpc: bool) -
                 Kind::Unavailable if in_vpc => Line::warning(
                     SOURCE,
                     name,
-                    format!("this machine doesn't reach it: {why}"),
-                    "run this from the VPC, or ignore it if export reaches the source from its subnets",
+                    format!("this machine can't reach it: {why}"),
+                    "run doctor from the VPC, or ignore this if export reaches the source from its subnets",
                 ),
                 _ if is_denied(&why) => Line::unread(SOURCE, name, why, "what the message names"),
                 _ => {
@@ -85,7 +85,7 @@ async fn of(dataset: &Dataset, source: &Source, aws: &SdkConfig, in_vpc: bool) -
     lines
 }
 
-/// Returns the text that says how to connect, and the keys that the dataset adds to it.
+/// Returns the URL or the secret's text, and the keys that the dataset adds to the secret.
 async fn read(
     connect: &Connect,
     secrets: Option<&dyn Secrets>,
@@ -106,14 +106,12 @@ async fn read(
 struct Settings {
     /// The value of `sslmode` or `ssl-mode`, in lower case with underscores.
     mode: Option<String>,
-    has_roots: bool,
-    is_url: bool,
     host: String,
 }
 
 impl Settings {
     fn of(text: &str, beside: &[(&'static str, String)], mysql: bool) -> Settings {
-        let (mode, roots) = if mysql { ("ssl-mode", "ssl-ca") } else { ("sslmode", "sslrootcert") };
+        let mode = if mysql { "ssl-mode" } else { "sslmode" };
         let lower = |mode: String| mode.to_lowercase().replace('-', "_");
         if let Ok(keys) = serde_json::from_str::<Map<String, Value>>(text) {
             let key = |name: &str| {
@@ -121,7 +119,7 @@ impl Settings {
                 added.or_else(|| keys.get(name)?.as_str().map(str::to_owned)).filter(|value| !value.is_empty())
             };
             let host = key("host").unwrap_or_default();
-            return Settings { mode: key(mode).map(lower), has_roots: key(roots).is_some(), is_url: false, host };
+            return Settings { mode: key(mode).map(lower), host };
         }
         let (address, parameters) = text.split_once('?').unwrap_or((text, ""));
         let parameter = |name: &str| {
@@ -130,23 +128,14 @@ impl Settings {
         };
         let place = address.rsplit_once('@').or_else(|| address.split_once("://")).map_or("", |(_, place)| place);
         let host = place.split(['/', ':', ',']).next().unwrap_or_default().to_owned();
-        Settings { mode: parameter(mode).map(lower), has_roots: parameter(roots).is_some(), is_url: true, host }
-    }
-
-    /// Returns the mode that is in effect. The modules of the two sources have the rules.
-    fn effective(&self, auth: Auth) -> &str {
-        match self.mode.as_deref() {
-            Some(mode) => mode,
-            None if self.has_roots || auth == Auth::Iam => "verify_full",
-            None if self.is_url => "prefer",
-            None => "require",
-        }
+        Settings { mode: parameter(mode).map(lower), host }
     }
 }
 
-fn encryption(dataset: &str, settings: &Settings, auth: Auth) -> Line {
-    let mode = settings.effective(auth);
-    // Nothing leaves the machine.
+fn encryption(dataset: &str, settings: &Settings) -> Line {
+    // The default on another machine.
+    let mode = settings.mode.as_deref().unwrap_or("verify-full");
+    // A local connection doesn't leave the machine.
     let is_local = ["localhost", "127.0.0.1", "[", ""].contains(&settings.host.as_str());
     match mode {
         "disable" | "disabled" | "allow" | "prefer" | "preferred" if !is_local => Line::fault(
@@ -155,10 +144,10 @@ fn encryption(dataset: &str, settings: &Settings, auth: Auth) -> Line {
             format!("{mode}: rows and the password may travel unencrypted"),
             "set sslmode = \"verify-full\" (MySQL: ssl-mode = \"VERIFY_IDENTITY\")",
         ),
-        "require" | "required" if !is_local && !settings.host.ends_with(".rds.amazonaws.com") => Line::warning(
+        "require" | "required" if !is_local => Line::warning(
             TLS,
             dataset,
-            format!("{mode}: it is encrypted, but nobody checks that the server is the right one"),
+            format!("{mode}: the connection is encrypted, but the server's identity is not verified"),
             "set sslmode = \"verify-full\" (MySQL: ssl-mode = \"VERIFY_IDENTITY\") and the root certificate",
         ),
         _ => Line::ok(TLS, dataset, mode),
@@ -171,19 +160,19 @@ mod tests {
     use crate::doctor::report::Status;
 
     fn status(text: &str, beside: &[(&'static str, String)], mysql: bool) -> Status {
-        encryption("users", &Settings::of(text, beside, mysql), Auth::Password).status
+        encryption("users", &Settings::of(text, beside, mysql)).status
     }
 
     #[test]
     fn encryption_is_found_in_urls_and_secrets() {
         for (text, expected) in [
-            ("postgres://u:p@db.example:5432/shop", Status::Fault),
+            ("postgres://u:p@db.example:5432/shop", Status::Ok),
             ("postgres://u:p@db.example/shop?sslmode=disable", Status::Fault),
             ("postgres://u:p%40@db.example/shop?sslmode=require&connect_timeout=3", Status::Warning),
-            ("postgres://u:p@db.example/shop?sslrootcert=/x.pem", Status::Ok),
+            ("postgres://u:p@shop.abc.rds.amazonaws.com/shop?sslmode=require", Status::Warning),
             ("postgres://u:p@db.example/shop?sslmode=verify-full", Status::Ok),
             ("postgres://u:p@127.0.0.1:5432/shop", Status::Ok),
-            (r#"{"host":"db.example","username":"u","password":"p"}"#, Status::Warning),
+            (r#"{"host":"db.example","username":"u","password":"p"}"#, Status::Ok),
             (r#"{"host":"db.example","sslmode":"prefer"}"#, Status::Fault),
             (r#"{"host":"db.example","sslmode":"verify-ca","sslrootcert":"/x.pem"}"#, Status::Ok),
         ] {

@@ -13,17 +13,17 @@ use super::report::{Line, is_denied};
 
 const CHECK: &str = "workgroup";
 
-/// Who uses a workgroup.
+/// How a workgroup is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum User {
-    /// Readers: sweep lists their queries.
+    /// Readers run queries in it, and sweep lists them.
     Readers,
-    /// A function runs queries in it.
+    /// The functions run queries in it.
     Functions,
 }
 
-/// Checks the workgroups that the functions and the datasets' readers use. `own` is the workgroup of flip's checks, and
-/// `output` is the location that the functions name for results, if any.
+/// Checks the workgroups that the functions and the datasets' readers use. `own` is the workgroup for flip's checks.
+/// `output` is the results location that the functions specify, if any.
 pub async fn lines(athena: &Client, config: Option<&Config>, own: Option<&str>, output: Option<&str>) -> Vec<Line> {
     let mut users: BTreeMap<&str, BTreeSet<User>> = BTreeMap::new();
     own.map(|own| users.entry(own).or_default().insert(User::Functions));
@@ -91,14 +91,14 @@ fn is_old(engine: &str) -> bool {
     number.is_some_and(|number| number < 3)
 }
 
-/// Judges where a workgroup puts the results of the functions' queries.
+/// Checks where a workgroup stores the results of the functions' queries.
 fn results(name: &str, managed: bool, location: Option<&str>, enforced: bool, output: Option<&str>) -> Option<Line> {
     const CHECK: &str = "workgroup-results";
     match (managed, output, location) {
         (true, Some(_), _) => Some(Line::warning(
             CHECK,
             name,
-            "it manages query results, and refuses the location that the functions name: they send each query twice",
+            "it manages query results and refuses the location that the functions name, so they send each query twice",
             "deploy with AthenaResults=WORKGROUP",
         )),
         (true, None, _) => None,
@@ -121,7 +121,7 @@ fn elsewhere(check: &'static str, name: &str, location: &str) -> Line {
     Line::warning(
         check,
         name,
-        format!("it puts results into {location}: without a right to write there, every query fails"),
+        format!("it puts results into {location}: without permission to write there, every query fails"),
         format!("deploy with AthenaResultsArn={arn} (or check that it is set)"),
     )
 }

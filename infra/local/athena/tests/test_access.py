@@ -1,4 +1,4 @@
-"""Tests who gets an answer: no web page, no other host name, no other access key."""
+"""Tests access: web pages, other host names and other access keys are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests what ../../emulator.py changes in MiniStack, in a process of its own, because it changes the modules."""
+"""Tests what ../../emulator.py changes in MiniStack, in a separate process, because it patches the modules."""
 
 from __future__ import annotations
 

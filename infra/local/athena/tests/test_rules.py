@@ -1,4 +1,4 @@
-"""Tests the rules by which Athena refuses statements: names and quotas."""
+"""Tests the rules for which Athena refuses statements: names and quotas."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_queries_beyond_the_quota_are_refused(lake: Lake) -> None:
         lake.start("SELECT 1")
     assert caught.value.response["Error"]["Code"] == "TooManyRequestsException"
     assert caught.value.response["Reason"] == "CONCURRENT_QUERY_LIMIT_EXCEEDED"
-    # DDL has a quota of its own.
+    # DDL has its own quota.
     lake.run("SHOW TABLES")
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda query: lake.athena.stop_query_execution(QueryExecutionId=query), slow))

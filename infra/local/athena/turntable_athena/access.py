@@ -3,9 +3,9 @@
 Both listen on loopback, where every program and every web page on this machine can send requests too. A request is
 answered only if
 
-- its Host is one of the endpoint's own: a page whose domain resolves to 127.0.0.1 ("DNS rebinding") sends its own;
+- its Host names the endpoint: a page whose domain resolves to 127.0.0.1 ("DNS rebinding") sends its own domain;
 - it has none of the headers that browsers add: no page has a reason to call AWS here;
-- it uses the stack's access key, if ACCESS_KEY is set. Like the emulator, this checks no signature, so the key is the
+- it uses the stack's access key, if ACCESS_KEY is set. Signatures aren't checked, as in the emulator, so the key is the
   secret. It's random, and `up` prints it.
 """
 
@@ -21,16 +21,16 @@ _FROM_BROWSERS = ("origin", "referer", "sec-fetch-site", "sec-fetch-mode", "acce
 
 
 class Access:
-    """The rules of one endpoint. `endpoints` are the URLs under which it is known."""
+    """The access rules of one endpoint, which is reachable at the URLs in `endpoints`."""
 
     def __init__(self, endpoints: Iterable[str], access_key: str | None = None) -> None:
         self.hosts = {host for url in endpoints for host in _hosts(url)}
         self.access_key = os.environ.get("ACCESS_KEY", "") if access_key is None else access_key
 
     def refusal(self, headers: Mapping[str, str], query: str = "", open_to_all: bool = False) -> str | None:
-        """Returns why a request is refused, or None if it is answered. The headers' names are in lower case.
+        """Returns why a request is refused, or None if it is allowed. The header names must be in lower case.
 
-        `open_to_all` answers without an access key.
+        With `open_to_all`, no access key is required.
         """
         if headers.get("host", "").lower() not in self.hosts:
             return "the Host header doesn't name this endpoint"
@@ -42,7 +42,7 @@ class Access:
 
 
 def access_key(headers: Mapping[str, str], query: str = "") -> str:
-    """Returns a request's access key, or an empty text."""
+    """Returns a request's access key, or an empty string."""
     given = parse_qs(query).get("X-Amz-Credential", [""])[0]
     match = re.search(r"Credential=([^/,\s]+)/", headers.get("authorization", ""))
     return match[1] if match else unquote(given).split("/")[0]

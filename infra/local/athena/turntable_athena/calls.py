@@ -27,7 +27,7 @@ def app_id(function: str, code: str) -> str:
 
 
 def function_of(headers: Mapping[str, str]) -> str | None:
-    """Returns the short name of the function that sent a request, such as `export`. `headers` have lower-case names."""
+    """Returns the short name of the function that sent a request, such as `export`. Header names are in lower case."""
     agent = _AGENT.search(headers.get("user-agent", ""))
     return agent[1].split(".")[0] if agent else None
 

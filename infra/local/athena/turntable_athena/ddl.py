@@ -160,7 +160,7 @@ def _show_create_view(run: Run, match: re.Match[str]) -> tuple[list[str], list[t
 
 
 def _show_create_table(run: Run, match: re.Match[str]) -> tuple[list[str], list[tuple[str, ...]]]:
-    """Returns the statement line by line, as Hive prints it."""
+    """Returns the statement's lines, as Hive prints them."""
     table = _load(run, match)
     if table.is_view:
         raise QueryFailed("NOT_SUPPORTED", f"'{table.database}.{table.name}' is a view, not a table")

@@ -29,7 +29,7 @@ _SETTINGS = """
 """
 
 
-# Queries read and write S3 and the folder for UNLOAD, and nothing else. No later statement can change that.
+# Restricts queries to S3 and the folder for UNLOAD. No later statement can lift the restriction.
 _LOCK = """
     SET GLOBAL allow_persistent_secrets = false;
     SET GLOBAL allowed_directories = ['s3://', {folder}];

@@ -12,7 +12,7 @@ class InvalidRequest(Exception):
 
 
 class TooManyRequests(Exception):
-    """A request beyond a quota, which Athena refuses with `TooManyRequestsException` and this reason."""
+    """A request that exceeds a quota. Athena refuses it with `TooManyRequestsException` and this reason."""
 
     reason = "CONCURRENT_QUERY_LIMIT_EXCEEDED"
 

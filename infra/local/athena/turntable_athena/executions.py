@@ -23,7 +23,7 @@ from .statements import Statement, understand
 MAX_CONCURRENT_QUERIES = 32
 _MAX_EXECUTIONS = 20_000
 _MAX_BODY_CHARACTERS = 256 * 1024 * 1024
-# The smallest quotas of any region, for queries of one account that are running or queued. Both statements and quotas:
+# The quotas for an account's running and queued queries, the smallest of any region. Sources:
 # https://docs.aws.amazon.com/general/latest/gr/athena.html and https://docs.aws.amazon.com/athena/latest/ug/service-limits.html
 _ACTIVE = {"DML": 20, "DDL": 20}
 log = logging.getLogger("athena")
@@ -95,7 +95,7 @@ class Executions:
         return execution.id
 
     def _check_quota(self, account: Account, kind: str) -> None:
-        """Refuses a query beyond the account's quota. The text is Athena's."""
+        """Refuses a query that exceeds the account's quota, with Athena's message."""
         kind = "DML" if kind == "DML" else "DDL"
         active = [e for e in self._all.values() if e.account is account and not e.is_over()]
         if sum((e.statement.kind == "DML") == (kind == "DML") for e in active) >= _ACTIVE[kind]:

@@ -200,7 +200,7 @@ def _s3(method: str, path: str, query: Mapping[str, str], headers: Mapping[str, 
         elif name == shape.serialization.get("payload") and member.type_name == "structure" and body:
             given[name] = body
         elif name == shape.serialization.get("payload") and member.type_name == "string" and body:
-            given[name] = body.decode()  # A bucket's policy.
+            given[name] = body.decode()  # The body is a bucket policy.
     for wire in query:
         if wire not in parameters and not _COMMON_PARAMETERS.fullmatch(wire):
             found.append(f"parameter {wire}: unknown member")

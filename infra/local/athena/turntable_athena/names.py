@@ -1,9 +1,9 @@
 """Refuses names that Athena's parsers refuse: reserved words, backticks and leading digits.
 
 Queries and views are parsed by Trino, and other DDL by Hive's grammar. The lists of words are in
-https://docs.aws.amazon.com/athena/latest/ug/reserved-words.html. The texts are those of Trino's parser. If a statement doesn't fit
-the DDL grammar, Athena passes it to Trino's parser, which stops at EXTERNAL. The words that Trino would have expected depend on the
-place; here they are shortened to <identifier>.
+https://docs.aws.amazon.com/athena/latest/ug/reserved-words.html. The messages are those of Trino's parser.
+If a statement doesn't match the DDL grammar, Athena passes it to Trino's parser, which stops at EXTERNAL. The tokens
+that Trino expects depend on the position; here they are shortened to <identifier>.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _NO_DDL = "line 1:8: mismatched input 'EXTERNAL'. Expecting: 'MATERIALIZED', 'OR
 
 
 def check(tree: exp.Expr, text: str) -> None:
-    """Checks the names in a parsed statement. A syntax error refuses the request."""
+    """Checks the names in a parsed statement. An invalid name is a syntax error, which refuses the request."""
     if isinstance(tree, exp.Create) and tree.find(exp.ExternalProperty):
         _check_table(tree)
     elif isinstance(tree, (exp.Query, exp.Values, exp.Create)):
@@ -49,7 +49,7 @@ def check(tree: exp.Expr, text: str) -> None:
 
 
 def check_tokens(text: str) -> None:
-    """Refuses what Trino's tokenizer reads as a name only to refuse it."""
+    """Refuses tokens that Trino's tokenizer recognizes as names only to reject them."""
     try:
         tokens = tokenize(text, read="trino")
     except SqlglotError:
@@ -64,7 +64,7 @@ def check_tokens(text: str) -> None:
 
 
 def _check_table(tree: exp.Create) -> None:
-    """Checks the names of a table and of its columns in CREATE EXTERNAL TABLE."""
+    """Checks the table's and columns' names in CREATE EXTERNAL TABLE."""
     schema = tree.this
     table = schema.this if isinstance(schema, exp.Schema) else schema
     partitioned = tree.find(exp.PartitionedByProperty)

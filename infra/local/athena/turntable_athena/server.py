@@ -79,7 +79,7 @@ class Handler(BaseHTTPRequestHandler):
             request = json.loads(body or b"{}")
             if not isinstance(request, dict):
                 raise ValueError("expected a JSON object")
-            # The access key is the account in the emulator.
+            # In the emulator, the access key selects the account.
             account = self.server.aws.account(access_key(headers) or "test")
             answer = handle(account, request)
             call = (f"athena:{operation}", self.server.api.resource(account, request), self.server.api.context(account, answer))

@@ -40,15 +40,15 @@ pub trait GlueApi: Send + Sync {
     /// Sends `GetPartitions`. Returns whether the table has at least one registered partition.
     async fn has_partitions(&self, name: &TableName) -> Result<bool>;
 
-    /// Sends `GetColumnStatisticsForTable`. Returns those of these columns that have statistics, or none if the table
-    /// does not exist.
+    /// Sends `GetColumnStatisticsForTable`. Returns the statistics of these columns, as far as they have any. Returns
+    /// none if the table doesn't exist.
     async fn column_statistics(&self, name: &TableName, columns: &[String]) -> Result<Vec<ColumnStatistics>>;
 
-    /// Sends `DeleteColumnStatisticsForTable`. Succeeds if there are no statistics.
+    /// Sends `DeleteColumnStatisticsForTable`. Succeeds even if the column has no statistics.
     async fn delete_column_statistics(&self, name: &TableName, column: &str) -> Result<()>;
 }
 
-/// The most columns that `GetColumnStatisticsForTable` accepts in one request.
+/// The maximum number of columns that `GetColumnStatisticsForTable` accepts in one request.
 const MAX_STATISTICS_PER_REQUEST: usize = 100;
 
 pub struct Glue(Client);
@@ -131,7 +131,7 @@ impl GlueApi for Glue {
             let statistics = self.0.get_column_statistics_for_table();
             let statistics = statistics.database_name(&name.database).table_name(&name.table);
             match statistics.set_column_names(Some(columns.to_vec())).send().await {
-                // The answer's `errors` name the columns without statistics.
+                // The response's `errors` list the columns without statistics.
                 Ok(answer) => {
                     let listed = answer.column_statistics_list.unwrap_or_default();
                     found.extend(listed.into_iter().map(|one| ColumnStatistics {

@@ -89,8 +89,8 @@ fn unsupported_kind(table: &Table) -> Option<&'static str> {
 /// The table parameter in which a crawler records its name.
 const CRAWLER_PARAMETER: &str = "UPDATED_BY_CRAWLER";
 
-/// Returns why a table must not be taken over, or `None` if it may. Either the new files would not be what the table
-/// promises, or the engine that owns the files would delete them together with the table.
+/// Returns why a table must not be adopted, or `None` if it may be. Either the new files wouldn't have the properties
+/// that the table declares, or the engine that owns the files would delete them together with the table.
 fn unadoptable_kind(table: &Table) -> Option<&'static str> {
     let is = |key: &str, value: &str| {
         let mut parameters = table.parameters().into_iter().flatten();

@@ -12,7 +12,7 @@ use super::{
 };
 
 impl S3 {
-    /// Reads the settings that [`turntable_core::bucket_settings`] judges, with three requests.
+    /// Reads the settings that [`turntable_core::bucket_settings`] checks. Takes three requests.
     pub async fn bucket_settings(&self, bucket: &str) -> Result<BucketSettings> {
         let (event_bridge, versioning, lifecycle) =
             futures::try_join!(self.event_bridge(bucket), self.versioning(bucket), self.lifecycle(bucket))?;
@@ -36,7 +36,7 @@ impl S3 {
         })
     }
 
-    /// Returns the lifecycle rules that are enabled.
+    /// Returns the enabled lifecycle rules.
     pub async fn lifecycle(&self, bucket: &str) -> Result<Vec<LifecycleRule>> {
         match self.client.get_bucket_lifecycle_configuration().bucket(bucket).send().await {
             Ok(answer) => Ok(answer
@@ -46,14 +46,14 @@ impl S3 {
                 .filter(|rule| rule.status == ExpirationStatus::Enabled)
                 .map(lifecycle_rule)
                 .collect()),
-            // S3 answers NoSuchLifecycleConfiguration if the bucket has no rules.
+            // S3 returns NoSuchLifecycleConfiguration if the bucket has no rules.
             Err(error) if refusal(&error) == Refusal::Missing => Ok(Vec::new()),
             Err(error) => Err(fault("GetBucketLifecycleConfiguration", &name(bucket), error)),
         }
     }
 
-    /// Returns the algorithm that encrypts new objects (`AES256`, `aws:kms` or `aws:kms:dsse`) and the KMS key, if the
-    /// bucket names one.
+    /// Returns the algorithm that encrypts new objects (`AES256`, `aws:kms` or `aws:kms:dsse`), and the KMS key if the
+    /// bucket specifies one.
     pub async fn encryption(&self, bucket: &str) -> Result<(String, Option<String>)> {
         let sent = self.client.get_bucket_encryption().bucket(bucket).send().await;
         let answer = match sent {

@@ -111,7 +111,7 @@ pub fn fresh(checks: &Checks, manifest: &Manifest, footers: &[Footer], now: Time
             )
         })
     };
-    // With `ignore_after`, Athena is asked, because the footers only have the newest value of all.
+    // With `ignore_after`, Athena checks instead, because footers only have the maximum of all values.
     checks.fresh.iter().filter(|(_, fresh)| fresh.ignore_after.is_none()).filter_map(judge).collect()
 }
 

@@ -28,7 +28,7 @@ enum Expected {
     NoDuplicates,
     /// The result must be `true`.
     True,
-    /// The result says whether there is a value that is at most this old. It must be `true`.
+    /// The result says whether any value is at most this old. It must be `true`.
     Fresh(SignedDuration),
 }
 
@@ -60,8 +60,8 @@ impl Question {
         }
     }
 
-    /// Returns the query for a column in `fresh` whose values after `until` don't count. The type is Glue's. The error is
-    /// the reason to report if the column has no dates or times.
+    /// Returns the query for a column in `fresh`, ignoring values after `until`. `glue_type` is the column's type. The
+    /// error is the reason to report if it is neither a date nor a timestamp.
     fn fresh(
         name: &str,
         glue_type: &str,
@@ -142,18 +142,18 @@ fn unexpected(only: Result<&str, String>) -> String {
     }
 }
 
-/// Returns the date of a moment, in UTC.
+/// Returns the UTC date at `at`.
 fn date(at: Timestamp) -> Date {
     at.to_zoned(TimeZone::UTC).date()
 }
 
-/// Returns the date of the first midnight that is not before a moment, in UTC.
+/// Returns the UTC date of the first midnight at or after `at`.
 fn first_midnight(at: Timestamp) -> Date {
     let at = at.to_zoned(TimeZone::UTC).datetime();
     if at.time() == Time::midnight() { at.date() } else { at.date().tomorrow().unwrap_or(Date::MAX) }
 }
 
-/// Returns a time as SQL, in UTC and with microseconds.
+/// Returns `at` as an SQL timestamp, in UTC and with microseconds.
 fn time(at: Timestamp) -> String {
     format!("TIMESTAMP '{}'", at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S%.6f"))
 }

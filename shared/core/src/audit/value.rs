@@ -82,7 +82,7 @@ impl Value {
     }
 }
 
-/// Returns why a column of this Glue type can't have this range, or `None` if it can.
+/// Returns why `range` can't check a column of this Glue type against this range, or `None` if it can.
 pub fn range_fault(glue_type: &str, range: &Range) -> Option<String> {
     let value = match GlueType::parse(glue_type).ok()? {
         GlueType::Tinyint | GlueType::Smallint | GlueType::Int | GlueType::Bigint => Value::Whole(0),
@@ -99,7 +99,7 @@ pub fn range_fault(glue_type: &str, range: &Range) -> Option<String> {
     Some(format!("its type is {glue_type}: expected {expected} as a bound"))
 }
 
-/// Returns why a column of this Glue type can't be `fresh`, or `None` if it can.
+/// Returns why `fresh` can't check a column of this Glue type, or `None` if it can.
 pub fn fresh_fault(glue_type: &str) -> Option<String> {
     let is_time = matches!(GlueType::parse(glue_type), Ok(GlueType::Date | GlueType::Timestamp));
     (!is_time).then(|| format!("its type is {glue_type}: expected a column of dates or timestamps"))

@@ -46,8 +46,9 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Returns a stand-in for the dataset that published a table which is configured no longer. Only sweep uses it: its
-    /// source has no files. It keeps no generation for a rollback, and is as careful as the most careful of `others`.
+    /// Returns a stand-in for a dataset that published a table but is no longer configured. Only sweep uses it, and its
+    /// source has no files. It keeps no generations for a rollback. Its delays are the longest in `others`, and its
+    /// workgroups are all of theirs.
     pub fn retired<'a>(
         (name, table, paths): (&str, TableName, TablePaths),
         others: impl Iterator<Item = &'a Dataset>,

@@ -81,7 +81,7 @@ impl Config {
         self.datasets.values().filter_map(Dataset::optouts).find(|optouts| view::active_name(&optouts.table) == *view)
     }
 
-    /// Returns the dataset in whose inbox `location` lies.
+    /// Returns the dataset whose inbox contains `location`.
     pub fn inbox_around(&self, location: &Location) -> Option<&Dataset> {
         let is_around =
             |dataset: &&Dataset| matches!(&dataset.source, Source::Inbox(inbox) if inbox.location.contains(location));

@@ -13,8 +13,9 @@ use super::{
 /// The prefix of the job arguments that `export` adds. The arguments in `datasets.toml` must not start with it.
 pub const OURS: &str = "--turntable_";
 
-/// The arguments that Glue itself reads ("Using job parameters in AWS Glue jobs" in the Glue guide, and "internal" ones
-/// there). Some of them run other code as the job's role, and others say where it writes, so only the job may set them.
+/// The arguments that Glue itself reads ("Using job parameters in AWS Glue jobs" in the Glue guide, including the ones
+/// that it calls internal). Some run other code with the job's role, and some set where the job writes, so only the job
+/// itself may set them.
 const GLUES: [&str; 51] = [
     "additional-python-modules",
     "auto-scale-within-microbatch",
@@ -142,7 +143,8 @@ pub fn glue_job(keys: Keys) -> Option<GlueJob> {
     Some(GlueJob { name: name?, arguments, timeout })
 }
 
-/// Returns whether Glue itself reads this argument. Glue's letter case and an argument parser's `_` and `=` don't hide it.
+/// Returns whether Glue itself reads this argument. Another letter case doesn't hide it, nor do the `_` and `=` that an
+/// argument parser accepts.
 fn is_glues(argument: &str) -> bool {
     let name = argument.trim_start_matches('-').split('=').next().unwrap_or_default();
     GLUES.contains(&name.to_ascii_lowercase().replace('_', "-").as_str())

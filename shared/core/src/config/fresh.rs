@@ -5,11 +5,11 @@ use toml::Value;
 
 use super::read::{Keys, described};
 
-/// How old a column's newest value may be.
+/// The limit on the age of a column's newest value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fresh {
     pub max_age: SignedDuration,
-    /// Values after this moment don't count as the newest: they stand for "no end", such as 9999-12-31.
+    /// Values after this time are ignored, because they stand for "no end", such as 9999-12-31.
     pub ignore_after: Option<Timestamp>,
 }
 
@@ -58,8 +58,8 @@ fn age(keys: &Keys, path: &str, value: &Value) -> Option<SignedDuration> {
     age
 }
 
-/// Reads a date or a time, which is in UTC without an offset. Returns `None` for the year 9999 and later years: with
-/// 9999-12-31 as the moment, the values that it is about would count as the newest.
+/// Reads a date or a time, in UTC if it has no offset. Returns `None` for the year 9999 and later: values of 9999-12-31
+/// aren't after 9999-12-31, so they would still count.
 fn moment(value: &Value) -> Option<Timestamp> {
     let text = match value {
         Value::Datetime(at) => at.to_string(),

@@ -98,7 +98,7 @@ fn tokens(query: &str) -> Result<Vec<Token>, String> {
     Ok(tokens)
 }
 
-/// Checks that the tokens are one statement that doesn't leave the parentheses that enclose it.
+/// Checks that the tokens form one statement with balanced parentheses, so that it can't escape enclosing ones.
 fn one_statement(tokens: &[Token]) -> Result<(), String> {
     let mut depth = 0_usize;
     for token in tokens {
@@ -117,7 +117,7 @@ fn one_statement(tokens: &[Token]) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks that no token makes the statement write.
+/// Checks that no token can make the statement write.
 fn only_reads(tokens: &[Token]) -> Result<(), String> {
     for (place, token) in tokens.iter().enumerate() {
         let Token::Word(word) = token else { continue };

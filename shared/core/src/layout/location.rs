@@ -62,7 +62,7 @@ impl Location {
         Location { bucket: self.bucket.clone(), prefix: format!("{}{name}/", self.prefix) }
     }
 
-    /// Returns whether `other` is this location or lies in it.
+    /// Returns whether `other` is this location or lies inside it.
     pub fn contains(&self, other: &Location) -> bool {
         self.bucket == other.bucket && other.prefix.starts_with(&self.prefix)
     }

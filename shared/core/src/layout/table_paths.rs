@@ -49,7 +49,7 @@ impl TablePaths {
         TablePaths(prefix.folder(table))
     }
 
-    /// Returns the paths of the table whose folder this is.
+    /// Returns the paths for the table whose folder is `folder`.
     pub fn at(folder: Location) -> Self {
         TablePaths(folder)
     }

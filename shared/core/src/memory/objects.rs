@@ -30,7 +30,7 @@ pub struct Objects(Arc<Mutex<State>>);
 struct State {
     objects: BTreeMap<Key, Object>,
     uploads: BTreeSet<Unfinished>,
-    /// The settings of buckets. A bucket that is not here has those that template.yaml gives a bucket.
+    /// Buckets and their settings. A missing bucket has the settings from template.yaml.
     settings: BTreeMap<String, BucketSettings>,
     /// The number of objects written and multipart uploads started so far. It is also the clock: each takes place one
     /// second after the previous one.
@@ -53,10 +53,10 @@ impl Object {
 /// The name of the only bucket that doesn't exist.
 pub const NO_BUCKET: &str = "no-such-bucket-here";
 
-/// The name of the only bucket whose settings nobody may read.
+/// The only bucket whose settings can't be read.
 pub const PRIVATE_BUCKET: &str = "private-bucket";
 
-/// Returns the settings that template.yaml gives a bucket.
+/// Returns the bucket settings from template.yaml.
 fn settings() -> BucketSettings {
     let rule =
         |id: &str, prefix: &str| LifecycleRule { id: id.into(), prefix: prefix.into(), ..LifecycleRule::default() };
@@ -105,7 +105,7 @@ impl Objects {
         self.state().uploads.insert(Unfinished { key, id: "1".into(), initiated });
     }
 
-    /// Changes the settings of a bucket.
+    /// Changes a bucket's settings.
     pub fn configure(&self, bucket: &str, change: impl FnOnce(&mut BucketSettings)) {
         change(self.state().settings.entry(bucket.to_owned()).or_insert_with(settings));
     }

@@ -245,7 +245,8 @@ fn build(table: &TableName, selected: &[Selected], protections: &[Protection<'_>
     Ok(View { name: protected_name(table), query, columns: columns.collect(), leaves_out })
 }
 
-/// Returns the condition that an opt-out `o` has the key of a row `t`, and what is wrong with the row's columns.
+/// Returns the SQL condition that an opt-out `o` has the same key as a row `t`, and a list of problems with the row's
+/// columns.
 fn same_key(
     table: &TableName,
     selected: &[Selected],
@@ -268,14 +269,15 @@ fn same_key(
     (same.join(" AND "), faults)
 }
 
-/// Returns the condition that a person `o` is out.
+/// Returns the SQL condition that the person in the row `o` has opted out.
 fn is_out() -> String {
     format!("o.{} <> '{}'", quoted(STATE), ConsentState::OptedIn.as_str())
 }
 
-/// Returns the query that counts the people who are out, and those of them whose key no row of the protected table has.
+/// Returns the query that counts the people who opted out, and how many of their keys are in no row of the protected
+/// table.
 ///
-/// Fails as [`protected`] does.
+/// Fails like [`protected`].
 pub fn unmatched(table: &TableName, columns: &[Column], protection: &Protection<'_>) -> Result<String, Vec<String>> {
     let selected: Vec<Selected> = columns.iter().map(Selected::as_is).collect();
     let (same, faults) = same_key(table, &selected, protection.optouts, protection.columns);

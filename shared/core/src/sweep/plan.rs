@@ -18,7 +18,7 @@ pub struct SweepState {
     pub live: Live,
     /// Every location that Athena reads for the table.
     pub reads: Vec<Location>,
-    /// Other tables in the configured databases, and the locations in or above the table's folder that they read.
+    /// Other tables in the configured databases, with the locations that they read in or above the table's folder.
     pub readers: Vec<(TableName, Location)>,
     /// The flips on record, in order, since the run of the oldest generation that still exists started. The last flip
     /// is always included. If live is not managed, this holds only the last flip.

@@ -24,7 +24,7 @@ use crate::unmatched::Unmatched;
 use turntable_core::config::Nested;
 use turntable_parquet::arrow_types::ELEMENT;
 
-/// Returns the type that Turntable writes for a type read from Parquet. `nested` says what structs become.
+/// Returns the type that Turntable writes for a type read from Parquet. `nested` is the type for structs.
 pub fn normal(from: &DataType, nested: Nested) -> Result<DataType, String> {
     use DataType::*;
     Ok(match from {

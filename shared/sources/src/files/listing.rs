@@ -45,7 +45,7 @@ pub async fn find(options: &Files, objects: &dyn Objects) -> Result<Option<(Form
 }
 
 /// Returns the object whose key is exactly the location, if it exists. Otherwise lists the folder, without hidden
-/// objects. Returns the folder too. Fails if the folder is a table of another format, or belongs to one.
+/// objects. Also returns the folder. Fails if the folder is a table in another format, or belongs to one.
 async fn list_entries(options: &Files, objects: &dyn Objects) -> Result<(Location, Vec<Entry>)> {
     let mut prefix = options.key.clone();
     table_format::refuse_within(&Location { bucket: options.bucket.clone(), prefix: prefix.clone() }, objects).await?;

@@ -37,7 +37,7 @@ fn parsed<'a>(record: &JsonRecord<'a>, spelt: &'a mut Option<String>) -> Result<
 
 fn strictly_parsed<'a>(record: &JsonRecord<'a>) -> Result<Pairs<'a>, (u64, String)> {
     let JsonRecord { text, line } = *record;
-    // Reading the object checks its syntax too. Only a faulty record is parsed once more, for the message.
+    // Reading the object also checks its syntax. Only an invalid record is parsed again, for the message.
     if let Some(pairs) = std::str::from_utf8(text).ok().and_then(|text| json::object(text).ok()) {
         return Ok(pairs);
     }

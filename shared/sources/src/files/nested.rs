@@ -1,4 +1,4 @@
-//! Structs from Parquet as JSON text or as maps, for structs whose field names Athena can't read.
+//! Converts Parquet structs to JSON text or to maps, for structs whose field names Athena can't read.
 
 use std::{fmt::Write, sync::Arc};
 
@@ -15,7 +15,7 @@ use arrow_schema::{DataType, FieldRef};
 use arrow_select::interleave::interleave;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
-/// Returns the type of a map with the fields of a struct, if their types are the same.
+/// Returns the map type for a struct with these field types. Fails if they differ.
 pub fn map_type(types: &[DataType]) -> Result<DataType, String> {
     match types.split_first() {
         Some((first, others)) if others.iter().all(|other| other == first) => {
@@ -28,7 +28,7 @@ pub fn map_type(types: &[DataType]) -> Result<DataType, String> {
     }
 }
 
-/// Returns a struct's values as maps from the names of its fields to their values, which are in `columns`.
+/// Converts structs to maps from field names to values. `columns` are the fields' converted values.
 pub fn as_maps(
     structs: &StructArray,
     entries: &FieldRef,
@@ -50,8 +50,8 @@ pub fn as_maps(
     Ok(Arc::new(maps.map_err(broken)?))
 }
 
-/// Returns a struct's values as JSON text. `plain` has the types that Turntable writes, and its structs stay structs.
-/// `structs` has the names as they are in the file.
+/// Converts structs to JSON text. `plain` has the types that Turntable writes, except that its structs are still
+/// structs. `structs` has the field names from the file.
 pub fn as_json(plain: &ArrayRef, structs: &ArrayRef) -> Result<ArrayRef, String> {
     let text = |row| {
         let mut text = String::new();
@@ -62,7 +62,7 @@ pub fn as_json(plain: &ArrayRef, structs: &ArrayRef) -> Result<ArrayRef, String>
     Ok(Arc::new(texts?))
 }
 
-/// Appends a value as JSON. `original` is the array before its conversion, which has the names as they are in the file.
+/// Appends a value as JSON. `original` is the array before its conversion, with the field names from the file.
 fn write(array: &ArrayRef, original: &ArrayRef, row: usize, to: &mut String) -> Result<(), String> {
     if array.is_null(row) {
         to.push_str("null");
@@ -100,7 +100,7 @@ fn write(array: &ArrayRef, original: &ArrayRef, row: usize, to: &mut String) -> 
             return separated(to, ['{', '}'], keys.len(), |at, to| {
                 let mut key = String::new();
                 write(keys, entries.1.column(0), at, &mut key)?;
-                // Keys that aren't strings become strings with their JSON text.
+                // A key that isn't a string becomes a string that contains its JSON text.
                 to.push_str(&if key.starts_with('"') { key } else { string(&key) });
                 to.push(':');
                 write(values, entries.1.column(1), at, to)
@@ -123,7 +123,7 @@ fn write_item(items: &(ArrayRef, ArrayRef), at: usize, to: &mut String) -> Resul
     write(&items.0, &items.1, at, to)
 }
 
-/// Appends `count` items between brackets, with commas between them.
+/// Appends `count` items in brackets, separated by commas.
 fn separated(
     to: &mut String,
     [open, close]: [char; 2],
@@ -145,7 +145,7 @@ fn string(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Returns the shortest text of a float that reads back as the same value.
+/// Returns the shortest text that parses back to the same float. Fails for NaN and infinities.
 fn finite<F: Into<f64> + Copy + std::fmt::LowerExp>(value: F) -> Result<String, String> {
     match value.into().is_finite() {
         true => Ok(format!("{value:e}").trim_end_matches("e0").to_owned()),

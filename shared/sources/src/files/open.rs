@@ -151,7 +151,7 @@ async fn inferred_schema(
     Ok(Arc::new(schema))
 }
 
-/// The advice for a name within a struct.
+/// The advice for a field name that Athena can't read.
 const RENAME_OR_CHOOSE: &str = "rename it in the files; or set source.files.objects = \"json\" or \"map\", so that objects \
                                 within records become JSON text or maps";
 

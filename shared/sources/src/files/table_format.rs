@@ -8,10 +8,10 @@ use turntable_core::{
     port::Objects,
 };
 
-/// The folders in which the formats keep their logs.
+/// The names of the folders in which the formats keep their logs.
 const LOGS: [&str; 3] = ["_delta_log", ".hoodie", "metadata"];
 
-/// The number of folders above a location that may be a table. Each takes one request for each format.
+/// The maximum number of folders above a location that are checked. Each takes one request per format.
 const MAX_PARENTS: usize = 5;
 
 /// Fails if one of the objects below the location is the log of a table.
@@ -22,8 +22,8 @@ pub fn refuse(location: &Location, entries: &[Entry]) -> Result<()> {
     }
 }
 
-/// Fails if the location is a folder or an object of a table, such as one of its partitions. Finds only tables whose
-/// logs may be listed.
+/// Fails if the location lies inside a table, for example if it is one of its partitions. Finds only tables whose logs
+/// may be listed.
 pub async fn refuse_within(location: &Location, objects: &dyn Objects) -> Result<()> {
     let logs = parents(location).flat_map(|parent| LOGS.map(|log| (parent.clone(), parent.folder(log))));
     let lists = logs.map(async |(parent, log)| match objects.list_first(&log).await {
@@ -39,7 +39,7 @@ pub async fn refuse_within(location: &Location, objects: &dyn Objects) -> Result
     Ok(())
 }
 
-/// Returns the folders that contain the location, the innermost first.
+/// Returns the folders that contain the location, innermost first, at most [`MAX_PARENTS`].
 fn parents(location: &Location) -> impl Iterator<Item = Location> {
     let path = location.prefix.trim_end_matches('/');
     let ends = path.rmatch_indices('/').map(|(at, slash)| at + slash.len());
@@ -51,7 +51,7 @@ fn parents(location: &Location) -> impl Iterator<Item = Location> {
     ends.chain(root).map(parent).take(MAX_PARENTS)
 }
 
-/// Returns the first object that is the log of a table, with the table's format.
+/// Returns the first object that belongs to a table's log, with the table's format.
 fn log<'a>(location: &Location, entries: &'a [Entry]) -> Option<(&'static str, &'a Key)> {
     entries.iter().find_map(|Entry { key, .. }| Some((of_log(key.key.strip_prefix(&location.prefix)?)?, key)))
 }

@@ -40,16 +40,17 @@ pub async fn describe(conn: &mut Conn, server: &Server, query: &str, allowed: &[
     Ok(Described { statement, columns })
 }
 
-/// The limits on the time of a sample: MariaDB's, and MySQL's in milliseconds.
+/// The statements that limit a sample to 5 seconds: MariaDB's in seconds, and MySQL's in milliseconds.
 const SAMPLE_TIME: [&str; 2] = ["SET SESSION max_statement_time = 5", "SET SESSION max_execution_time = 5000"];
 
-/// Reads the query's first rows. Fails if they raise warnings that are not in `allowed`, because the export would too.
+/// Reads the query's first rows. Fails if they raise warnings that are not in `allowed`, because the export would fail
+/// too.
 pub async fn sample(conn: &mut Conn, server: &Server, query: &str, allowed: &[u16]) -> Result<()> {
     for limit in SAMPLE_TIME {
-        // Each server knows only one of them.
+        // Each server knows only one of the two.
         let _ = conn.query_drop(limit).await;
     }
-    // A subquery doesn't accept every query, and the time may not suffice. Then only the export can tell.
+    // Not every query is valid as a subquery, and the time may run out. In these cases only the export can tell.
     match conn.query_drop(format!("SELECT * FROM ({query}\n) AS turntable_sample LIMIT 100")).await {
         Ok(()) => warnings::check(conn, server, "in the first 100 rows", allowed).await,
         Err(_) => Ok(()),

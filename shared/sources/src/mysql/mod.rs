@@ -99,12 +99,12 @@ async fn end(session: Arc<Mutex<Session>>) {
     }
 }
 
-/// Returns the warning that the server is not verified, without connecting to it.
+/// Returns a warning if the server would not be verified. Doesn't connect to it.
 pub async fn unverified(options: &Mysql, context: &Context) -> Result<Option<String>> {
     Ok(Server::from_options(options, context).await?.unverified())
 }
 
-/// Returns the columns of the query. Reads only the first rows, and fails if they raise warnings.
+/// Returns the query's columns. Reads only the first rows, and fails if they raise warnings that aren't allowed.
 pub async fn schema(options: &Mysql, context: &Context) -> Result<SchemaRef> {
     let server = Server::from_options(options, context).await?;
     let mut session = Session::begin(&server).await?;

@@ -10,9 +10,9 @@
 //! | `REQUIRED` | yes | not checked |
 //! | `VERIFY_IDENTITY`, the default | yes | signed by a trusted authority, for this host |
 //!
-//! Only for a loopback address, without `ssl-ca` and with a password, the default is `PREFERRED` in a URL and `REQUIRED`
-//! in a secret. `tls::roots` says what `ssl-ca` may be.
-//! `VERIFY_CA` is rejected, because the driver can't check the authority without checking the host.
+//! For a loopback address with password authentication and without `ssl-ca`, the default is instead `PREFERRED` in a
+//! URL and `REQUIRED` in a secret. `tls::roots` lists the values of `ssl-ca`. `VERIFY_CA` is rejected, because the
+//! driver can't check the authority without checking the host.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -46,9 +46,9 @@ const URL_FORMAT: &str = "mysql://USER:PASSWORD@HOST:PORT/DATABASE";
 pub struct Server {
     opts: Opts,
     pub mode: SslMode,
-    /// `ssl-ca`.
+    /// The value of `ssl-ca`.
     roots: Option<String>,
-    /// The authorities that the server's certificate must come from, with `VERIFY_IDENTITY`.
+    /// The certificate authorities to trust with `VERIFY_IDENTITY`.
     trusted: Vec<CertificateDer<'static>>,
     session: Session,
     /// The session's `sql_mode`, if the dataset sets it.
@@ -139,7 +139,7 @@ impl Server {
         Ok(())
     }
 
-    /// Returns the warning that the server is not verified, unless it is, or runs on this machine.
+    /// Returns a warning if the server would not be verified. Returns `None` for a server on this machine.
     pub fn unverified(&self) -> Option<String> {
         let verified = self.mode == SslMode::VerifyIdentity || tls::is_loopback(self.host());
         (!verified).then(|| tls::warning(&WORDS, &self.address(), &self.mode.to_string(), &self.given_by))
@@ -230,7 +230,7 @@ impl Server {
         SslOpts::default().with_disable_built_in_roots(true).with_root_certs(roots)
     }
 
-    /// `local` is the default mode for a password on this machine.
+    /// `local` is the default mode for password authentication on this machine.
     fn new(
         opts: Opts,
         auth: Auth,
@@ -301,8 +301,8 @@ fn from_secret(text: &str, auth: Auth, given_by: &str) -> Result<Server> {
     Server::new(options.into(), auth, mode, SslMode::Required, keys.text("ssl-ca")?, given_by)
 }
 
-/// Parses a URL. This module handles the parameters, `ssl-mode` and `ssl-ca`; the driver parses the rest. `local`
-/// is the default `ssl-mode` for a password on this machine.
+/// Parses a URL. This module handles the parameters `ssl-mode` and `ssl-ca`; the driver parses the rest. `local` is the
+/// default `ssl-mode` for password authentication on this machine.
 fn from_url(url: &str, auth: Auth, local: SslMode, given_by: &str) -> Result<Server> {
     let fault = |what: &str| Error::config(format!("{given_by}: {what}"));
     let Some(rest) = url.strip_prefix("mysql://").or_else(|| url.strip_prefix("mariadb://")) else {
@@ -409,7 +409,7 @@ mod tests {
         ] {
             assert_eq!((server.mode, server.unverified()), (mode, None), "{}", server.name());
         }
-        // What is set explicitly stays, with a warning.
+        // An explicit mode stays in effect, with a warning.
         for mode in ["DISABLED", "PREFERRED", "REQUIRED"] {
             let server = url(&format!("db/d?ssl-mode={mode}"));
             assert_eq!(server.mode.to_string(), mode);

@@ -56,10 +56,10 @@ pub fn at_connect(server: &Server, error: tokio_postgres::Error) -> Error {
 }
 
 const TLS_HANDSHAKE_FAILED: &str = "error performing TLS handshake";
-/// What the driver says if the server doesn't offer TLS.
+/// The driver's error message if the server doesn't offer TLS.
 const NO_TLS: &str = "server does not support TLS";
 
-/// Returns the TLS error that a driver's error wraps.
+/// Returns the TLS error that a driver error wraps, or `None` if it wraps none.
 fn tls_error(error: &tokio_postgres::Error) -> Option<&rustls::Error> {
     let wrapped = error.source()?.downcast_ref::<std::io::Error>()?;
     wrapped.get_ref()?.downcast_ref()

@@ -109,7 +109,7 @@ async fn read(
     Ok(Opened { rows, as_of, typed_by: TypedBy::Source, unrepresentable, is_unverified })
 }
 
-/// Returns the warning that the server is not verified, without connecting to it.
+/// Returns a warning if the server would not be verified. Doesn't connect to it.
 pub async fn unverified(options: &Postgres, context: &Context) -> Result<Option<String>> {
     Ok(Server::from_options(options, context).await?.unverified())
 }

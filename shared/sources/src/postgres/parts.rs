@@ -6,9 +6,9 @@
 //! table` on an ordinary table, and the parts are ranges of its blocks. No row is missed, wherever the bounds lie,
 //! because the first and the last range are open-ended.
 //!
-//! The rows of the parts aren't counted against those of the whole query. That would run the query once more, and equal
-//! counts don't mean equal rows: one may be missing and another repeated. [`plan`] refuses queries whose runs can
-//! differ, so each part finds the same rows, on the same snapshot, and the ranges leave none of them out.
+//! The parts' row counts aren't compared with the whole query's. That would run the query once more, and equal counts
+//! don't mean equal rows: one may be missing and another repeated. Instead, [`plan`] refuses queries whose runs can
+//! differ. So each part finds the same rows, on the same snapshot, and the ranges leave none of them out.
 
 use tokio_postgres::{Client, Error as PgError};
 

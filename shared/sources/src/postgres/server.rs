@@ -2,8 +2,8 @@
 //!
 //! A secret is a URL or the JSON that RDS writes: `username`, `password`, `host` and, optionally, `port` (default
 //! 5432), `dbname` (default "postgres"), `sslmode` and `sslrootcert`. Other keys are ignored. `sslmode` defaults to
-//! "verify-full". Only for a loopback address and a password, it defaults to "prefer" in a URL, as in libpq, and to
-//! "require" in a secret.
+//! "verify-full". For a server on this machine with password authentication, it instead defaults to "prefer" in a URL,
+//! as in libpq, and to "require" in a secret.
 
 use std::time::Duration;
 
@@ -28,9 +28,9 @@ use turntable_core::{
 pub struct Server {
     pub options: tokio_postgres::Config,
     pub mode: SslMode,
-    /// `sslrootcert`.
+    /// The value of `sslrootcert`.
     roots: Option<String>,
-    /// The authorities that the server's certificate must come from, if it matters.
+    /// The certificate authorities to trust. `None` if the certificate isn't checked.
     pub trusted: Option<Vec<CertificateDer<'static>>>,
     /// The `SET` statements for the settings that the transaction relies on.
     pub settings: String,
@@ -83,7 +83,7 @@ impl Server {
         Ok(())
     }
 
-    /// Returns the warning that the server is not verified, unless it is, or runs on this machine.
+    /// Returns a warning if the server would not be verified. Returns `None` for a server on this machine.
     pub fn unverified(&self) -> Option<String> {
         let verified = self.mode.verifies(self.roots.as_deref()) || is_local(&self.options);
         (!verified).then(|| tls::warning(&WORDS, &self.address(), &self.mode.to_string(), &self.given_by))
@@ -193,7 +193,8 @@ fn from_secret(text: &str, auth: Auth, given_by: &str) -> Result<Server> {
     Ok(Server::new(options, mode, roots, given_by))
 }
 
-/// Returns the effective mode. Its default is `verify-full`, except for a password on this machine: `local`.
+/// Returns the effective mode. The default is `local` for password authentication on this machine, and `verify-full`
+/// otherwise.
 fn effective(
     options: &tokio_postgres::Config,
     given: Option<SslMode>,
@@ -206,7 +207,7 @@ fn effective(
     SslMode::effective(given, roots, default_mode, is_rds)
 }
 
-/// Returns the names of the hosts that are reached by TCP.
+/// Returns the names of the hosts that are reached over TCP.
 fn hosts(options: &tokio_postgres::Config) -> Vec<&str> {
     let names = options.get_hosts().iter().filter_map(|host| match host {
         Host::Tcp(name) => Some(name.as_str()),
@@ -331,7 +332,7 @@ mod tests {
         ] {
             assert_eq!((server.mode, server.unverified()), (mode, None), "{}", server.name());
         }
-        // What is set explicitly stays, with a warning.
+        // An explicit mode stays in effect, with a warning.
         for mode in ["disable", "allow", "prefer", "require"] {
             let server = url(&format!("db/d?sslmode={mode}"));
             assert_eq!(server.mode.to_string(), mode);

@@ -9,10 +9,10 @@
 //! | `verify-ca` | yes | signed by an authority in `sslrootcert` |
 //! | `verify-full` | yes | as above, and issued for this host |
 //!
-//! `tls::roots` says what `sslrootcert` may be. If it is given, every encrypted connection requires a certificate signed
-//! by one of its authorities. `system` requires `verify-full`, because anyone can get a certificate for a host of their
-//! own from a public authority. Without `sslrootcert`, `verify-ca` is refused, except for RDS (libpq would look in the
-//! home directory, and a function has none).
+//! `tls::roots` lists the values of `sslrootcert`. If it is given, every encrypted connection requires a certificate
+//! signed by one of its authorities. `system` is refused with any encrypting mode except `verify-full`, because anyone
+//! can get a certificate for their own host from a public authority. Without `sslrootcert`, `verify-ca` is refused,
+//! except for RDS (libpq would look in the home directory, and a function has none).
 //!
 //! Unlike in libpq, the default is `verify-full`, except for Unix sockets and loopback addresses, and a certificate
 //! without subject alternative names matches no host.
@@ -86,7 +86,7 @@ impl fmt::Display for SslMode {
 }
 
 impl SslMode {
-    /// Returns whether no connection is made to a server whose certificate isn't signed by a trusted authority.
+    /// Returns whether the mode connects only to servers whose certificate is signed by a trusted authority.
     pub fn verifies(self, roots: Option<&str>) -> bool {
         match self {
             SslMode::Disable | SslMode::Allow | SslMode::Prefer => false,
@@ -123,7 +123,7 @@ impl SslMode {
     }
 }
 
-/// Builds the TLS configuration for a mode. Without `trusted` authorities, it accepts any certificate.
+/// Builds the TLS configuration for a mode. Without `trusted` authorities, any certificate is accepted.
 pub fn client(mode: SslMode, trusted: Option<&[CertificateDer<'static>]>) -> Result<ClientConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().map_err(

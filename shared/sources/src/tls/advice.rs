@@ -1,18 +1,18 @@
-//! Says what to do about a failed TLS connection.
+//! The advice on what to do about a failed TLS connection.
 
 use rustls::{CertificateError, Error as TlsError};
 use turntable_core::rds;
 
 use super::{roots, words::Words};
 
-/// Returns what to do about a TLS error. `host` is the server's host name, and `given_by` where its settings are.
+/// Returns what to do about a TLS error. `host` is the server's host name, and `given_by` is where its settings are.
 pub fn advice(words: &Words, error: Option<&TlsError>, host: &str, given_by: &str) -> String {
     let Words { mode, roots, verify, encrypt, .. } = words;
     let Some(TlsError::InvalidCertificate(fault)) = error else {
         return format!("check {mode} and {roots} in {given_by}");
     };
     match fault {
-        // Another authority of the same name has signed it.
+        // A signature is bad if the certificate comes from another authority with the same name.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => unknown_issuer(words, host, given_by),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             format!(

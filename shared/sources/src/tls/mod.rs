@@ -1,5 +1,5 @@
-//! TLS for all databases: which authorities a server's certificate may come from, when a server must prove its identity,
-//! and what to do if it can't.
+//! TLS for all databases: which certificate authorities are trusted, when a server must prove its identity, and what to
+//! do if it can't.
 
 mod advice;
 pub mod roots;
@@ -10,13 +10,13 @@ use std::net::IpAddr;
 pub use advice::{advice, no_tls};
 pub use words::Words;
 
-/// Returns whether a host is this machine itself, so that nobody else is on the way.
+/// Returns whether a host is this machine itself, so that the connection crosses no network.
 pub fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// Returns the warning about a connection that doesn't verify the server. `mode` is the mode in use, and `given_by`
+/// Returns the warning about a connection that doesn't verify the server. `mode` is the mode in use, and `given_by` is
 /// where it is set.
 pub fn warning(words: &Words, address: &str, mode: &str, given_by: &str) -> String {
     format!(

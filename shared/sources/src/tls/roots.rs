@@ -1,4 +1,4 @@
-//! The certificate authorities that a server's certificate may come from.
+//! Loads the certificate authorities that a server's certificate may be signed by.
 //!
 //! | setting | authorities |
 //! |---|---|
@@ -6,7 +6,7 @@
 //! | `s3://BUCKET/KEY` | those in this PEM object |
 //! | `system` | the system's |
 //! | `rds` | Amazon's for RDS and Aurora, and its public ones, which RDS Proxy and Aurora Serverless v1 use |
-//! | none | `rds` for the host names of RDS, `system` for all others |
+//! | none | `rds` for RDS host names, `system` for all others |
 //!
 //! RDS's own authorities are private, so no system has them (Using SSL/TLS to encrypt a connection to a DB instance or
 //! cluster, Amazon RDS User Guide). RDS Proxy uses AWS Certificate Manager ("Amazon RDS Proxy", the same guide).
@@ -30,7 +30,7 @@ use turntable_core::{
 const RDS: &[u8] = include_bytes!("rds.pem");
 const AMAZON: &[u8] = include_bytes!("amazon.pem");
 
-/// Returns whether the authorities of RDS in a region are known.
+/// Returns whether RDS's authorities for a region are included.
 pub fn knows(region: &str) -> bool {
     let name = format!("# Amazon RDS {region} Root CA ");
     RDS.windows(name.len()).any(|text| text == name.as_bytes())
@@ -66,7 +66,7 @@ pub async fn load(
     Ok(found)
 }
 
-/// Returns the authorities at a path or in S3.
+/// Reads the authorities from a path or from S3.
 async fn given_at(place: &str, setting: &str, objects: &dyn Objects) -> Result<Vec<CertificateDer<'static>>> {
     let unreadable = || {
         Error::config(format!("{setting} {place:?} can't be read: set it to a PEM file with the trusted certificates"))

@@ -1,16 +1,16 @@
 //! The names of a database's TLS settings.
 
-/// What a database calls its TLS settings and their values.
+/// A database's names for its TLS settings and their values.
 pub struct Words {
     /// The name of the database, for messages.
     pub database: &'static str,
-    /// The setting of the mode.
+    /// The setting for the mode.
     pub mode: &'static str,
-    /// The setting of the trusted authorities.
+    /// The setting for the trusted authorities.
     pub roots: &'static str,
     /// The mode that verifies the certificate and the host.
     pub verify: &'static str,
-    /// The mode that encrypts and verifies nothing.
+    /// The mode that encrypts but verifies nothing.
     pub encrypt: &'static str,
     /// The mode without TLS.
     pub disable: &'static str,

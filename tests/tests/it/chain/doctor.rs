@@ -1,4 +1,4 @@
-//! `doctor` says that a fresh stack is right, and finds seeded misconfigurations by name.
+//! `doctor` reports no fault in a fresh stack, and finds seeded misconfigurations by name.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ const OPTOUTS: &str = r#"
 source = { inbox = { location = "s3://${BUCKET}/inbox/optouts", key = "id", columns = { id = "bigint" } } }
 "#;
 
-/// Datasets that can't work: what is wrong with each is in [`SEEDED`].
+/// Datasets that can't work. [`SEEDED`] lists what is wrong with each.
 const WRONG: &str = r#"
 [datasets.elsewhere]
 database = "missing"
@@ -70,7 +70,7 @@ async fn seeded_misconfigurations_are_found_by_name() {
     let todo = |line: &cli::doctor::report::Line| line.status == Status::Ok || !line.todo.is_empty();
     assert!(report.lines.iter().all(todo), "each line says what to do: {}", report.shown());
 
-    // Nothing can be checked without the functions.
+    // Without the functions, nothing else can be checked.
     let other = doctor("no-such-stack", &chain.place().await).await.unwrap();
     let faults = other.lines.iter().filter(|line| line.status == Status::Fault);
     assert_eq!(
@@ -90,7 +90,7 @@ impl Chain {
     }
 }
 
-/// Returns the checks that aren't ok, with their subjects.
+/// Returns the checks that aren't ok, with their subjects and statuses.
 fn named(chain: &Chain, report: &Report) -> BTreeSet<(String, String, Status)> {
     let wrong = report.lines.iter().filter(|line| line.status != Status::Ok);
     // The bucket has the stack's name.

@@ -1,4 +1,4 @@
-//! The emulator itself: starting it on a port that is taken, and who gets an answer.
+//! The emulator itself: it starts although a port is taken, and it answers only authorized requests.
 
 use std::{
     collections::BTreeSet,
@@ -21,7 +21,7 @@ async fn a_taken_port_is_distinguished_from_a_failure() {
     assert!(Emulator::start_at(&emulator().await.tools, port, &straight).await.unwrap().is_none());
 }
 
-/// Sends one request as a program without an SDK would, and returns the status and the headers of the answer.
+/// Sends one request like a program without an SDK, and returns the response's status and headers.
 fn answered(endpoint: &str, request: &str, headers: &[(&str, &str)]) -> (String, String) {
     let address = endpoint.strip_prefix("http://").expect("an HTTP endpoint");
     let mut text = format!("{request} HTTP/1.1\r\nConnection: close\r\n");
@@ -60,7 +60,7 @@ async fn only_programs_that_know_the_access_key_are_answered() {
     let preflight = [("Host", host), ("Origin", "https://evil.example"), ("Access-Control-Request-Method", "POST")];
     assert_eq!(answered(&own.endpoint, "OPTIONS /", &preflight).0, "403");
     assert_eq!(answered(&own.athena_endpoint, "POST /", &[("Host", host), ("Content-Length", "0")]).0, "403");
-    // Another test may be starting an emulator too.
+    // Another test may be starting an emulator at the same time.
     let new: Vec<PathBuf> = own_folders().difference(&before).cloned().collect();
     let modes: Vec<u32> =
         new.iter().filter_map(|folder| folder.metadata().ok()).map(|one| one.permissions().mode()).collect();

@@ -144,7 +144,7 @@ impl Chain {
         chain
     }
 
-    /// Has the emulator deny what the functions' roles don't allow, from now on. infra/local/enforce.py does it.
+    /// Makes the emulator deny, from now on, what the functions' roles don't allow (`infra/local/enforce.py`).
     pub async fn enforced(self) -> Chain {
         for function in self.functions.keys() {
             let role = self.role(function).await;

@@ -1,4 +1,4 @@
-//! Tables whose datasets leave datasets.toml, get other names and come back.
+//! Tables whose datasets are removed from datasets.toml, renamed, and added again.
 
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ async fn tables_are_retired_renamed_and_come_back() {
     let page = chain.follower("docs/operate.md").await.replacing("\"orders\"", "\"users\"");
     let attention = || async { chain.ask("flip", &json!({ "action": "status" })).await["attention"].to_string() };
 
-    // The table stays, and its dataset comes back.
+    // The table is kept, and its dataset comes back.
     chain.datasets(&optouts).await;
     assert!(attention().await.contains("no dataset in datasets.toml publishes it any more"));
     let told = page.follow("Retire", 0..1, &[]).await;
@@ -39,7 +39,7 @@ async fn tables_are_retired_renamed_and_come_back() {
     let released: Value = serde_json::from_slice(&released.body.collect().await.unwrap().into_bytes()).unwrap();
     assert_eq!((&released["released"], &released["why"]), (&json!(true), &json!("frozen for the auditors")));
 
-    // It gets another name.
+    // The table is renamed.
     chain.datasets(&both.replace("[datasets.users]\n", "[datasets.users]\ntable = \"customers\"\n")).await;
     for _ in 0..2 {
         let told = page.follow("Rename", 0..1, &[]).await;
@@ -49,7 +49,7 @@ async fn tables_are_retired_renamed_and_come_back() {
     assert_eq!(chain.query("SELECT count(*) FROM dmp.customers").await, [Some("500".to_owned())]);
     assert_eq!(attention().await, "[]");
 
-    // It is published in its own folder, and then dropped.
+    // The renamed table is published in its own folder, and then dropped.
     chain.put("source/users/users.csv", users(600, 1)).await.unwrap();
     chain.ask("export", &json!({ "dataset": "users" })).await;
     chain.next("customers", chain.live("customers").await.as_ref()).await;
@@ -58,11 +58,12 @@ async fn tables_are_retired_renamed_and_come_back() {
     assert!(told.contains("retired") && chain.table("customers").await.is_none(), "{told}");
     page.finish("tests/tests/it/chain/retire.rs");
 
-    // An inbox that protects nothing is retired, and comes back with everybody.
+    // An inbox that protects nothing is retired, and comes back with every opt-out.
     chain.datasets(USERS).await;
     assert_eq!(chain.ask("flip", &retire("optouts", "drop")).await["outcome"], "retired");
     assert!(chain.table("optouts").await.is_none() && chain.table("optouts_active").await.is_none());
-    // As sweep does after the drain, and then an operator, because the drops are still in the inbox.
+    // Deletes the files, as sweep does after the drain, and the published record, as an operator does because the drops
+    // are still in the inbox.
     let files = chain.keys(&chain.paths("optouts").location().prefix).await;
     let record = chain.keys("inbox/optouts/_published.json").await;
     for key in files.into_iter().chain(record) {

@@ -1,5 +1,5 @@
-//! Breaks a stack in many ways, and follows docs/operate.md from each condition that `status` reports: only the commands of
-//! the section that the condition names, word for word, until nothing needs attention any more.
+//! Breaks a stack in many ways, and follows docs/operate.md for each condition that `status` reports. Runs only the
+//! commands in the section that the condition names, word for word, until nothing needs attention any more.
 
 use std::{
     fs,
@@ -20,7 +20,7 @@ use super::{
     sqs, users,
 };
 
-/// The rules of template.yaml, and the one for old versions that the runbook shows.
+/// The lifecycle rules from template.yaml, and the one for old versions from the runbook.
 const LIFECYCLE: &str = r#"{"Rules": [
     {"ID": "answers", "Status": "Enabled", "Filter": {"Prefix": "_athena/"}, "Expiration": {"Days": 1}},
     {"ID": "drops", "Status": "Enabled", "Filter": {"Prefix": "_archive/"}, "Expiration": {"Days": 30}},
@@ -47,8 +47,7 @@ impl Walk {
         conditions
     }
 
-    /// Waits until these conditions are reported, and no others. Each must name this section of the runbook, unless it
-    /// is one of those that go together with the first.
+    /// Waits until exactly these conditions are reported. At least one must name the runbook section with this heading.
     async fn reported(&self, what: &str, heading: &str, ids: &[&str]) {
         let expected: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
         let found = async || {
@@ -70,7 +69,7 @@ impl Walk {
         }
     }
 
-    /// Runs commands of a section.
+    /// Runs some of the commands in a section.
     async fn follow(&self, heading: &str, which: Range<usize>, variables: &[(&str, &str)]) -> String {
         let told = self.page.follow(heading, which.clone(), variables).await;
         let commands = tests::page::Page::read("docs/operate.md").under(heading);
@@ -214,7 +213,7 @@ async fn runbook_leads_from_each_condition_to_an_empty_attention() {
     }
 }
 
-/// Switches events off and versioning on, and adds a rule that deletes everything.
+/// Turns events off and versioning on, and adds a lifecycle rule that deletes everything.
 async fn bucket_settings(walk: &Walk) {
     let (chain, heading) = (&walk.chain, "The bucket's settings");
     let (s3, bucket) = (&chain.s3, &chain.bucket);

@@ -1,4 +1,4 @@
-//! Drops that used to be lost without a word: archived under another location, in a file that contradicts itself, or in a
+//! Drops that used to be lost silently: archived under another location, in a file that contradicts itself, or in a
 //! folder that is no inbox.
 
 use serde_json::json;
@@ -35,7 +35,7 @@ async fn opt_outs_that_were_archived_under_another_location_survive_the_old_data
         .await;
 
     chain.datasets(&before).await;
-    // Whether the request is carried out or refused, nobody who is out comes back.
+    // Whether the request succeeds or is refused, nobody who opted out comes back.
     let answer = chain.answer("optout", &json!({ "dataset": "optouts" })).await;
     assert_eq!(chain.number(OUT).await, 2, "{answer:?}");
     chain.drop("third.csv", "9,opted_out,2026-01-01T00:00:00Z\n").await;
@@ -69,7 +69,7 @@ async fn file_that_contradicts_itself_and_drop_in_no_inbox_are_set_aside_and_rep
     // The event becomes a dead letter after three tries, which take more than an hour.
     assert_eq!(chain.waiting_nudges().await, 1, "the event is not acknowledged");
 
-    // An inbox that the file no longer has: its drops are not lost in silence either.
+    // Drops in an inbox that was removed from the file aren't lost silently either.
     chain.datasets(USERS).await;
     let found = conditions(&chain).await;
     assert!(found.contains(&"stray-objects:inbox/optouts/".to_owned()), "{found:?}");

@@ -156,7 +156,7 @@ async fn a_week_of_faults_is_fixed_by_the_pages_commands() {
     // The dashboard shows the whole week.
     let drawn = metrics::dashboard(&chain).await;
     let missing = drawn.matches(">no data<").count();
-    // The emulator doesn't count the errors of functions, and no database here could be unverified.
+    // The emulator doesn't count function errors, and these datasets read no database that could be unverified.
     assert_eq!(missing, 2, "{drawn}");
     for alarm in ["Rejected", "RejectedRecords", "Unflip"] {
         assert!(drawn.contains(&format!(">{alarm}: ALARM<")), "{alarm}\n{drawn}");

@@ -357,7 +357,7 @@ async fn the_end_of_a_day_is_a_time() {
     );
 }
 
-/// Structs with names that Athena can't read, and with every type that JSON text has a form for.
+/// Returns structs with field names that Athena can't read and with every type that can be JSON text.
 fn tagged() -> RecordBatch {
     let numbers = StructArray::from(vec![
         (Arc::new(Field::new("aws:x", DataType::Int64, true)), Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef),

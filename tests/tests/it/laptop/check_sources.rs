@@ -1,4 +1,4 @@
-//! `check` finds what would lose rows, or keep every run from being published, before the first export.
+//! Before the first export, `check` finds whatever would lose rows or keep every run from being published.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,7 +15,7 @@ use turntable::{
 
 use super::File;
 
-/// Secrets by name. No other secret may be read.
+/// The secrets that may be read, by name.
 struct Known(BTreeMap<&'static str, String>);
 
 #[async_trait]
@@ -28,7 +28,7 @@ impl Secrets for Known {
     }
 }
 
-/// What `check` must report about a dataset: a part of its only fault, or of its table.
+/// What `check` must report about a dataset: a part of its only fault, or a part of its table.
 enum Expected {
     Fault(&'static str),
     Table(&'static str),

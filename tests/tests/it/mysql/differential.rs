@@ -1,5 +1,5 @@
-//! Random tables and queries: an export has the same rows as the server's own answer. `TURNTABLE_SEED` repeats one case,
-//! and `TURNTABLE_DIFFERENTIAL` sets the number of cases.
+//! Random tables and queries: an export has the same rows as the server's own client. `TURNTABLE_SEED` repeats one
+//! case, and `TURNTABLE_DIFFERENTIAL` sets the number of cases.
 
 use futures::TryStreamExt;
 use tests::{
@@ -11,11 +11,11 @@ use turntable::sources::Opened;
 use super::{context, open, render, rows, run, shared};
 use crate::differential::{Summary, seeds, through_files, through_parquet};
 
-/// The number of cases.
+/// The default number of cases.
 const CASES: u64 = 8;
 
-/// A column's type, SQL for its value, in which `#` is a random number from 0 to 2^32, and SQL for the value as text, in
-/// which `@` is the column.
+/// Each column's type, the SQL for its value, and the SQL for the value as text. `#` stands for a random number from 0
+/// to 2^32, and `@` for the column.
 const COLUMNS: [(&str, &str, &str); 15] = [
     ("tinyint", "# % 256 - 128", "@"),
     ("int unsigned", "#", "@"),
@@ -68,7 +68,7 @@ async fn create(server: &'static Mariadb, table: &str, random: &mut Random) -> C
     columns
 }
 
-/// Returns a query's text, in which the columns are as `written` says.
+/// Returns a query that selects `columns`, which are SQL expressions. `kind` selects the form of the query.
 fn query(table: &str, kind: u64, columns: &[String]) -> String {
     let list = columns.join(", ");
     match kind {
@@ -80,7 +80,7 @@ fn query(table: &str, kind: u64, columns: &[String]) -> String {
     }
 }
 
-/// Returns the rows of all streams.
+/// Returns the rows from all streams.
 async fn all_rows(opened: Opened) -> Vec<Row> {
     let mut found = Vec::new();
     for stream in opened.rows.streams {

@@ -115,7 +115,7 @@ async fn a_server_elsewhere_must_prove_its_identity() {
         error.message().to_owned()
     };
 
-    // The default refuses an unknown authority, an explicit mode does not, and the authority may be in S3.
+    // The default mode refuses an unknown authority, and an explicit mode accepts it. The authority may be in S3.
     let refused = message(&elsewhere).await;
     assert!(
         refused.ends_with(
@@ -136,7 +136,7 @@ async fn a_server_elsewhere_must_prove_its_identity() {
     let other = message(&format!("{elsewhere}?ssl-ca=s3://lake/tls/other.pem")).await;
     assert!(other.contains("UnknownIssuer"), "{other}");
 
-    // A certificate that has expired.
+    // An expired certificate.
     let expired = authority.certificate(&certified.key, &NAMES, true);
     std::fs::write(certified.directory.join("server.pem"), expired).unwrap();
     tokio::task::block_in_place(|| certified.server.run("FLUSH SSL"));

@@ -1,4 +1,4 @@
-//! Each condition that `status` reports names a section of the runbook, and each alarm does.
+//! Each condition that `status` reports, and each alarm, names a section in the runbook.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Random tables, queries and settings: an export has the same rows as the server's own answer, or is refused.
+//! Random tables, queries and settings: an export has the same rows as the server's own client, or is refused.
 //!
 //! `TURNTABLE_SEED` repeats one case, and `TURNTABLE_DIFFERENTIAL` sets the number of cases.
 
@@ -8,10 +8,11 @@ use turntable::{config, error::Kind, sources::postgres};
 use super::{context, options, rows, run, shared};
 use crate::differential::{Row, Summary, seeds, through_files, through_parquet};
 
-/// The number of cases.
+/// The default number of cases.
 const CASES: u64 = 8;
 
-/// A column's type, and SQL for its value, in which `#` is a random number from 0 to 2^60 and `g` the row's number.
+/// Each column's type, and the SQL for its value. `#` stands for a random number from 0 to 2^60, and `g` for the row's
+/// number.
 const COLUMNS: [(&str, &str); 15] = [
     ("boolean", "# % 2 = 0"),
     ("smallint", "# % 65536 - 32768"),
@@ -33,10 +34,10 @@ const COLUMNS: [(&str, &str); 15] = [
     ("text[]", "ARRAY[(#)::text, NULL, 'x,\"y']"),
 ];
 
-/// What a case asks for.
+/// The query and settings of one case.
 struct Case {
     query: String,
-    /// The columns that may be `split_by`.
+    /// The columns that `split_by` may name.
     splits: Vec<String>,
 }
 
@@ -106,7 +107,7 @@ fn case(seed: u64, names: &[String], random: &mut Random) -> Case {
     Case { query, splits }
 }
 
-/// Compares the exports of a case with the client's answer. Returns how many were refused.
+/// Compares a case's exports with the client's rows. Returns how many exports were refused.
 async fn compare(url: &str, seed: u64) -> usize {
     let mut random = Random::new(seed);
     let names = create(url, seed, &mut random).await;

@@ -169,7 +169,7 @@ async fn a_server_elsewhere_must_prove_its_identity() {
     };
     let unknown = "TLS connection failed (invalid peer certificate: UnknownIssuer)";
 
-    // The default refuses an unknown authority, an explicit mode does not, and the authority may be in S3.
+    // The default mode refuses an unknown authority, and an explicit mode accepts it. The authority may be in S3.
     let refused = message(&elsewhere).await;
     assert!(refused.starts_with(&format!("PostgreSQL at 0.0.0.0:{port}: {unknown}: put the certificate")), "{refused}");
     for (parameters, is_unverified) in [
@@ -184,7 +184,7 @@ async fn a_server_elsewhere_must_prove_its_identity() {
     }
     assert!(message(&format!("{elsewhere}?sslrootcert=s3://lake/tls/other.pem")).await.contains(unknown));
 
-    // An endpoint of RDS. Its own authorities are trusted, and this server's is none of them.
+    // For an RDS endpoint, RDS's authorities are trusted, and this server's authority isn't one of them.
     let rds = format!("{}?hostaddr=127.0.0.1", server.url().replace("127.0.0.1", RDS));
     assert_eq!(
         message(&rds).await,
@@ -198,7 +198,7 @@ async fn a_server_elsewhere_must_prove_its_identity() {
     assert!(open(&format!("{rds}&sslrootcert=s3://lake/tls/ca.pem")).await.is_ok());
     assert!(open(&format!("{rds}&sslmode=require")).await.unwrap().is_unverified);
 
-    // Another name than those in the certificate, and a certificate that has expired.
+    // A name that isn't in the certificate, and an expired certificate.
     let by_ca = "sslmode=verify-full&sslrootcert=s3://lake/tls/ca.pem";
     let wrong = message(&format!("{}?{by_ca}", server.url())).await;
     assert!(wrong.ends_with("or have the server's certificate issued for 127.0.0.1"), "{wrong}");

@@ -1,9 +1,9 @@
-//! Tables that other tools made, adopted by a flip: Spark's `saveAsTable`, awswrangler, Athena's CREATE TABLE AS, which
-//! dbt runs, and a Glue crawler. Spark and awswrangler really make theirs. The local Athena endpoint has no CREATE TABLE
-//! AS, and there is no crawler here, so those two tables have the parameters that the documentation and Trino's source
+//! Flips adopt tables that other tools created: Spark's `saveAsTable`, awswrangler, Athena's CREATE TABLE AS (which dbt
+//! runs), and a Glue crawler. Spark and awswrangler really create theirs. The local Athena endpoint has no CREATE TABLE
+//! AS, and there is no local crawler, so these two tables have the parameters that Trino's source and the documentation
 //! list.
 //!
-//! Afterwards Athena, DuckDB and Spark, in a new session, read the rows that the flip published.
+//! Afterwards, Athena, DuckDB and a new Spark session read the rows that the flip published.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -44,7 +44,7 @@ source = { files = { location = "s3://${BUCKET}/source/narrow/", columns = { id 
 source = { files = { location = "s3://${BUCKET}/source/narrow/", columns = { id = "bigint", name = "string" } } }
 "#;
 
-/// A table in a catalog, as far as Spark and Glue describe it alike.
+/// A table in a catalog: the properties that Spark's metastore and Glue have in common.
 #[derive(Debug, Deserialize)]
 struct Described {
     columns: Vec<(String, String)>,
@@ -76,7 +76,7 @@ impl Described {
     }
 }
 
-/// Spark with a Hive metastore of its own.
+/// Spark with its own Hive metastore.
 struct Spark {
     child: Child,
     lines: BufReader<std::process::ChildStdout>,
@@ -87,7 +87,7 @@ impl Spark {
         let mut command = Command::new(python);
         command.arg(script("spark_table.py")).arg(folder).current_dir(folder).env_clear();
         command.envs(INHERITED.iter().filter_map(|name| Some((name, env::var_os(name)?))));
-        // A short run takes half as long without the second compiler.
+        // Without the second JIT compiler, a short run takes half as long.
         command.env("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().expect("Spark's Python");
@@ -123,7 +123,7 @@ fn target() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target"))
 }
 
-/// Returns the table that Athena's CREATE TABLE AS or a crawler makes over `location`.
+/// Returns the table that Athena's CREATE TABLE AS or a crawler creates at `location`.
 fn made(location: &str, parameters: &[(&str, &str)], serde_parameters: &[(&str, &str)]) -> Described {
     let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     let parquet = "org.apache.hadoop.hive.ql.io.parquet.";
@@ -140,9 +140,9 @@ fn made(location: &str, parameters: &[(&str, &str)], serde_parameters: &[(&str, 
     }
 }
 
-/// What Athena's engine, Trino, writes for `create table "dmp"."by_dbt" with (table_type='hive', is_external=true,
-/// external_location='…', format='parquet') as …`, which dbt-athena generates for `materialized='table'`: statistics from
-/// `MetastoreUtil` and `HiveMetadata` in trinodb/trino.
+/// The parameters that Athena's engine, Trino, writes for `create table "dmp"."by_dbt" with (table_type='hive',
+/// is_external=true, external_location='…', format='parquet') as …`, which dbt-athena generates for
+/// `materialized='table'`: statistics from `MetastoreUtil` and `HiveMetadata` in trinodb/trino.
 const BY_DBT: [(&str, &str); 9] = [
     ("EXTERNAL", "TRUE"),
     ("STATS_GENERATED_VIA_STATS_TASK", "workaround for potential lack of HIVE-12730"),
@@ -193,7 +193,7 @@ async fn create(chain: &Chain, input: TableInput) {
     chain.glue.create_table().database_name("dmp").table_input(input).send().await.unwrap();
 }
 
-/// Puts column statistics as a Glue task does.
+/// Writes column statistics, as a Glue task does.
 async fn analyze(chain: &Chain, table: &str) {
     let long = LongColumnStatisticsData::builder().number_of_nulls(0).number_of_distinct_values(10).build();
     let data = ColumnStatisticsData::builder().r#type(ColumnStatisticsType::Long).long_column_statistics_data(long);
@@ -211,7 +211,7 @@ async fn statistics(chain: &Chain, table: &str) -> usize {
     statistics.column_names("id").send().await.unwrap().column_statistics_list().len()
 }
 
-/// Runs `check` against the emulator's catalog. Returns its tables and its faults.
+/// Runs `check` against the emulator's catalog. Returns the text about the tables, and the faults.
 async fn checked(chain: &Chain, folder: &Path) -> (String, Vec<String>) {
     let file = folder.join("datasets.toml");
     fs::write(&file, chain.datasets_file(DATASETS)).unwrap();
@@ -220,7 +220,7 @@ async fn checked(chain: &Chain, folder: &Path) -> (String, Vec<String>) {
     (checked.tables, checked.faults)
 }
 
-/// Flips a dataset for the first time, and returns where the table is now.
+/// Flips a dataset for the first time, and returns the table's new location.
 async fn adopt(chain: &Chain, table: &str, before: &str) -> Location {
     let exported = generation(&chain.ask("export", &json!({ "dataset": table })).await);
     chain.next(table, Some(&before.parse().unwrap())).await;
@@ -300,7 +300,7 @@ async fn tables_of_spark_awswrangler_dbt_and_crawlers_are_adopted_and_all_engine
     assert_eq!(count(&chain, "users").await, "50");
     let gone = async || (statistics(&chain, "users").await == 0).then_some(());
     chain.until("the column statistics", gone).await;
-    // A task computed them before the last flip, so the next sweep deletes them.
+    // A task computes statistics before the last flip, so the next sweep deletes them.
     analyze(&chain, "users").await;
     chain.ask("sweep", &json!({})).await;
     assert_eq!(statistics(&chain, "users").await, 0);

@@ -1,4 +1,4 @@
-"""Makes a table with Spark's saveAsTable in a Hive metastore of its own, and later reads the table as it is in Glue by then.
+"""Creates a table with Spark's saveAsTable in its own Hive metastore. Later, reads the table as it then is in Glue.
 
     spark_table.py FOLDER
 
