@@ -111,7 +111,7 @@ impl Throttle {
         match self.refusal(request.service()) {
             None => {
                 let mut server = TcpStream::connect(endpoint).await?;
-                server.write_all(&request.last()).await?;
+                server.write_all(&request.last(endpoint)).await?;
                 copy_bidirectional(&mut client, &mut server).await?;
             }
             Some(refusal) => {
@@ -200,11 +200,13 @@ impl Head {
         known.into_iter().find(|service| target.starts_with(service)).unwrap_or(of_s3)
     }
 
-    /// Returns the head and as much of the body as has arrived, with `Connection: close` in the head.
-    fn last(&self) -> Vec<u8> {
-        let lines = self.head.trim_end().lines().filter(|line| !line.to_lowercase().starts_with("connection:"));
+    /// Returns the head and as much of the body as has arrived, with `Connection: close` and the endpoint's own `Host`,
+    /// because it refuses others.
+    fn last(&self, endpoint: &str) -> Vec<u8> {
+        let replaced = |line: &&str| ["connection:", "host:"].iter().any(|name| line.to_lowercase().starts_with(name));
+        let lines = self.head.trim_end().lines().filter(|line| !replaced(line));
         let head: String = lines.flat_map(|line| [line, "\r\n"]).collect();
-        [head.as_bytes(), b"Connection: close\r\n\r\n", &self.body].concat()
+        [head.as_bytes(), format!("Host: {endpoint}\r\nConnection: close\r\n\r\n").as_bytes(), &self.body].concat()
     }
 
     /// Reads the rest of the body, so that the client isn't cut off while it writes.
