@@ -24,7 +24,7 @@ pub async fn read(env: &Environment, inbox: &Location) -> Result<Option<Publishe
 }
 
 /// Returns whether an opt-out table has taken in everything: each drop in the inbox, and what is on record.
-pub(super) async fn is_current(env: &Environment, optouts: &OptoutTable) -> Result<bool> {
+pub(crate) async fn is_current(env: &Environment, optouts: &OptoutTable) -> Result<bool> {
     let (table, listed, record) = futures::try_join!(
         env.catalog.table(&optouts.table),
         inbox::list(&*env.objects, &optouts.inbox),

@@ -28,7 +28,7 @@ use crate::{
     catalog::{self, Reader},
     environment::Environment,
     publish::{
-        identity,
+        identity, published,
         retired::{self, Found},
     },
 };
@@ -70,11 +70,28 @@ async fn sweep_one(round: &Round<'_>, config: &Config, found: &Found, swept: &mu
         return Ok(());
     }
     let dataset = Dataset::retired((&record.dataset, record.name(), paths), config.datasets());
+    if let Some(inbox) = needed_by(env, config, &dataset.paths).await? {
+        let reason = format!("{inbox} has not taken in everybody who is on record here yet");
+        swept.kept.push(item(&dataset, dataset.paths.location(), reason, None));
+        return Ok(());
+    }
     let readers = readers(round, record).await?;
     match record.old_table {
         OldTable::Keep => kept(round, &dataset, &readers, swept).await,
         OldTable::Drop => dropped(round, &dataset, &readers, found, swept).await,
     }
+}
+
+/// Returns the configured inbox that still needs the opt-outs in this folder: its published record names a generation here,
+/// and its own table doesn't contain everybody yet.
+async fn needed_by(env: &Environment, config: &Config, paths: &TablePaths) -> Result<Option<String>> {
+    for optouts in config.datasets().filter_map(Dataset::optouts) {
+        let record = published::read(env, &optouts.inbox).await?;
+        if record.is_some_and(|record| record.is_of(paths)) && !published::is_current(env, &optouts).await? {
+            return Ok(Some(optouts.dataset));
+        }
+    }
+    Ok(None)
 }
 
 /// Returns the tables that may read from the folder: those in all configured databases and in the retired table's
@@ -104,6 +121,11 @@ fn item(dataset: &Dataset, location: &impl ToString, reason: String, until: Opti
 async fn kept(round: &Round<'_>, dataset: &Dataset, readers: &[Reader], swept: &mut Swept) -> Result<()> {
     let env = &round.sweep.env;
     let loaded = load(env, dataset, readers).await?;
+    // The inbox's published record may name any of an opt-out table's generations, and a returning inbox reads that one.
+    if loaded.live_manifest.as_ref().is_some_and(|live| live.merge.is_some()) {
+        swept.kept.push(item(dataset, dataset.paths.location(), "an opt-out table that stays".into(), None));
+        return Ok(());
+    }
     let oldest_query = round.readers.oldest_query(dataset, &loaded.state).await?;
     let plan = match plan(&dataset.paths, &loaded.state, &dataset.retain, &oldest_query, round.now) {
         Ok(plan) => plan,

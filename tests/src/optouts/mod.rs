@@ -229,6 +229,13 @@ impl Lake {
         sweep::handle(sweep, json!({ "dataset": dataset, "dry_run": dry_run })).await
     }
 
+    /// Invokes sweep for all datasets, as the schedule does.
+    pub async fn sweep_all(&self) -> Result<Swept> {
+        let env = self.env(self.wire());
+        let sweep = sweep::Sweep { env, queue: Arc::<Sent>::default(), limits: sweep::Limits::default() };
+        sweep::handle(sweep, json!({})).await
+    }
+
     pub async fn sweep(&self) -> Swept {
         self.sweep_on(self.wire(), false).await.unwrap()
     }

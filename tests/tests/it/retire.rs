@@ -258,3 +258,28 @@ async fn inbox_is_not_retired_while_a_view_leaves_people_out_by_it() {
     assert_eq!(lake.operator(request).await.unwrap().outcome, Outcome::Retired);
     assert!(lake.live().is_none() && lake.catalog.get(&name("optouts_active")).is_none());
 }
+
+#[tokio::test]
+async fn kept_opt_out_table_keeps_every_generation_that_the_inbox_may_need() {
+    let lake = Lake::default();
+    lake.configure_dataset("retain = { generations = 0, drain = \"1h\" }\n");
+    lake.drop("a.csv", many(0..3));
+    lake.refresh().await.unwrap();
+    lake.drop("b.csv", many(3..6));
+    lake.refresh().await.unwrap();
+    let files = || {
+        let mut keys = lake.objects.keys();
+        keys.retain(|key| key.starts_with("s3://lake/schemas/optouts/") && key.ends_with(".parquet"));
+        keys
+    };
+    let before = files();
+    assert!(before.len() > 1);
+    without_inbox(&lake);
+    let request = json!({ "dataset": "dmp.optouts", "action": "retire", "table": "keep", "reason": "over" });
+    assert_eq!(lake.operator(request).await.unwrap().outcome, Outcome::Retired);
+    for _ in 0..3 {
+        lake.advance(hours(100));
+        lake.sweep_all().await.unwrap();
+    }
+    assert_eq!(files(), before);
+}
