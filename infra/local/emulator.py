@@ -243,7 +243,7 @@ def glue_resources(request: dict[str, Any]) -> list[str]:
 
 
 _app = app.app
-_access = Access([os.environ["AWS_ENDPOINT_URL"], f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}"])
+_access = Access([os.environ.get("AWS_ENDPOINT_URL", ""), f"http://127.0.0.1:{os.environ.get('GATEWAY_PORT', '4566')}"])
 
 
 async def guarded(scope: Any, receive: Any, send: Any) -> None:

@@ -24,7 +24,7 @@ class Access:
     """The access rules of one endpoint, which is reachable at the URLs in `endpoints`."""
 
     def __init__(self, endpoints: Iterable[str], access_key: str | None = None) -> None:
-        self.hosts = {host for url in endpoints for host in _hosts(url)}
+        self.hosts = {host for url in endpoints if url for host in _hosts(url)}
         self.access_key = os.environ.get("ACCESS_KEY", "") if access_key is None else access_key
 
     def refusal(self, headers: Mapping[str, str], query: str = "", open_to_all: bool = False) -> str | None:
