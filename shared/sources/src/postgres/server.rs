@@ -327,6 +327,7 @@ mod tests {
             (url("db/d"), SslMode::VerifyFull),
             (url("db/d?hostaddr=127.0.0.1"), SslMode::VerifyFull),
             (url("%2Ftmp/d"), SslMode::Disable),
+            (url("%2Ftmp/d?hostaddr=10.0.0.1"), SslMode::VerifyFull),
             (secret("127.0.0.1"), SslMode::Require),
             (secret("db.c0.eu-west-1.rds.amazonaws.com"), SslMode::VerifyFull),
         ] {
