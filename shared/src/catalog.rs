@@ -1,6 +1,6 @@
 //! Lists the tables of the configured databases, to find out which of them read published files.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use futures::{StreamExt, stream};
 use turntable_core::{
@@ -34,11 +34,9 @@ const MAX_CONCURRENT_DATABASES: usize = 4;
 
 /// Lists the tables of every database that datasets.toml names. This takes one request per 100 tables.
 pub async fn tables(env: &Environment, config: &Config) -> Tables {
-    let databases = config.datasets().map(|dataset| dataset.table.database.clone()).collect::<BTreeSet<_>>();
-    let listed = databases.into_iter().map(|database| async move {
-        let readers = in_database(env, &database).await;
-        (database, readers)
-    });
+    let databases = config.databases();
+    let listed =
+        databases.into_iter().map(|database| async move { (database.to_owned(), in_database(env, database).await) });
     let listed: Vec<_> = stream::iter(listed.collect::<Vec<_>>()).buffered(MAX_CONCURRENT_DATABASES).collect().await;
     let mut tables = Tables::default();
     for (database, readers) in listed {
@@ -58,8 +56,7 @@ pub async fn in_database(env: &Environment, database: &str) -> Result<Vec<Reader
 
 impl Reader {
     fn of(table: &TableVersion) -> Reader {
-        let location = table.location.as_deref().and_then(|location| location.parse().ok());
-        let locations = location.into_iter().chain(table.template_folder()).collect();
+        let locations = table.place().into_iter().chain(table.template_folder()).collect();
         Reader { name: table.name.clone(), locations }
     }
 }

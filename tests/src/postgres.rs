@@ -15,7 +15,7 @@ use std::{
     },
 };
 
-use tokio_postgres::NoTls;
+use tokio_postgres::{Client, NoTls};
 
 use crate::server::{self, Words};
 
@@ -151,6 +151,13 @@ impl Database {
     /// Returns the superuser's URL.
     pub fn url(&self) -> String {
         self.on(self.server.port)
+    }
+
+    /// Connects as the superuser. The connection ends with the client.
+    pub async fn client(&self) -> Client {
+        let (client, connection) = tokio_postgres::connect(&self.url(), NoTls).await.expect("a connection");
+        tokio::spawn(connection);
+        client
     }
 
     /// Returns the superuser's URL with another port, such as a pooler's.

@@ -3,15 +3,16 @@
 use std::{env, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use crate::{
     check::check,
-    doctor::{Place, doctor},
+    doctor::doctor,
     laptop,
     new_dataset::{entries, new_dataset},
+    place::{Account, Place},
     query::query,
-    status::{self, Account},
+    status,
 };
 
 #[derive(Subcommand)]
@@ -37,34 +38,34 @@ pub enum Command {
         tables: Vec<String>,
     },
     /// Check a deployed stack and its account before the first export. Changes nothing. The exit code is 1 on a fault.
-    Doctor {
-        /// The stack's name.
-        #[arg(default_value = "turntable")]
-        stack: String,
-        /// Use AWS, with the environment's credentials and region, instead of the emulator that `up` runs.
-        #[arg(long)]
-        aws: bool,
-        /// Print one JSON object instead of text.
-        #[arg(long)]
-        json: bool,
-    },
+    Doctor(Stack),
     /// Run a statement in Athena on the emulator that `up` runs.
     Query {
         /// One statement, such as "SELECT count(*) FROM dmp.users".
         sql: String,
     },
     /// Show the state of all datasets in a stack.
-    Status {
-        /// The stack's name.
-        #[arg(default_value = "turntable")]
-        stack: String,
-        /// Use AWS, with the environment's credentials and region, instead of the emulator that `up` runs.
-        #[arg(long)]
-        aws: bool,
-        /// Print one JSON object instead of text.
-        #[arg(long)]
-        json: bool,
-    },
+    Status(Stack),
+}
+
+/// A deployed stack, and how to print what is found about it.
+#[derive(Args)]
+pub struct Stack {
+    /// The stack's name.
+    #[arg(default_value = "turntable")]
+    stack: String,
+    /// Use AWS, with the environment's credentials and region, instead of the emulator that `up` runs.
+    #[arg(long)]
+    aws: bool,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Stack {
+    fn account(&self) -> Account {
+        if self.aws { Account::Aws } else { Account::Emulator }
+    }
 }
 
 impl Command {
@@ -107,12 +108,11 @@ impl Command {
                 }
                 Ok(exit_code(&found.faults))
             }
-            Command::Doctor { stack, aws, json } => {
-                let account = if aws { Account::Aws } else { Account::Emulator };
-                let place = Place::of(account).await?;
+            Command::Doctor(of) => {
+                let place = Place::of(of.account()).await?;
                 // Boxed, because the future is large.
-                let report = Box::pin(doctor(&stack, &place)).await?;
-                if json {
+                let report = Box::pin(doctor(&of.stack, &place)).await?;
+                if of.json {
                     println!("{}", serde_json::to_string(&report)?);
                 } else {
                     print!("{}", report.shown());
@@ -123,10 +123,9 @@ impl Command {
                 print!("{}", query(&sql).await?);
                 Ok(ExitCode::SUCCESS)
             }
-            Command::Status { stack, aws, json } => {
-                let account = if aws { Account::Aws } else { Account::Emulator };
-                let overview = status::load(&stack, account).await?;
-                if json {
+            Command::Status(of) => {
+                let overview = status::load(&of.stack, of.account()).await?;
+                if of.json {
                     println!("{}", serde_json::to_string(&overview)?);
                 } else {
                     print!("{}", status::shown(&overview));

@@ -1,6 +1,6 @@
 //! Reads a datasets.toml and replaces its `${NAME}` placeholders.
 
-use std::{collections::BTreeSet, env, fs, path::Path};
+use std::{env, fs, path::Path};
 
 use anyhow::{Context, Result, bail};
 use turntable::config::{Config, LAPTOP_ONLY, Position};
@@ -38,11 +38,6 @@ impl Datasets {
             }
         }
         bail!("{}", faults.join("\n"))
-    }
-
-    /// Returns the Glue databases that must exist, because Turntable creates tables, but never databases.
-    pub fn databases(&self) -> BTreeSet<&str> {
-        self.config.datasets().map(|dataset| dataset.table.database.as_str()).collect()
     }
 }
 

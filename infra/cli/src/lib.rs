@@ -10,7 +10,7 @@
 //! | [`status`] | shows the state of all datasets in a stack |
 //! | [`query`] | runs a statement on the emulator's Athena |
 //! | [`datasets`] | reads a datasets.toml and replaces its `${NAME}` placeholders |
-//! | [`laptop`] | finds the emulator that `up` runs |
+//! | [`laptop`], [`place`] | find the emulator that `up` runs, and the account that a stack is in |
 //! | [`aws`], [`athena`], [`lambda`], [`signed`] | reach AWS, run queries, invoke functions, sign requests |
 //! | `source_context` | opens sources on this machine |
 //! | [`table`] | prints text tables |
@@ -34,6 +34,7 @@ pub mod glue_table;
 pub mod lambda;
 pub mod laptop;
 pub mod new_dataset;
+pub mod place;
 pub mod query;
 pub mod signed;
 pub mod source_context;

@@ -1,34 +1,18 @@
 //! `status`: shows the state of all datasets in a stack as a table.
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use serde_json::json;
 use turntable::status::{Condition, DatasetSummary, Overview, Topic};
 
 use crate::{
     lambda::Lambda,
-    laptop,
+    place::{Account, Place},
     table::{table, thousands},
 };
 
-/// Which account the stack is in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Account {
-    /// The emulator that `up` runs.
-    Emulator,
-    /// The AWS account that the environment's credentials belong to.
-    Aws,
-}
-
 /// Loads a stack's overview.
 pub async fn load(stack: &str, account: Account) -> Result<Overview> {
-    let config = match account {
-        Account::Aws => turntable::lambda::aws().await,
-        Account::Emulator => {
-            let endpoints = laptop::endpoints();
-            endpoints.map_err(|error| anyhow!("{error}, or pass --aws for a stack in AWS"))?.config()
-        }
-    };
-    overview(&Lambda::new(&config)?, stack).await
+    overview(&Lambda::new(&Place::of(account).await?.aws)?, stack).await
 }
 
 /// Invokes the stack's `flip` with the action `status`, and returns the overview that it answers.

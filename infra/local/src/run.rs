@@ -52,7 +52,8 @@ pub async fn start(file: Option<&Path>) -> Result<Started> {
     let emulator = Emulator::start(&tools).await?;
     let stack = emulator.deploy(&deployment).await?;
     stack.put("datasets.toml", datasets.text.as_bytes()).await?;
-    for database in datasets.databases() {
+    // Turntable creates tables, but never databases.
+    for database in datasets.config.databases() {
         stack.create_database(database).await?;
     }
     match file.and_then(Path::parent) {

@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn sample_is_a_valid_datasets_file() {
         let sample = Datasets::read(Path::new(DATASETS), "bucket").unwrap();
-        assert_eq!(sample.databases().into_iter().collect::<Vec<_>>(), ["dmp"]);
+        assert_eq!(sample.config.databases().into_iter().collect::<Vec<_>>(), ["dmp"]);
         assert_eq!(sample.config.dataset(DATASET).unwrap().table.to_string(), "dmp.users");
     }
 

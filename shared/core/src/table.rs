@@ -187,6 +187,11 @@ impl TableVersion {
         })
     }
 
+    /// Returns the table's location, or `None` if it has none, or one that is not in S3.
+    pub fn place(&self) -> Option<Location> {
+        self.location.as_deref()?.parse().ok()
+    }
+
     /// Returns whether this is the temporary table of an audit.
     pub fn is_audit(&self) -> bool {
         self.parameters.contains_key(AUDIT_PARAMETER)

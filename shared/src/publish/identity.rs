@@ -28,7 +28,7 @@ pub async fn check(env: &Environment, dataset: &Dataset, live: &Live) -> Result<
         return Ok(());
     }
     let other = env.catalog.table(&name).await?;
-    let location = other.and_then(|table| table.location).and_then(|at| at.parse::<Location>().ok());
+    let location = other.and_then(|table| table.place());
     let reads_here = location.is_some_and(|at| at.overlaps(dataset.paths.location()));
     if !reads_here {
         return Ok(());
@@ -77,7 +77,7 @@ pub async fn read_by_earlier_names(
             continue;
         }
         let table = env.catalog.table(&name).await?;
-        locations.extend(table.and_then(|table| table.location).and_then(|at| at.parse::<Location>().ok()));
+        locations.extend(table.and_then(|table| table.place()));
         let is_draining = |dropped: &Dropped| env.clock.now().duration_since(dropped.at) < drain;
         locations.extend(renamed.dropped.filter(is_draining).map(|dropped| dropped.location));
     }

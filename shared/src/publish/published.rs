@@ -1,10 +1,10 @@
 //! Reads and writes the record of what an inbox has published: see [`turntable_core::optout::published`].
 
 use turntable_core::{
-    config::{Dataset, Inbox, OptoutTable, Source},
+    config::{Config, Dataset, Inbox, OptoutTable, Source},
     decision::Live,
     error::{Error, Result},
-    layout::Location,
+    layout::{Location, TablePaths},
     manifest::{File, InboxObject, Manifest},
     optout::{
         consumed,
@@ -24,18 +24,30 @@ pub async fn read(env: &Environment, inbox: &Location) -> Result<Option<Publishe
 }
 
 /// Returns whether an opt-out table has taken in everything: each drop in the inbox, and what is on record.
-pub(crate) async fn is_current(env: &Environment, optouts: &OptoutTable) -> Result<bool> {
+pub(super) async fn is_current(env: &Environment, optouts: &OptoutTable) -> Result<bool> {
     let (table, listed, record) = futures::try_join!(
         env.catalog.table(&optouts.table),
         inbox::list(&*env.objects, &optouts.inbox),
         read(env, &optouts.inbox),
     )?;
-    let location = table.and_then(|table| table.location).and_then(|location| location.parse::<Location>().ok());
+    let location = table.and_then(|table| table.place());
     let location = location.filter(|location| optouts.paths.parse_generation(location).is_some());
     let Some(location) = location else { return Ok(false) };
     let Some(live) = manifest_at(env, &location).await? else { return Ok(false) };
     let covered = record.is_none_or(|record| record.is_covered(&optouts.paths, Some(&live)));
     Ok(covered && live.merge.is_some() && consumed::unread(&listed, Some(&live)).is_empty())
+}
+
+/// Returns the configured inbox that still needs the opt-outs in a table's folder: its published record names a generation
+/// there, and its own table doesn't contain everybody yet.
+pub async fn needed_by(env: &Environment, config: &Config, paths: &TablePaths) -> Result<Option<OptoutTable>> {
+    for optouts in config.datasets().filter_map(Dataset::optouts) {
+        let record = read(env, &optouts.inbox).await?;
+        if record.is_some_and(|record| record.is_of(paths)) && !is_current(env, &optouts).await? {
+            return Ok(Some(optouts));
+        }
+    }
+    Ok(None)
 }
 
 /// Returns the generations that the inbox has published and that the live generation lacks: the one on record, if live

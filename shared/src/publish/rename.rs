@@ -95,7 +95,7 @@ async fn make(env: &Environment, dataset: &Dataset, old: &Published) -> Result<T
             )));
         }
         // Read again, because a copy of an earlier read would be outdated if the old table has flipped since.
-        let table = env.catalog.table(&old.name).await?.filter(|table| location(table) == old.location());
+        let table = env.catalog.table(&old.name).await?.filter(|table| table.place() == old.location());
         let Some(table) = table else {
             return Err(Error::conflict(format!("{} has moved or is gone: send the request again", old.name)));
         };
@@ -131,7 +131,7 @@ async fn is_replaced(
     old: &Published,
     now: &TableVersion,
 ) -> Result<()> {
-    let (Some(at), Some(was)) = (location(now), old.location()) else {
+    let (Some(at), Some(was)) = (now.place(), old.location()) else {
         return Err(Error::config(format!("{} has no location in S3: drop it, then send the request again", now.name)));
     };
     let fresher = match (Live::of(&dataset.paths, Some(&at)), old.generation) {
@@ -229,12 +229,8 @@ async fn again(
     }
 }
 
-fn location(table: &TableVersion) -> Option<Location> {
-    table.location.as_deref()?.parse().ok()
-}
-
 fn report(dataset: &Dataset, from: &TableName, now: &TableVersion, old_table: OldTable) -> Retirement {
-    let live = Live::of(&dataset.paths, location(now).as_ref());
+    let live = Live::of(&dataset.paths, now.place().as_ref());
     let old = match old_table {
         OldTable::Keep => "stays as it is",
         OldTable::Drop => "is dropped",

@@ -88,16 +88,15 @@ pub(super) async fn find(env: &Environment, config: &Config, named: &str) -> Res
         Some(name) => env.catalog.table(name).await?.into_iter().collect(),
         None => {
             let mut all = Vec::new();
-            for database in databases(config) {
-                all.extend(env.catalog.tables(&database, "").await?);
+            for database in config.databases() {
+                all.extend(env.catalog.tables(database, "").await?);
             }
             all
         }
     };
     let mut found = Vec::new();
     for table in tables.into_iter().filter(|table| config.dataset_of(&table.name).is_none() && !table.is_audit()) {
-        let location = table.location.as_deref().and_then(|at| at.parse::<Location>().ok());
-        let Some((paths, generation)) = location.as_ref().and_then(TablePaths::of_generation) else {
+        let Some((paths, generation)) = table.place().as_ref().and_then(TablePaths::of_generation) else {
             match name {
                 Some(name) => return Err(not_published(&name)),
                 None => continue,
@@ -151,10 +150,6 @@ fn not_published(name: &TableName) -> Error {
     ))
 }
 
-fn databases(config: &Config) -> BTreeSet<String> {
-    config.datasets().map(|dataset| dataset.table.database.clone()).collect()
-}
-
 /// Answers a request about a table that doesn't exist. Succeeds if the request was carried out before.
 async fn again(env: &Environment, config: &Config, named: &str) -> Result<Retirement> {
     let all = retired::all(env, config).await?;
@@ -201,8 +196,8 @@ pub(super) async fn allowed(env: &Environment, config: &Config, old: &Published)
 /// Fails if a view uses this table to leave people out, or if a configured inbox needs what is in its folder.
 pub(super) async fn nobody_comes_back(env: &Environment, config: &Config, old: &Published) -> Result<()> {
     let name = old.name.to_string();
-    for database in databases(config).into_iter().chain([old.name.database.clone()]).collect::<BTreeSet<_>>() {
-        let views = env.catalog.tables(&database, "").await?.into_iter().filter_map(|table| table.view);
+    for database in config.databases().into_iter().chain([old.name.database.as_str()]).collect::<BTreeSet<_>>() {
+        let views = env.catalog.tables(database, "").await?.into_iter().filter_map(|table| table.view);
         let mut users = views.filter(|view| view.leaves_out.iter().any(|inbox| inbox.table == name));
         if let Some(view) = users.next() {
             return Err(Error::config(format!(
@@ -212,16 +207,13 @@ pub(super) async fn nobody_comes_back(env: &Environment, config: &Config, old: &
             )));
         }
     }
-    for optouts in config.datasets().filter_map(Dataset::optouts) {
-        let record = published::read(env, &optouts.inbox).await?;
-        if record.is_some_and(|record| record.is_of(&old.paths)) && !published::is_current(env, &optouts).await? {
-            return Err(Error::config(format!(
-                "{} has not taken in everything from {name} yet: invoke optout for {:?}, then send the request again",
-                optouts.table, optouts.dataset
-            )));
-        }
+    match published::needed_by(env, config, &old.paths).await? {
+        Some(optouts) => Err(Error::config(format!(
+            "{} has not taken in everything from {name} yet: invoke optout for {:?}, then send the request again",
+            optouts.table, optouts.dataset
+        ))),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Records the decision, and carries it out. Returns the record.

@@ -51,7 +51,7 @@ pub(super) async fn restore(
 
 /// Returns whether the table is at the location of this generation.
 pub(super) fn is_at(table: &TableVersion, live: &Manifest) -> bool {
-    table.location.as_deref().and_then(|location| location.parse().ok()).as_ref() == Some(&live.location)
+    table.place().as_ref() == Some(&live.location)
 }
 
 /// The messages about a table and its files. `None` for what doesn't differ from the live generation.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use turntable_core::{
     config::{Dataset, OptoutTable, Protected, ProtectedBy},
     error::{Error, Result},
-    layout::{Location, TableName, TablePaths},
+    layout::{TableName, TablePaths},
     manifest::File,
     optout::view::{self, OptoutState, Protection, View},
     port::Update,
@@ -287,7 +287,7 @@ async fn state(env: &Environment, optouts: &OptoutTable, at_most: AtMost<'_>) ->
         })
     };
     let key = optouts.key.iter().map(column).collect::<Result<_>>()?;
-    let location = table.location.as_deref().and_then(|location| location.parse::<Location>().ok());
+    let location = table.place();
     // Live may be a generation of another name, while the names in datasets.toml change.
     let files = match location.filter(|location| TablePaths::of_generation(location).is_some()) {
         Some(location) => {

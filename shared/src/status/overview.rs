@@ -19,7 +19,7 @@ use crate::{
 use turntable_core::{
     config::{Config, Dataset, Source},
     decision::{self, Decision, FlipState, Live, Trigger},
-    error::Result,
+    error::{Error, Result},
     group::Record,
     layout::{Generation, TablePaths, time_of},
     manifest::Manifest,
@@ -67,56 +67,35 @@ pub async fn overview(env: &Environment, config: &Config) -> Overview {
     });
     let datasets: Vec<DatasetSummary> = stream::iter(standings).buffered(MAX_CONCURRENT_DATASETS).collect().await;
     let mut conditions: Vec<Condition> = datasets.iter().flat_map(|one| one.conditions(now)).collect();
-    match inboxes::conditions(env, config).await {
-        Ok(found) => conditions.extend(found),
-        Err(error) => {
-            let message = format!("the inboxes can't be listed: {}", error.report());
-            conditions.push(Condition::new(Topic::Unreadable, "inboxes", message));
-        }
-    }
+    let found = inboxes::conditions(env, config).await;
+    conditions.extend(or_unreadable(found, "inboxes", "the inboxes can't be listed"));
     for dataset in config.datasets().filter(|dataset| dataset.is_inbox()) {
-        match matches::conditions(env, dataset).await {
-            Ok(found) => conditions.extend(found),
-            Err(error) => {
-                let message = format!("{}: the last count of matches is unreadable: {}", dataset.name, error.report());
-                conditions.push(Condition::new(Topic::Unreadable, format!("matches:{}", dataset.name), message));
-            }
-        }
+        let (subject, what) =
+            (format!("matches:{}", dataset.name), format!("{}: the last count of matches is unreadable", dataset.name));
+        conditions.extend(or_unreadable(matches::conditions(env, dataset).await, &subject, &what));
     }
     let tables = catalog::tables(env, config).await;
-    conditions.extend(tables.failed.iter().map(|(database, error)| {
-        let message = format!("{database}: its tables can't be listed: {}", error.report());
-        Condition::new(Topic::Unreadable, database, message)
-    }));
+    conditions.extend(
+        tables
+            .failed
+            .iter()
+            .map(|(database, error)| unreadable(database, &format!("{database}: its tables can't be listed"), error)),
+    );
     let over = catalog::over_folders(config, &tables.listed).into_iter();
     conditions.extend(over.map(|(table, message)| Condition::new(Topic::OverFolder, table, message)));
-    match catalog::retired(env, config, &tables.listed).await {
-        Ok(found) => {
-            let retired = found.into_iter();
-            conditions.extend(retired.map(|(table, message)| Condition::new(Topic::RetiredTable, table, message)));
-        }
-        Err(error) => {
-            let message = format!("tables that no dataset publishes could not be listed: {}", error.report());
-            conditions.push(Condition::new(Topic::Unreadable, "retired-tables", message));
-        }
-    }
-    match retired::in_other_databases(env, config).await {
-        Ok(found) => conditions.extend(found),
-        Err(error) => {
-            let message = format!("tables in other databases could not be checked: {}", error.report());
-            conditions.push(Condition::new(Topic::Unreadable, "other-databases", message));
-        }
-    }
-    match buckets::read(env).await {
-        Ok(found) => conditions.extend(found.into_iter().flat_map(|found| found.faults).map(bucket_condition)),
-        Err(error) => {
-            let message = format!("what sweep found about the buckets' settings is unreadable: {}", error.report());
-            conditions.push(Condition::new(Topic::Unreadable, "buckets", message));
-        }
-    }
+    let retired_tables = catalog::retired(env, config, &tables.listed).await.map(|found| {
+        found.into_iter().map(|(table, message)| Condition::new(Topic::RetiredTable, table, message)).collect()
+    });
+    let what = "tables that no dataset publishes could not be listed";
+    conditions.extend(or_unreadable(retired_tables, "retired-tables", what));
+    let elsewhere = retired::in_other_databases(env, config).await;
+    conditions.extend(or_unreadable(elsewhere, "other-databases", "tables in other databases could not be checked"));
+    let buckets = buckets::read(env).await;
+    let buckets = buckets.map(|found| found.into_iter().flat_map(|found| found.faults).map(bucket_condition).collect());
+    let what = "what sweep found about the buckets' settings is unreadable";
+    conditions.extend(or_unreadable(buckets, "buckets", what));
     let dead_letters = dead_letters::look(env, config).await.unwrap_or_else(|error| {
-        let message = format!("the dead-letter queues can't be looked at: {}", error.report());
-        conditions.push(Condition::new(Topic::Unreadable, "dead-letters", message));
+        conditions.push(unreadable("dead-letters", "the dead-letter queues can't be looked at", &error));
         Vec::new()
     });
     let dead = dead_letters.iter();
@@ -125,6 +104,15 @@ pub async fn overview(env: &Environment, config: &Config) -> Overview {
     );
     let attention = conditions.iter().map(|condition| condition.message.clone()).collect();
     Overview { outcome: Outcome::Status, at: now, attention, conditions, dead_letters, datasets }
+}
+
+/// Returns the conditions, or one that says that they can't be read.
+fn or_unreadable(found: Result<Vec<Condition>>, subject: &str, what: &str) -> Vec<Condition> {
+    found.unwrap_or_else(|error| vec![unreadable(subject, what, &error)])
+}
+
+fn unreadable(subject: &str, what: &str, error: &Error) -> Condition {
+    Condition::new(Topic::Unreadable, subject, format!("{what}: {}", error.report()))
 }
 
 fn bucket_condition(fault: BucketFault) -> Condition {

@@ -27,9 +27,8 @@ const MAX_CONCURRENT_FOLDERS: usize = 16;
 /// per 1,000 folders, one per folder that belongs to no dataset, and one per record found.
 pub(super) async fn in_other_databases(env: &Environment, config: &Config) -> Result<Vec<Condition>> {
     let own: BTreeSet<&Location> = config.datasets().map(|dataset| dataset.paths.location()).collect();
-    let databases: BTreeSet<&str> = config.datasets().map(|dataset| dataset.table.database.as_str()).collect();
-    let parents: BTreeSet<Location> =
-        own.iter().filter_map(|location| split(location)).map(|(parent, _)| parent).collect();
+    let databases = config.databases();
+    let parents: BTreeSet<Location> = own.iter().filter_map(|location| location.parent()).collect();
     let folders = stream::iter(parents)
         .map(|parent| async move { env.objects.folders(&parent).await })
         .buffered(MAX_CONCURRENT_FOLDERS)
@@ -45,10 +44,11 @@ pub(super) async fn in_other_databases(env: &Environment, config: &Config) -> Re
 }
 
 async fn table_in(env: &Environment, databases: &BTreeSet<&str>, folder: Location) -> Result<Option<Condition>> {
-    let Some((parent, name)) = split(&folder).filter(|(_, name)| !name.starts_with(['_', '.'])) else {
+    let name = folder.prefix.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    if name.starts_with(['_', '.']) {
         return Ok(None);
-    };
-    let paths = TablePaths::new(&parent, &name);
+    }
+    let paths = TablePaths::at(folder.clone());
     // Tables of another stack are that stack's concern. A record that can't be read is not Turntable's, or says
     // nothing.
     let Ok(Some(found)) = env.record::<PublishedTable>(&paths.table()).await else { return Ok(None) };
@@ -71,18 +71,9 @@ async fn table_in(env: &Environment, databases: &BTreeSet<&str>, folder: Locatio
             return Ok(Some(Condition::new(Topic::RetiredTable, table, message)));
         }
     };
-    let location = version.location.as_deref().and_then(|location| location.parse().ok());
-    let reads = location.and_then(|at| TablePaths::of_generation(&at)).filter(|(of, _)| *of == paths);
+    let reads = version.place().and_then(|at| TablePaths::of_generation(&at)).filter(|(of, _)| *of == paths);
     Ok(reads.map(|(_, generation)| {
         let message = catalog::retired_message(&table, &generation);
         Condition::new(Topic::RetiredTable, table, message)
     }))
-}
-
-/// Splits a folder's location into its parent and its name. Returns `None` for a whole bucket.
-fn split(folder: &Location) -> Option<(Location, String)> {
-    let path = folder.prefix.strip_suffix('/')?;
-    let (parent, name) = path.rsplit_once('/').map_or(("", path), |(parent, name)| (parent, name));
-    let prefix = if parent.is_empty() { String::new() } else { format!("{parent}/") };
-    Some((Location { bucket: folder.bucket.clone(), prefix }, name.to_owned()))
 }

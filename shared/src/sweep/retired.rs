@@ -70,8 +70,8 @@ async fn sweep_one(round: &Round<'_>, config: &Config, found: &Found, swept: &mu
         return Ok(());
     }
     let dataset = Dataset::retired((&record.dataset, record.name(), paths), config.datasets());
-    if let Some(inbox) = needed_by(env, config, &dataset.paths).await? {
-        let reason = format!("{inbox} has not taken in everybody who is on record here yet");
+    if let Some(optouts) = published::needed_by(env, config, &dataset.paths).await? {
+        let reason = format!("{} has not taken in everybody who is on record here yet", optouts.dataset);
         swept.kept.push(item(&dataset, dataset.paths.location(), reason, None));
         return Ok(());
     }
@@ -80,18 +80,6 @@ async fn sweep_one(round: &Round<'_>, config: &Config, found: &Found, swept: &mu
         OldTable::Keep => kept(round, &dataset, &readers, swept).await,
         OldTable::Drop => dropped(round, &dataset, &readers, found, swept).await,
     }
-}
-
-/// Returns the configured inbox that still needs the opt-outs in this folder: its published record names a generation here,
-/// and its own table doesn't contain everybody yet.
-async fn needed_by(env: &Environment, config: &Config, paths: &TablePaths) -> Result<Option<String>> {
-    for optouts in config.datasets().filter_map(Dataset::optouts) {
-        let record = published::read(env, &optouts.inbox).await?;
-        if record.is_some_and(|record| record.is_of(paths)) && !published::is_current(env, &optouts).await? {
-            return Ok(Some(optouts.dataset));
-        }
-    }
-    Ok(None)
 }
 
 /// Returns the tables that may read from the folder: those in all configured databases and in the retired table's

@@ -32,9 +32,7 @@ async fn story_as_json(page: &Follower) {
 /// Runs the page's datasets.toml on a database with the table that the file names.
 async fn own_database(page: &Follower, server: &Database) {
     let sql = "CREATE TABLE customers AS SELECT i AS id, 'n' || i AS name, now() AS created_at FROM generate_series(1, 500) AS i";
-    let (client, connection) = tokio_postgres::connect(&server.url(), tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client.batch_execute(sql).await.unwrap();
+    server.client().await.batch_execute(sql).await.unwrap();
     let blocks = Page::read("README.md").blocks();
     let block = blocks.iter().find(|block| block.lines.iter().any(|line| line == "[datasets.customers]"));
     let lines = block.expect("README has a datasets.toml for a database").lines.iter();

@@ -1,7 +1,5 @@
 //! Checks Glue's databases and jobs, and Lake Formation.
 
-use std::collections::BTreeSet;
-
 use anyhow::Result;
 use aws_sdk_glue::{
     Client,
@@ -26,9 +24,8 @@ pub const SERVICE: Service =
 
 /// Checks the Glue databases and jobs that the datasets use.
 pub async fn lines(glue: &Client, config: &Config) -> Vec<Line> {
-    let databases: BTreeSet<&str> = config.datasets().map(|dataset| dataset.table.database.as_str()).collect();
     let mut lines = Vec::new();
-    for name in databases {
+    for name in config.databases() {
         match glue.get_database().name(name).send().await {
             Ok(answer) => lines.extend(answer.database.iter().flat_map(|found| judged(name, found))),
             Err(error) if error.as_service_error().is_some_and(|error| error.is_entity_not_found_exception()) => {

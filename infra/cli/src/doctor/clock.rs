@@ -8,7 +8,7 @@ use super::report::Line;
 
 const CHECK: &str = "clock";
 const SUBJECT: &str = "this machine";
-const TODO: &str = "synchronise the clock, for example with chrony or systemd-timesyncd";
+const REMEDY: &str = "synchronise the clock, for example with chrony or systemd-timesyncd";
 
 /// The clock difference, in seconds, beyond which AWS refuses a signature.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html>
@@ -25,9 +25,9 @@ pub fn line(date: Option<&str>, now: SystemTime) -> Line {
     let found = format!("{} s {} AWS's", off.abs(), if off < 0 { "behind" } else { "ahead of" });
     match off.abs() {
         REFUSED_BEYOND.. => {
-            Line::fault(CHECK, SUBJECT, format!("{found}: AWS refuses signatures that are 300 s off"), TODO)
+            Line::fault(CHECK, SUBJECT, format!("{found}: AWS refuses signatures that are 300 s off"), REMEDY)
         }
-        WARNED_BEYOND.. => Line::warning(CHECK, SUBJECT, found, TODO),
+        WARNED_BEYOND.. => Line::warning(CHECK, SUBJECT, found, REMEDY),
         _ => Line::ok(CHECK, SUBJECT, found),
     }
 }

@@ -20,7 +20,7 @@ mod workgroups;
 
 use std::time::SystemTime;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use aws_sdk_sqs::types::QueueAttributeName;
 use turntable::{aws::s3::S3, bucket_settings::BucketUse, config::Config, layout::Key};
 
@@ -31,35 +31,9 @@ use self::{
 use crate::{
     aws::SdkConfig,
     lambda::Lambda,
-    laptop,
+    place::Place,
     signed::{Refused, Signed},
-    status::Account,
 };
-
-/// Where to check.
-pub struct Place {
-    /// The configuration for every service but Athena.
-    pub aws: SdkConfig,
-    pub athena: SdkConfig,
-    /// Whether to query Lake Formation, which the emulator lacks.
-    pub has_lake_formation: bool,
-}
-
-impl Place {
-    pub async fn of(account: Account) -> Result<Place> {
-        Ok(match account {
-            Account::Aws => {
-                let aws = turntable::lambda::aws().await;
-                Place { athena: aws.clone(), aws, has_lake_formation: true }
-            }
-            Account::Emulator => {
-                let endpoints = laptop::endpoints();
-                let endpoints = endpoints.map_err(|error| anyhow!("{error}, or pass --aws for a stack in AWS"))?;
-                Place { aws: endpoints.config(), athena: endpoints.athena_config(), has_lake_formation: false }
-            }
-        })
-    }
-}
 
 /// Checks a stack and reports what it finds. Fails only if the checks can't start, for example without credentials.
 pub async fn doctor(stack: &str, place: &Place) -> Result<Report> {

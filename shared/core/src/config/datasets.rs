@@ -1,6 +1,6 @@
 //! A checked `datasets.toml`: all datasets by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     check,
@@ -79,6 +79,11 @@ impl Config {
     /// Returns the opt-out table whose view of people who are opted out has this name, if any.
     pub fn optouts_by_view(&self, view: &TableName) -> Option<OptoutTable> {
         self.datasets.values().filter_map(Dataset::optouts).find(|optouts| view::active_name(&optouts.table) == *view)
+    }
+
+    /// Returns the Glue databases in which the datasets publish.
+    pub fn databases(&self) -> BTreeSet<&str> {
+        self.datasets.values().map(|dataset| dataset.table.database.as_str()).collect()
     }
 
     /// Returns the dataset whose inbox contains `location`.

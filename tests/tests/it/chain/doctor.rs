@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use cli::doctor::{
-    Place, doctor,
-    report::{Report, Status},
+use cli::{
+    doctor::{
+        doctor,
+        report::{Report, Status},
+    },
+    place::Place,
 };
 use serde_json::{Value, json};
 

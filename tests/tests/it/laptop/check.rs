@@ -105,8 +105,7 @@ protects = {{ users = "number" }}
 async fn queries_that_would_lose_rows_are_faults() {
     let server = Database::create().await;
     let url = server.url();
-    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
+    let client = server.client().await;
     client
         .batch_execute(
             "CREATE TABLE numbers AS SELECT generate_series(1, 100) AS id; ALTER TABLE numbers ENABLE ROW LEVEL SECURITY;

@@ -61,8 +61,7 @@ async fn expect(cases: &[(String, Expected)], objects: &Objects, secrets: BTreeM
 async fn postgres_sources() {
     let server = Database::create().await;
     let url = server.url();
-    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
+    let client = server.client().await;
     client
         .batch_execute(
             "CREATE TABLE n AS SELECT g AS id, ARRAY[g] AS list FROM generate_series(1, 100) g;

@@ -36,8 +36,7 @@ async fn written(url: &str, tables: &[&str]) -> String {
 async fn a_table_of_postgresql_becomes_an_entry_that_runs() {
     let server = Database::create().await;
     let url = server.url();
-    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
+    let client = server.client().await;
     client
         .batch_execute(
             r#"CREATE SCHEMA shop;

@@ -144,8 +144,7 @@ async fn a_locked_table_is_named_after_the_lock_timeout() {
     let database = Database::create().await;
     let url = database.url();
     run(&url, "CREATE SCHEMA away; CREATE TABLE away.locked AS SELECT 1 AS id; CREATE VIEW over AS SELECT id FROM away.locked").await;
-    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
+    let client = database.client().await;
     client.batch_execute("BEGIN; LOCK TABLE away.locked IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let lock_timeout = Some(SignedDuration::from_secs(1));
     let session = Session { lock_timeout, ..Session::default() };
