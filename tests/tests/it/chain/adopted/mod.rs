@@ -176,10 +176,8 @@ fn csv(rows: u64, points: bool) -> String {
 
 /// Writes a table with awswrangler.
 async fn wrangle(chain: &Chain) {
-    let requirements = ["wrangler.txt", "wrangler-constraints.txt"];
-    let requirements = requirements.map(|name| format!("{}/{name}", env!("CARGO_MANIFEST_DIR")));
-    let requirements: Vec<&str> = requirements.iter().map(String::as_str).collect();
-    let python = venv::made(&target(), &requirements).await.unwrap();
+    let requirements = concat!(env!("CARGO_MANIFEST_DIR"), "/wrangler.txt");
+    let python = venv::made(&target(), &[requirements]).await.unwrap();
     let mut command = Command::new(python);
     command.arg(script("wrangler_table.py")).arg(&chain.bucket).env_clear();
     command.envs(INHERITED.iter().filter_map(|name| Some((name, env::var_os(name)?))));
