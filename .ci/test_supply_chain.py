@@ -70,7 +70,7 @@ def test_a_release_is_built_twice_and_compared_before_anything_is_signed_or_publ
     assert any(step.get("run", "").startswith("diff ") for step in jobs["compare"]["steps"])
     signing = {name for name, job in jobs.items() if "id-token" in job["permissions"]}
     assert signing == {"publish", "sbom"} and all("compare" in after(name) for name in signing)
-    # Whoever may sign or publish runs no code of this repository or of its dependencies.
+    # A job that may sign or publish runs no code of this repository or of its dependencies.
     for name in signing:
         assert not any("checkout" in step.get("uses", "") for step in jobs[name]["steps"])
     assert jobs["build"]["env"] == jobs["rebuild"]["env"]
