@@ -4,7 +4,7 @@ _default:
     @just --list
 
 # run everything that CI checks
-check: fmt clippy test docs pages deny typos workflows template permissions terraform athena fuzz soak
+check: fmt typos pages workflows template terraform athena deny clippy docs test permissions fuzz soak
 
 # run the whole chain on an emulated AWS
 run *args:
@@ -121,8 +121,11 @@ bench *args:
 soak seconds="60":
     cargo run --example soak -- {{seconds}}
 
-# fuzz every parser for this many seconds per target, one target per core at a time
-fuzz seconds="60":
+# build the fuzz targets
+fuzz-build:
     @command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --version 0.13.1 --locked
     RUSTC_BOOTSTRAP=1 cargo fuzz build --target-dir target/fuzz
+
+# fuzz every parser for this many seconds per target, one target per core at a time
+fuzz seconds="20": fuzz-build
     cargo fuzz list | xargs -P "$(nproc)" -I TARGET fuzz/run TARGET {{seconds}}
