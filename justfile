@@ -28,6 +28,10 @@ quick:
         test --workspace --test it -- --skip chain:: --skip contract:: --skip crash:: --skip interrupted:: --skip laptop:: --skip mysql:: \
         --skip pages:: --skip postgres:: --skip readme:: --skip reference:: --skip sdk::
 
+# run the database tests on PostgreSQL 18, MariaDB 11.8 and MySQL 9: tests/README.md
+databases *names:
+    python3 tests/databases.py {{names}}
+
 # check the protocol's model in every order; builds no SDK
 model:
     TURNTABLE_MODEL_WORLDS=all cargo test -p model -- --nocapture

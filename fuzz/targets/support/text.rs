@@ -47,6 +47,8 @@ impl Choice {
         let compression = match byte(1) % 8 {
             0 => Compression::Gzip,
             1 => Compression::Zstd,
+            2 => Compression::Bzip2,
+            3 => Compression::Snappy,
             _ => Compression::None,
         };
         let column = |name: &str, kind| (name.to_owned(), kind);

@@ -374,11 +374,18 @@ async fn a_wrong_setting_is_named_with_the_right_one() {
             "",
             "a.json is compressed with zstd: give it a name that ends in .zst",
         ),
+        ("a.csv", b"BZh91AY&SY".to_vec(), COLUMNS, "a.csv is compressed with bzip2: give it a name that ends in .bz2"),
         (
             "a.csv",
-            b"BZh91AY&SY".to_vec(),
+            b"\xff\x06\0\0sNaPpY".to_vec(),
             COLUMNS,
-            "a.csv is compressed with bzip2, which is not supported: store it uncompressed, or compressed with gzip or zstd \
+            "a.csv is compressed with snappy: give it a name that ends in .snappy",
+        ),
+        (
+            "a.csv",
+            b"PK\x03\x04...".to_vec(),
+            COLUMNS,
+            "a.csv is compressed with zip, which is not supported: store it uncompressed, or compressed with gzip or zstd \
              and with a name that ends in .gz or .zst",
         ),
         (
