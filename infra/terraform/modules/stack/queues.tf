@@ -20,7 +20,7 @@ resource "aws_sqs_queue" "work" {
   #checkov:skip=CKV_AWS_27:Encrypted with kms_key_arn or with SQS's own key. A message contains names, never rows.
   for_each = local.queues
 
-  name                       = "${var.stack_name}-${each.key}"
+  name                       = "${var.stack_name}-${each.key}-queue"
   visibility_timeout_seconds = each.value.visibility
   sqs_managed_sse_enabled    = local.has_key ? null : true
   kms_master_key_id          = local.key
