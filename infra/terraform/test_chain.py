@@ -1,0 +1,201 @@
+"""Applies examples/terraform to the emulator, and runs export, flip and a query on what Terraform made.
+
+The functions are those that `cargo build` made; IAM is enforced, so Terraform's policies must allow what the functions do. At the
+end, `terraform plan` must report no changes: neither the emulator nor a flip has changed what Terraform owns.
+
+    cargo build -p export -p flip -p optout -p sweep
+    .ci/tool athena python -m pytest -q infra/terraform/test_chain.py
+
+Without Terraform, a mirror of hashicorp/aws or the functions, the test is skipped.
+"""
+
+import contextlib
+import io
+import json
+import os
+import platform
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import boto3
+import pytest
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+LOCAL = ROOT / "infra/local"
+sys.path.insert(0, str(HERE))
+
+from test_plan import mirror  # noqa: E402
+
+REGION, BUCKET = "eu-west-1", "lake-of-terraform"
+FUNCTIONS = ["export", "flip", "optout", "sweep"]
+BINARIES = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
+KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
+SECONDS = 60  # How long a step may take.
+
+# `enforce` makes the emulator deny what a role's policies don't allow: infra/local/enforce.py.
+OVERRIDE = """
+provider "aws" {
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+  s3_use_path_style           = true
+
+  default_tags {
+    tags = { enforce = "true" }
+  }
+}
+"""
+
+
+def until(what, found):
+    """Returns the first true value of `found()`."""
+    deadline = time.monotonic() + SECONDS
+    while not (value := found()):
+        assert time.monotonic() < deadline, f"{what}: not within {SECONDS} s"
+        time.sleep(0.05)
+    return value
+
+
+@contextlib.contextmanager
+def process(folder, name, arguments, **environment):
+    """Runs a part of the emulator, and yields a function that returns its log."""
+    log = folder / f"{name}.log"
+    inherited = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
+    paths = {"PYTHONPATH": str(LOCAL / "athena"), "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(folder)}
+    with log.open("w") as file:
+        running = subprocess.Popen(
+            [sys.executable, *arguments], env={**inherited, **KEYS, **paths, **environment}, stdin=subprocess.PIPE, stdout=file, stderr=file
+        )
+
+    def text():
+        assert running.poll() is None, f"{name} ended:\n{log.read_text()[-3000:]}"
+        return log.read_text()
+
+    try:
+        yield text
+    finally:
+        running.terminate()
+        running.wait()
+
+
+@contextlib.contextmanager
+def emulator(folder):
+    """Runs the emulator, and yields the variables by which AWS's SDKs and Terraform find it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    with process(folder, "athena", ["-m", "turntable_athena", "--events"], AWS_ENDPOINT_URL=endpoint) as log:
+        athena = until("the Athena endpoint", lambda: re.search(r'\{"endpoint": "(.+?)"\}', log()))[1]
+        endpoints = {"AWS_ENDPOINT_URL": endpoint, "AWS_ENDPOINT_URL_ATHENA": athena}
+        places = {"S3_DATA_DIR": str(folder / "s3"), "STATE_DIR": str(folder / "state")}
+        bind = {"BIND_HOST": "127.0.0.1", "MINISTACK_HOST": "127.0.0.1", "GATEWAY_PORT": endpoint.rpartition(":")[2]}
+        off = {"IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0"}
+        with process(folder, "ministack", [str(LOCAL / "emulator.py")], **endpoints, **places, **bind, **off) as log:
+            until("the emulator", lambda: f"Running on {endpoint} " in log())
+            yield endpoints
+
+
+def release(folder):
+    """Makes the zips of a release whose executables are Cargo's."""
+    folder.mkdir()
+    for name in FUNCTIONS:
+        entry = zipfile.ZipInfo("bootstrap", (1980, 1, 1, 0, 0, 0))
+        entry.external_attr = 0o100755 << 16
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr(entry, f"#!/bin/sh\nexec '{BINARIES / name}' \"$@\"\n")
+        (folder / f"{name}.zip").write_bytes(file.getvalue())
+
+
+@pytest.fixture(scope="module")
+def terraform(tmp_path_factory):
+    """Yields a function that runs Terraform in a copy of the example, and the variables of the emulator."""
+    if not shutil.which("terraform"):
+        pytest.skip("terraform is not on the PATH")
+    if not (plugins := mirror()):
+        pytest.skip("no mirror of hashicorp/aws 5.x found; set TF_PLUGIN_MIRROR to the folder of one")
+    if missing := [name for name in FUNCTIONS if not (BINARIES / name).exists()]:
+        pytest.skip(f"run cargo build: {', '.join(missing)} not in {BINARIES}")
+    folder = tmp_path_factory.mktemp("chain")
+    example, module = folder / "examples/terraform", "infra/terraform/modules/stack"
+    ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*")
+    shutil.copytree(ROOT / "examples/terraform", example, ignore=ignored)
+    shutil.copytree(ROOT / module, folder / module, ignore=ignored)
+    release(example / "dist")
+    (example / "emulator_override.tf").write_text(OVERRIDE)
+    architecture = "arm64" if platform.machine() == "aarch64" else "x86_64"
+    variables = {"TF_VAR_bucket": BUCKET, "TF_VAR_region": REGION, "TF_VAR_architecture": architecture}
+    with emulator(folder) as endpoints:
+        environment = {**os.environ, **KEYS, **endpoints, **variables, "TF_CLI_CONFIG_FILE": os.devnull}
+
+        def run(*arguments, expected=0):
+            command = ["terraform", f"-chdir={example}", *arguments, "-no-color"]
+            ran = subprocess.run(command, env=environment, capture_output=True, text=True)
+            assert ran.returncode == expected, f"{' '.join(arguments)}: {ran.returncode}\n{ran.stdout[-4000:]}{ran.stderr[-4000:]}"
+            return ran.stdout
+
+        run("init", f"-plugin-dir={plugins}")
+        run("apply", "-auto-approve")
+        yield run, endpoints
+
+
+def invoke(endpoints, function, payload):
+    answer = client("lambda", endpoints).invoke(FunctionName=function, Payload=json.dumps(payload))
+    body = answer["Payload"].read().decode()
+    assert "FunctionError" not in answer, body
+    return json.loads(body)
+
+
+def client(service, endpoints):
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+    endpoint = endpoints["AWS_ENDPOINT_URL_ATHENA" if service == "athena" else "AWS_ENDPOINT_URL"]
+    return boto3.client(service, region_name=REGION, endpoint_url=endpoint, **keys)
+
+
+def query(endpoints, sql):
+    athena = client("athena", endpoints)
+    started = athena.start_query_execution(
+        QueryString=sql, QueryExecutionContext={"Database": "shop"}, ResultConfiguration={"OutputLocation": f"s3://{BUCKET}/_athena/"}
+    )
+    of = {"QueryExecutionId": started["QueryExecutionId"]}
+    until(sql, lambda: athena.get_query_execution(**of)["QueryExecution"]["Status"]["State"] in ("SUCCEEDED", "FAILED"))
+    rows = athena.get_query_results(**of)["ResultSet"]["Rows"][1:]
+    return [[cell.get("VarCharValue") for cell in row["Data"]] for row in rows]
+
+
+def test_datasets_go_live_on_what_terraform_made(terraform):
+    run, endpoints = terraform
+    functions = json.loads(run("output", "-json", "functions"))
+    glue, s3 = client("glue", endpoints), client("s3", endpoints)
+    for file in sorted((ROOT / "examples/terraform/source").rglob("*.csv")):
+        key = f"source/{file.relative_to(ROOT / 'examples/terraform/source')}"
+        s3.put_object(Bucket=BUCKET, Key=key, Body=file.read_bytes())
+
+    def live(dataset):
+        with contextlib.suppress(glue.exceptions.EntityNotFoundException):
+            return glue.get_table(DatabaseName="shop", Name=dataset)["Table"]["StorageDescriptor"]["Location"]
+
+    for dataset in ("users", "orders"):
+        made = invoke(endpoints, functions["export"], {"dataset": dataset})
+        # The manifest's event, the rule, the permission and flip's role are Terraform's.
+        location = until(f"{dataset} is live", lambda dataset=dataset: live(dataset))
+        assert location.startswith(f"s3://{BUCKET}/schemas/{dataset}/"), made
+    joined = "SELECT name, sum(total) FROM users JOIN orders ON user_id = users.id GROUP BY name ORDER BY name"
+    assert query(endpoints, joined) == [["Aoi", "128.50"], ["Bea", "5.00"], ["Chidi", "33.33"]]
+
+    before = live("users")
+    invoke(endpoints, functions["export"], {"dataset": "users"})
+    until("the second generation of users is live", lambda: live("users") != before)
+    swept = invoke(endpoints, functions["sweep"], {"dry_run": True})
+    assert "error" not in json.dumps(swept).lower(), swept
+    letters = client("sqs", endpoints)
+    for queue in letters.list_queues()["QueueUrls"]:
+        if queue.endswith("-dead-letters"):
+            assert "Messages" not in letters.receive_message(QueueUrl=queue), queue
+    run("plan", "-detailed-exitcode")
