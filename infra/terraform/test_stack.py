@@ -35,12 +35,25 @@ SETS = {
     "existing bucket": {"CreateBucket": "false", "KmsKeyArn": KEY},
 }
 
+# One wrong value for each kind of condition in variables.tf. `terraform test` fails unless all are refused.
+WRONG = {
+    "bucket_name": "Bucket",
+    "inbox_prefix": "",
+    "archive_days": 0,
+    "live_age_seconds": 59,
+    "schedule": "daily",
+    "schedule_state": "OFF",
+    "log_retention_days": 2,
+    "optout_reserved_concurrency": 0,
+    "stack_name": "1",
+}
+
 # Where the module defines resources of a type. Anything else is in functions.tf.
 FILES = {
     "AWS::CloudWatch::Alarm": "alarms.tf",
     "AWS::CloudWatch::Dashboard": "dashboard.tf",
     "AWS::Events::Rule": "events.tf",
-    "AWS::IAM::Role": "policies.tf and roles.tf",
+    "AWS::IAM::Role": "policies.tf, or events.tf for a schedule",
     "AWS::Lambda::Permission": "events.tf",
     "AWS::S3::Bucket": "bucket.tf",
     "AWS::S3::BucketPolicy": "bucket.tf",
@@ -77,6 +90,9 @@ def runs():
         blocks.append(f'run "{name.replace(" ", "_")}" {{\n  command = plan\n\n  variables {{\n')
         blocks += [f"    {key} = {hcl(value)}\n" for key, value in inputs(given).items()]
         blocks.append("  }\n}\n")
+    wrong = "".join(f"    {name} = {hcl(value)}\n" for name, value in {**inputs({}), **WRONG}.items())
+    refused = ", ".join(f"var.{name}" for name in WRONG)
+    blocks.append(f'run "wrong" {{\n  command = plan\n\n  expect_failures = [{refused}]\n\n  variables {{\n{wrong}  }}\n}}\n')
     return "".join(blocks)
 
 
@@ -130,8 +146,8 @@ def plans():
         messages = [json.loads(line) for line in ran.stdout.splitlines()]
         faults = [message["diagnostic"] for message in messages if message.get("diagnostic", {}).get("severity") == "error"]
         assert ran.returncode == 0, json.dumps(faults, indent=1) + ran.stderr
-        found = [message["test_plan"] for message in messages if message["type"] == "test_plan"]
-        return dict(zip(SETS, found, strict=True))
+        made = [message["test_plan"] for message in messages if message["type"] == "test_plan"]
+        return dict(zip(SETS, made))
 
 
 def differences(expected, actual):
@@ -153,25 +169,29 @@ def differences(expected, actual):
     return lines
 
 
-def shown(lines):
-    return "\n" + "\n".join(lines)
+def found(name, expected, actual, compared):
+    """Fails with each difference once, and the sets of parameters that show it."""
+    sets = {}
+    for each, given in SETS.items():
+        for line in compared(expected(given), actual(plans()[each])):
+            sets.setdefault(line, []).append(each)
+    lines = [line if of == [*SETS] else f"{line} Only with: {', '.join(of)}." for line, of in sets.items()]
+    assert not lines, f"{name} differ:\n" + "\n".join(lines)
 
 
-@pytest.mark.parametrize("name", SETS)
-def test_the_module_makes_the_resources_of_the_template(name):
-    lines = differences(stack_facts.template_facts(SETS[name]), stack_facts.module_facts(plans()[name]))
-    assert not lines, shown(lines)
+def test_the_module_makes_the_resources_of_the_template():
+    found("resources", stack_facts.template_facts, stack_facts.module_facts, differences)
 
 
-@pytest.mark.parametrize("name", SETS)
-def test_the_module_has_the_outputs_of_the_template(name):
-    expected, actual = stack_facts.template_outputs(SETS[name]), stack_facts.module_outputs(plans()[name])
-    lines = [
-        f"output {output}: {expected.get(output, '(nothing)')} in template.yaml, {actual.get(output, '(nothing)')} in outputs.tf."
-        for output in sorted({*expected, *actual})
-        if expected.get(output) != actual.get(output)
-    ]
-    assert not lines, shown(lines)
+def test_the_module_has_the_outputs_of_the_template():
+    def compared(expected, actual):
+        return [
+            f"output {name}: {expected.get(name, '(nothing)')} in template.yaml, {actual.get(name, '(nothing)')} in outputs.tf."
+            for name in sorted({*expected, *actual})
+            if expected.get(name) != actual.get(name)
+        ]
+
+    found("outputs", stack_facts.template_outputs, stack_facts.module_outputs, compared)
 
 
 def test_the_module_has_the_parameters_of_the_template():

@@ -6,6 +6,7 @@ locals {
       name       = "daily"
       function   = "export"
       expression = var.schedule
+      input      = {}
       retries    = 5
       max_age    = 3600
     }
@@ -13,6 +14,7 @@ locals {
       name       = "optout"
       function   = "optout"
       expression = var.optout_schedule
+      input      = {}
       retries    = 0 # The next scheduled run processes everything.
       max_age    = null
     }
@@ -20,6 +22,7 @@ locals {
       name       = "sweep"
       function   = "sweep"
       expression = var.sweep_schedule
+      input      = {}
       retries    = 5
       max_age    = 3600
     }
@@ -105,7 +108,7 @@ locals {
 }
 
 resource "aws_scheduler_schedule" "this" {
-  #checkov:skip=CKV_AWS_297:The input is `{}`.
+  #checkov:skip=CKV_AWS_297:The input is no secret.
   for_each = local.schedules
 
   name                         = "${var.stack_name}-${each.value.name}"
@@ -120,7 +123,7 @@ resource "aws_scheduler_schedule" "this" {
   target {
     arn      = aws_lambda_function.this[each.value.function].arn
     role_arn = aws_iam_role.schedule[each.key].arn
-    input    = "{}"
+    input    = jsonencode(each.value.input)
 
     retry_policy {
       maximum_retry_attempts       = each.value.retries
