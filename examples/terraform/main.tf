@@ -47,8 +47,13 @@ module "turntable" {
   glue_databases = [aws_glue_catalog_database.shop.name]
 }
 
+# Deleting a database deletes its tables.
 resource "aws_glue_catalog_database" "shop" {
   name = "shop"
+
+  lifecycle {
+    prevent_destroy = true
+  }
 }
 
 # Each apply uploads the file if it has changed. The functions read it at each invocation.

@@ -53,6 +53,10 @@ provider "aws" {
     tags = { enforce = "true" }
   }
 }
+
+module "turntable" {
+  engine_workgroups = ["etl"] # For examples/files.
+}
 """
 
 
@@ -119,7 +123,7 @@ def release(folder):
 
 @pytest.fixture(scope="module")
 def terraform(tmp_path_factory):
-    """Yields a function that runs Terraform in a copy of the example, and the variables of the emulator."""
+    """Applies a copy of the example. Yields functions that run Terraform and a page's commands in it, and the emulator's endpoints."""
     if not shutil.which("terraform"):
         pytest.skip("terraform is not on the PATH")
     if not (plugins := mirror()):
@@ -136,7 +140,8 @@ def terraform(tmp_path_factory):
     architecture = "arm64" if platform.machine() == "aarch64" else "x86_64"
     variables = {"TF_VAR_bucket": BUCKET, "TF_VAR_region": REGION, "TF_VAR_architecture": architecture}
     with emulator(folder) as endpoints:
-        environment = {**os.environ, **KEYS, **endpoints, **variables, "TF_CLI_CONFIG_FILE": os.devnull}
+        answers = {"TF_CLI_ARGS_apply": "-auto-approve", "TF_CLI_ARGS_destroy": "-auto-approve", "TF_CLI_ARGS_init": f"-plugin-dir={plugins}"}
+        environment = {**os.environ, **KEYS, **endpoints, **variables, **answers, "TF_CLI_CONFIG_FILE": os.devnull}
 
         def run(*arguments, expected=0):
             command = ["terraform", f"-chdir={example}", *arguments, "-no-color"]
@@ -144,9 +149,14 @@ def terraform(tmp_path_factory):
             assert ran.returncode == expected, f"{' '.join(arguments)}: {ran.returncode}\n{ran.stdout[-4000:]}{ran.stderr[-4000:]}"
             return ran.stdout
 
-        run("init", f"-plugin-dir={plugins}")
-        run("apply", "-auto-approve")
-        yield run, endpoints
+        def follow(page):
+            """Runs the page's commands, as a reader who answers yes."""
+            for command in re.findall(r"^    (terraform .*)$", (ROOT / page).read_text(), re.M):
+                ran = subprocess.run(command, shell=True, cwd=example, env=environment, capture_output=True, text=True)
+                assert ran.returncode == 0, f"{command}: {ran.stdout[-4000:]}{ran.stderr[-4000:]}"
+
+        follow("examples/terraform/README.md")
+        yield run, follow, endpoints
 
 
 def invoke(endpoints, function, payload):
@@ -180,33 +190,74 @@ def query(endpoints, sql):
     return [[cell.get("VarCharValue") for cell in row["Data"]] for row in rows]
 
 
+def upload(endpoints, example):
+    """Puts the files of an example into the bucket."""
+    folder = ROOT / "examples" / example / "bucket"
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        client("s3", endpoints).put_object(Bucket=BUCKET, Key=str(file.relative_to(folder)), Body=file.read_bytes())
+
+
+def live(endpoints, dataset):
+    """Returns the location of a dataset's table, or None if there is no table."""
+    glue = client("glue", endpoints)
+    with contextlib.suppress(glue.exceptions.EntityNotFoundException):
+        return glue.get_table(DatabaseName="shop", Name=dataset)["Table"]["StorageDescriptor"]["Location"]
+
+
+def published(endpoints, *datasets):
+    """Exports datasets, and waits until they are live. The events, rules and queues between are Terraform's."""
+    before = {dataset: live(endpoints, dataset) for dataset in datasets}
+    invoke(endpoints, "turntable-export", {"dataset": list(datasets)})
+    for dataset in datasets:
+        until(f"{dataset} is live", lambda dataset=dataset: live(endpoints, dataset) != before[dataset])
+        assert live(endpoints, dataset).startswith(f"s3://{BUCKET}/schemas/{dataset}/")
+
+
+def dead_letters(endpoints):
+    sqs = client("sqs", endpoints)
+    queues = [queue for queue in sqs.list_queues()["QueueUrls"] if queue.endswith("-dead-letters")]
+    assert len(queues) == len(FUNCTIONS)
+    return [message["Body"] for queue in queues for message in sqs.receive_message(QueueUrl=queue).get("Messages", [])]
+
+
 def test_datasets_go_live_on_what_terraform_made(terraform):
-    run, endpoints = terraform
+    run, _, endpoints = terraform
     functions = json.loads(run("output", "-json", "functions"))
-    glue, s3 = client("glue", endpoints), client("s3", endpoints)
-    for file in sorted((ROOT / "examples/terraform/source").rglob("*.csv")):
-        key = f"source/{file.relative_to(ROOT / 'examples/terraform/source')}"
-        s3.put_object(Bucket=BUCKET, Key=key, Body=file.read_bytes())
-
-    def live(dataset):
-        with contextlib.suppress(glue.exceptions.EntityNotFoundException):
-            return glue.get_table(DatabaseName="shop", Name=dataset)["Table"]["StorageDescriptor"]["Location"]
-
-    for dataset in ("users", "orders"):
-        made = invoke(endpoints, functions["export"], {"dataset": dataset})
-        # The manifest's event, the rule, the permission and flip's role are Terraform's.
-        location = until(f"{dataset} is live", lambda dataset=dataset: live(dataset))
-        assert location.startswith(f"s3://{BUCKET}/schemas/{dataset}/"), made
-    joined = "SELECT name, sum(total) FROM users JOIN orders ON user_id = users.id GROUP BY name ORDER BY name"
+    assert functions == {name: f"turntable-{name}" for name in ("export", "flip", "sweep")}
+    upload(endpoints, "terraform")
+    published(endpoints, "users", "orders")
+    joined = "SELECT name, sum(total) FROM shop.users JOIN shop.orders ON user_id = users.id GROUP BY name ORDER BY name"
     assert query(endpoints, joined) == [["Aoi", "128.50"], ["Bea", "5.00"], ["Chidi", "33.33"]]
 
-    before = live("users")
-    invoke(endpoints, functions["export"], {"dataset": "users"})
-    until("the second generation of users is live", lambda: live("users") != before)
-    swept = invoke(endpoints, functions["sweep"], {"dry_run": True})
-    assert "error" not in json.dumps(swept).lower(), swept
-    letters = client("sqs", endpoints)
-    for queue in letters.list_queues()["QueueUrls"]:
-        if queue.endswith("-dead-letters"):
-            assert "Messages" not in letters.receive_message(QueueUrl=queue), queue
+    published(endpoints, "users")
+    invoke(endpoints, functions["sweep"], {})
+    assert dead_letters(endpoints) == []
     assert changes(run) <= OF_THE_EMULATOR
+
+
+def test_a_table_that_athena_builds_follows_files(terraform):
+    *_, endpoints = terraform
+    upload(endpoints, "files")
+    datasets = (ROOT / "examples/files/datasets.toml").read_text().replace("${BUCKET}", BUCKET)
+    client("s3", endpoints).put_object(Bucket=BUCKET, Key="datasets.toml", Body=datasets.encode())
+    published(endpoints, "sales", "prices")
+    published(endpoints, "daily_sales")
+    totals = "SELECT day, shop, amount FROM shop.daily_sales ORDER BY day, shop"
+    assert query(endpoints, totals) == [
+        ["2026-11-28", "kyoto", "10.90"],
+        ["2026-11-28", "nara", "16.00"],
+        ["2026-11-29", "kyoto", "3.20"],
+        ["2026-11-29", "nara", "18.00"],
+    ]
+    assert dead_letters(endpoints) == []
+
+
+def test_removing_the_stack_keeps_the_bucket_and_the_tables(terraform):
+    _, follow, endpoints = terraform
+    location = live(endpoints, "users")
+    follow("docs/terraform.md")
+    assert client("lambda", endpoints).list_functions()["Functions"] == []
+    assert live(endpoints, "users") == location
+    assert query(endpoints, "SELECT count(*) FROM shop.users") == [["3"]]
+    policy = client("s3", endpoints).get_bucket_policy(Bucket=BUCKET)["Policy"]
+    assert "WriteOnce" in policy

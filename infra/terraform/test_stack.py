@@ -34,6 +34,8 @@ SETS = {
     "everything": stack_facts.EVERYTHING,
     "existing bucket": {"CreateBucket": "false", "KmsKeyArn": KEY},
 }
+MANY = "100 databases"
+DATABASES = {"GlueDatabases": ",".join(f"department_{number:03}_lake" for number in range(100))}
 
 # One wrong value for each kind of condition in variables.tf. `terraform test` fails unless all are refused.
 WRONG = {
@@ -86,8 +88,8 @@ def runs():
         f"  override_resource {{\n    target = {address}\n    values = {hcl(known)}\n  }}\n" for address, known in stack_facts.addresses()
     ]
     blocks = [MOCKS, *overrides, "}\n"]
-    for name, given in SETS.items():
-        blocks.append(f'run "{name.replace(" ", "_")}" {{\n  command = plan\n\n  variables {{\n')
+    for name, given in {**SETS, MANY: stack_facts.EVERYTHING | DATABASES}.items():
+        blocks.append(f'run "set_{name.replace(" ", "_")}" {{\n  command = plan\n\n  variables {{\n')
         blocks += [f"    {key} = {hcl(value)}\n" for key, value in inputs(given).items()]
         blocks.append("  }\n}\n")
     wrong = "".join(f"    {name} = {hcl(value)}\n" for name, value in {**inputs({}), **WRONG}.items())
@@ -147,7 +149,7 @@ def plans():
         faults = [message["diagnostic"] for message in messages if message.get("diagnostic", {}).get("severity") == "error"]
         assert ran.returncode == 0, json.dumps(faults, indent=1) + ran.stderr
         made = [message["test_plan"] for message in messages if message["type"] == "test_plan"]
-        return dict(zip(SETS, made))
+        return dict(zip([*SETS, MANY], made))
 
 
 def differences(expected, actual):
@@ -219,3 +221,14 @@ def test_the_bucket_is_never_destroyed():
     assert template()["Resources"]["Bucket"]["DeletionPolicy"] == "Retain"
     block = re.search(r'^resource "aws_s3_bucket" "this" \{\n(.*?)^\}', (MODULE / "bucket.tf").read_text(), re.M | re.S)[1]
     assert "prevent_destroy = true" in block
+
+
+def test_inline_policies_of_a_role_stay_below_iams_limit_with_100_databases():
+    """IAM allows 10,240 characters for all inline policies of a role together, without white space."""
+    sizes = {}
+    for resource in plans()[MANY]["resource_changes"]:
+        if resource["type"] == "aws_iam_role_policy":
+            after = resource["change"]["after"]
+            sizes[after["role"]] = sizes.get(after["role"], 0) + len(after["policy"])
+    assert len(sizes) > len(FUNCTIONS)
+    assert max(sizes.values()) <= 10_240, sizes
