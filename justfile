@@ -84,11 +84,16 @@ template:
 permissions:
     .ci/tool sam python -m pytest -q -p no:cacheprovider infra/test_permissions.py
 
-# check the Terraform module: format, security, and that `terraform plan` reports "No changes" after a flip
+# The test of the chain mostly waits for the AWS provider, so the other tests run beside it.
+# check the Terraform modules: format, security, plans after flips, the stack against template.yaml, and the chain on what Terraform makes
 terraform:
     @! command -v terraform >/dev/null || terraform fmt -check -recursive infra/terraform
-    .ci/tool checkov checkov --skip-download --framework terraform -d infra/terraform --compact --quiet
-    .ci/tool lint python infra/terraform/test_plan.py
+    @! command -v terraform >/dev/null || terraform fmt -check -recursive examples
+    .ci/tool checkov checkov --skip-download --framework terraform -d infra/terraform -d examples --compact --quiet
+    .ci/tool athena python -m pytest -q -p no:cacheprovider infra/terraform/test_chain.py & chain=$!; \
+        .ci/tool lint python infra/terraform/test_plan.py && \
+        .ci/tool sam python -m pytest -q -p no:cacheprovider infra/terraform/test_stack.py; \
+        others=$?; wait $chain && exit $others
 
 # run the tests of the local Athena endpoint
 athena:

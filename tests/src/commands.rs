@@ -29,6 +29,11 @@ const LAPTOP: RunBy = Test("tests/tests/it/readme.rs");
 const TESTS: RunBy = Check { file: ".ci/run", text: "cargo test --workspace" };
 const MODEL: RunBy = Check { file: "justfile", text: "cargo test -p model -- --nocapture" };
 const SOAK: RunBy = Check { file: "justfile", text: "cargo run --example soak -- {{seconds}}" };
+const APPLIES: RunBy =
+    Check { file: "infra/terraform/test_chain.py", text: "follow(\"examples/terraform/README.md\")" };
+const REMOVES: RunBy = Check { file: "infra/terraform/test_chain.py", text: "follow(\"docs/terraform.md\")" };
+const APPLIED: RunBy = Nobody("needs an AWS account; infra/terraform/test_chain.py exports the same datasets");
+const EXAMPLES: RunBy = Check { file: "tests/tests/it/reference/examples.rs", text: "join(\"examples\")" };
 const PLAN: RunBy = Nobody("needs a state of the reader's own; infra/terraform/test_plan.py plans the same module");
 
 /// Page, command, and what runs it. A command that ends with `…` stands for all of the page's commands that start with
@@ -94,6 +99,11 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ("docs/reliability.md", "just model", MODEL),
     ("docs/reliability.md", "just soak SECONDS", SOAK),
     ("docs/reliability.md", "cargo run --example soak -- SECONDS", SOAK),
+    ("docs/terraform.md", "terraform …", REMOVES),
+    ("examples/README.md", "cargo run -p local -- check examples/files/datasets.toml", EXAMPLES),
+    ("examples/files/README.md", "aws …", APPLIED),
+    ("examples/terraform/README.md", "aws …", APPLIED),
+    ("examples/terraform/README.md", "terraform …", APPLIES),
     ("infra/local/athena/README.md", "python -m venv V…", Check { file: ".ci/tool", text: "python3 -m venv" }),
     (
         "infra/local/athena/README.md",
