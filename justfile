@@ -8,7 +8,7 @@ check: fmt clippy test docs pages deny typos workflows template permissions terr
 
 # run the whole chain on an emulated AWS
 run *args:
-    cargo run -p local -- {{args}}
+    cargo run -- {{args}}
 
 # run the tests with README's command
 test:
