@@ -8,7 +8,7 @@ check: fmt typos pages workflows template terraform athena deny clippy docs test
 
 # run the whole chain on an emulated AWS
 run *args:
-    cargo run -p local -- {{args}}
+    cargo run -- {{args}}
 
 # run the tests with README's command
 test:

@@ -1,7 +1,7 @@
 //! Calls AWS operations through `aws.py`, a Python process with botocore.
 //!
 //! The runner's Python environment has botocore anyway, and every additional SDK crate would lengthen the first build.
-//! Functions are invoked by [`cli::lambda`] instead.
+//! Functions are invoked by [`client::lambda`] instead.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -18,7 +18,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
-use cli::laptop::REGION;
+use client::laptop::REGION;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;

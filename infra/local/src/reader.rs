@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use cli::athena;
+use client::athena;
 use tokio::task::JoinHandle;
 use turntable::layout::TableName;
 

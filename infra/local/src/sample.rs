@@ -140,7 +140,7 @@ fn draw(id: u64, salt: u64) -> u64 {
 mod tests {
     use std::path::Path;
 
-    use cli::datasets::Datasets;
+    use client::datasets::Datasets;
 
     use super::*;
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context, Result, bail};
-use cli::workspace;
+use client::workspace;
 
 const CODE_URI: &str = "CodeUri: functions/";
 

@@ -9,6 +9,7 @@ mod architecture;
 mod authorities;
 mod chain;
 mod checks;
+mod command_line;
 mod conditions;
 mod contract;
 mod crash;

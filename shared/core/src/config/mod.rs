@@ -31,6 +31,7 @@ pub use group::Group;
 pub use names::LAPTOP_ONLY;
 pub use place::Place;
 pub use position::{Position, Positions};
+pub use query::reads_only;
 pub use source::{
     Athena, Auth, Connect, Files, Format, GlueJob, Inbox, Mysql, Nested, Postgres, Secret, Session, Source,
 };

@@ -7,6 +7,7 @@ mod bad_input;
 mod bad_source;
 mod bad_table;
 mod checks;
+mod command_line;
 mod compare;
 mod copied;
 mod days;
