@@ -32,5 +32,6 @@ pub use names::LAPTOP_ONLY;
 pub use place::Place;
 pub use position::{Position, Positions};
 pub use source::{
-    Athena, Auth, Connect, Files, Format, GlueJob, Inbox, Mysql, Nested, Postgres, Secret, Session, Source,
+    Athena, Auth, Connect, Files, Format, GlueJob, Inbox, Mysql, Nested, Postgres, Secret, Session, SharedSnapshot,
+    Source,
 };
