@@ -33,5 +33,6 @@ pub use place::Place;
 pub use position::{Position, Positions};
 pub use query::reads_only;
 pub use source::{
-    Athena, Auth, Connect, Files, Format, GlueJob, Inbox, Mysql, Nested, Postgres, Secret, Session, Source,
+    Athena, Auth, Connect, Files, Format, GlueJob, Inbox, Mysql, Nested, Postgres, Secret, Session, SharedSnapshot,
+    Source,
 };

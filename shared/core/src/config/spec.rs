@@ -7,7 +7,7 @@ use super::dataset::OnUnrepresentable;
 use crate::layout::Location;
 
 /// The options of a source that say how to access it, and don't affect its rows.
-const ACCESS_KEYS: [&str; 18] = [
+const ACCESS_KEYS: [&str; 19] = [
     "url",
     "secret",
     "host",
@@ -19,6 +19,7 @@ const ACCESS_KEYS: [&str; 18] = [
     "ssl-ca",
     "parallel",
     "split_by",
+    "snapshot",
     "auth",
     "connect_timeout",
     "statement_timeout",

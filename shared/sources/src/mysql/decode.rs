@@ -29,6 +29,7 @@ pub struct Decoder {
     schema: SchemaRef,
     columns: Vec<(Format, ColumnBuilder)>,
     unrepresentable: Arc<Unrepresentable>,
+    part: Part,
     /// The number of rows in all finished batches.
     finished: u64,
     /// The number of rows since the last batch.
@@ -39,13 +40,18 @@ pub struct Decoder {
 
 impl Decoder {
     #[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
-    pub fn new(schema: SchemaRef, formats: Vec<Format>, unrepresentable: Arc<Unrepresentable>) -> Decoder {
+    pub fn new(
+        schema: SchemaRef,
+        formats: Vec<Format>,
+        unrepresentable: Arc<Unrepresentable>,
+        part: Part,
+    ) -> Decoder {
         let column = |format: Format| {
             let builder = ColumnBuilder::new(&format.0.data_type(), BATCH_ROWS);
             (format, builder.expect("every wire format has a type that Turntable writes"))
         };
         let columns = formats.into_iter().map(column).collect();
-        Decoder { schema, columns, unrepresentable, finished: 0, rows: 0, bytes: 0 }
+        Decoder { schema, columns, unrepresentable, part, finished: 0, rows: 0, bytes: 0 }
     }
 
     /// Returns the number of rows decoded so far.
@@ -105,7 +111,7 @@ impl Decoder {
 
     /// Returns a row's position in the query's result. `row` is its zero-based index in the current batch.
     fn position(&self, row: usize) -> Row {
-        Row { number: self.finished + row as u64 + 1, part: Part::WHOLE }
+        Row { number: self.finished + row as u64 + 1, part: self.part }
     }
 
     fn fault(&self, column: usize, row: usize, fault: ValueFault) -> Error {
