@@ -78,7 +78,7 @@ template:
     .ci/tool lint cfn-lint template.yaml
     .ci/tool sam sam validate --lint
     .ci/tool checkov checkov --skip-download --framework cloudformation -f template.yaml --compact --quiet
-    .ci/tool sam python -m pytest -q -p no:cacheprovider infra/test_template.py infra/test_deployer.py infra/test_policies.py infra/test_release.py
+    .ci/tool sam python -m pytest -q -p no:cacheprovider infra/test_template.py infra/test_deployer.py infra/test_policies.py infra/test_principals.py infra/test_release.py
 
 # evaluate each role's policies for the calls that the chain tests recorded, and check those against AWS's models: run `just test` first
 permissions:

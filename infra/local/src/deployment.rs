@@ -10,7 +10,7 @@ pub struct Deployment {
     pub stack: String,
     /// The name of the stack's bucket. Bucket names are global: no two accounts can have the same.
     pub bucket: String,
-    /// Parameters for template.yaml besides `BucketName` and `Architecture`.
+    /// Parameters for template.yaml besides those that every deployment sets.
     pub parameters: Vec<(String, String)>,
 }
 
