@@ -336,7 +336,7 @@ def test_the_roles_of_schedules_may_use_the_key_of_the_dead_letters():
     """
     key = "arn:aws:kms:eu-west-1:1:key/2"
     schedules = of("AWS::Scheduler::Schedule", KmsKeyArn=key)
-    assert len(schedules) == 3
+    assert len(schedules) == 4
     for name, schedule in schedules.items():
         own = statements(named(schedule["Target"]["RoleArn"]), KmsKeyArn=key)
         granted = {action for statement in own if key in flat(statement["Resource"]) for action in flat(statement["Action"])}

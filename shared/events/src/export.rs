@@ -1,5 +1,6 @@
 //! Parses events into requests to `export`.
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 use turntable_core::{
@@ -17,10 +18,15 @@ use crate::{
 /// A request to `export`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Export {
-    /// Queue one message for each of the named datasets, or for every dataset if no list is given.
+    /// Queue one message for each of the named datasets. Without a list, for every dataset that the stack's schedule
+    /// refreshes.
     Fan(Option<Vec<String>>),
     /// Export one dataset.
     One(String),
+    /// Export one dataset for this due time, unless that has been done.
+    Due(String, Timestamp),
+    /// Queue what has become due by the datasets' own schedules.
+    Tick,
     /// Handle messages from the queue.
     Queue(Vec<Message>),
     /// Settle an engine run that has ended.
@@ -38,6 +44,15 @@ impl Export {
             dataset: Option<OneOrMany>,
             #[serde(default)]
             generation: Option<Generation>,
+            #[serde(default)]
+            due: Option<Timestamp>,
+            #[serde(default)]
+            action: Option<Action>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        enum Action {
+            Tick,
         }
         #[derive(Deserialize)]
         #[serde(untagged)]
@@ -55,6 +70,20 @@ impl Export {
             return Ok(Export::Ended(run));
         }
         let request: Request = by_hand(event, "{} or {\"dataset\": NAME or [NAME, …]}")?;
+        if let Some(Action::Tick) = request.action {
+            return match request {
+                Request { dataset: None, generation: None, due: None, .. } => Ok(Export::Tick),
+                _ => Err(Error::input("the request is a tick, which is for all datasets: send only the action")),
+            };
+        }
+        if let Some(due) = request.due {
+            return match (request.dataset, request.generation) {
+                (Some(OneOrMany::One(name)), None) => Ok(Export::Due(name, due)),
+                _ => Err(Error::input(
+                    "the request has a due time, which belongs to one dataset: name exactly one in \"dataset\"",
+                )),
+            };
+        }
         Ok(match (request.dataset, request.generation) {
             (Some(OneOrMany::One(name)), Some(generation)) => Export::Pending(name, generation),
             (_, Some(_)) => {
@@ -80,8 +109,15 @@ mod tests {
         let export = |event: Value| Export::parse(&event).unwrap_err().report();
         assert_eq!(
             export(json!({"datset": "users"})),
-            "invalid request: expected {} or {\"dataset\": NAME or [NAME, …]}: unknown field `datset`, expected one of `dataset`, `datasets`, `generation`"
+            "invalid request: expected {} or {\"dataset\": NAME or [NAME, …]}: unknown field `datset`, expected one of `dataset`, `datasets`, `generation`, `due`, `action`"
         );
+        for (both, error) in [
+            (json!({"action": "tick", "dataset": "users"}), "the request is a tick"),
+            (json!({"dataset": ["users"], "due": "2026-11-30T02:00:00Z"}), "the request has a due time"),
+            (json!({"due": "2026-11-30T02:00:00Z"}), "the request has a due time"),
+        ] {
+            assert!(export(both.clone()).starts_with(error), "{both}");
+        }
         for nothing in [json!(null), json!([]), json!("x"), json!({"Records": 1})] {
             assert!(Export::parse(&nothing).is_err(), "{nothing}");
         }

@@ -8,9 +8,11 @@ mod environment;
 mod failure;
 mod generation;
 mod group;
+mod refreshes;
 mod report;
 mod requests;
 mod single;
+mod tick;
 
 pub use answer::{Answer, EngineOutcome, EngineResponse, Exported, ExportedGroup};
 pub use environment::Export;

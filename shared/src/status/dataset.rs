@@ -5,7 +5,10 @@ use std::{cmp::Reverse, collections::BTreeMap};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::inbox::{self, InboxStatus};
+use super::{
+    inbox::{self, InboxStatus},
+    refresh::{self, RefreshStatus},
+};
 use crate::publish::{
     self, FlipReport, Outcome, detect_drift, drift_suspected,
     verify::{Differences, verify},
@@ -44,6 +47,9 @@ pub struct Status {
     /// The newest complete generations, at most 20, newest first.
     pub generations: Vec<Known>,
     pub next_sweep: NextSweep,
+    /// The dataset's own refreshes. `None` if the stack's schedule refreshes it, or if it is an inbox.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<RefreshStatus>,
     /// The inbox and its views. `None` if the source is not an inbox.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inbox: Option<InboxStatus>,
@@ -168,8 +174,9 @@ pub async fn status(env: &Environment, dataset: &Dataset) -> Result<(FlipReport,
         Source::Inbox(inbox) => Some(inbox::status(env, dataset, inbox, seen.live_manifest.as_ref()).await?),
         _ => None,
     };
+    let refresh = refresh::load(env, dataset, now).await?;
     let ended = FlipReport { outcome: Outcome::Status, live, previous, reasons, checks: Vec::new() };
-    Ok((ended, Status { hold, drift, edited, damaged, last_flip, generations, next_sweep, inbox }))
+    Ok((ended, Status { hold, drift, edited, damaged, last_flip, generations, next_sweep, refresh, inbox }))
 }
 
 fn next_sweep(dataset: &Dataset, seen: &sweep::TableContents, now: Timestamp) -> NextSweep {

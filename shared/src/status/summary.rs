@@ -3,7 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::condition::{Condition, Topic};
+use super::{
+    condition::{Condition, Topic},
+    refresh::RefreshStatus,
+};
 use turntable_core::{
     config::{Dataset, Inbox},
     layout::{Generation, time_of},
@@ -72,6 +75,9 @@ pub struct DatasetSummary {
     pub unfinished: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfinished_since: Option<Timestamp>,
+    /// The dataset's own refreshes. `None` if the stack's schedule refreshes it, or if it is an inbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<RefreshStatus>,
     /// The drops in the inbox. `None` if the dataset's source is not an inbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inbox: Option<InboxSummary>,
@@ -134,6 +140,7 @@ impl DatasetSummary {
             held_at: None,
             unfinished: None,
             unfinished_since: None,
+            refresh: None,
             inbox: None,
             drift: None,
             edited: None,

@@ -33,6 +33,8 @@ fn exports() -> Vec<(&'static str, Export)> {
     vec![
         ("schedule.json", Export::Fan(None)),
         ("export.json", Export::One("users".into())),
+        ("export-tick.json", Export::Tick),
+        ("export-due.json", Export::Due("users".into(), "2024-11-21T02:00:00Z".parse().unwrap())),
         ("export-sqs.json", queue),
         ("export-athena.json", Export::Ended(query)),
         ("export-glue.json", Export::Ended(job)),

@@ -13,6 +13,7 @@ use super::{
     group, inbox,
     names::{folders, identifier},
     read::{Fault, Faults, Keys, described},
+    refresh::{self, Refresh},
     settings::Defaults,
     source::Source,
     spec::spec,
@@ -61,6 +62,7 @@ fn file(table: &Table, faults: &Faults) -> BTreeMap<String, Dataset> {
     overlapping_folders(&datasets, faults);
     inbox::together(&mut datasets, &protects, faults);
     group::together(&datasets, faults);
+    refresh::together(&mut datasets, faults);
     datasets
 }
 
@@ -126,12 +128,18 @@ fn dataset(
             keys.fault("retain", fault);
         }
     }
+    let refresh = refresh::combined(&keys, settings.refresh.clone(), settings.timezone.clone()).filter(|_| !is_inbox);
+    if is_inbox && table.contains_key("refresh") {
+        keys.fault("refresh", "not supported for an inbox, which its drops and OptoutSchedule refresh: remove it");
+    }
     keys.finish();
     let (database, location) = (settings.database.clone()?, settings.location.clone()?);
+    let paths = TablePaths::new(&location, &table_name);
     Some(Dataset {
         name: name.into(),
         group: group.map(|group| Group::new(&location, &group)),
-        paths: TablePaths::new(&location, &table_name),
+        refresh: refresh.map(|(schedules, zone)| Refresh { schedules, zone, record: paths.refresh() }),
+        paths,
         spec: spec(table, on_unrepresentable, &database, &location),
         table: TableName { database, table: table_name },
         source: source?,
@@ -261,7 +269,7 @@ mod tests {
         );
         assert_eq!(
             faults(&text),
-            "datasets.toml: defaults: unknown key \"retian\", expected one of parquet, database, location, create, schema, on_drift, on_unflip, on_unrepresentable, retain, workgroups\n\
+            "datasets.toml: defaults: unknown key \"retian\", expected one of parquet, database, location, create, schema, on_drift, on_unflip, on_unrepresentable, retain, workgroups, refresh, timezone\n\
              datasets.toml: datasets.users.source.postgres: unknown key \"splitby\", expected one of secret, url, query, parallel, split_by, host, dbname, sslmode, sslrootcert, port, lock_timeout, row_security, auth, connect_timeout, statement_timeout, keepalive\n\
              datasets.toml: datasets.users.checks.max_shrink: expected a number from 0 to 1, found a whole number\n\
              datasets.toml: datasets.users.checks: unknown key \"min_row\", expected one of min_rows, max_shrink, max_growth, not_null, range, fresh, unique, sql, canary\n\
@@ -295,7 +303,7 @@ mod tests {
                     source.files = { location = \"s3://猫/\", formats = \"csv\" }\n\n[dataset]\n";
         assert_eq!(
             Config::parse("datasets.toml", text).unwrap_err().message(),
-            "datasets.toml:2:3: defaults: unknown key \"databases\", expected one of parquet, database, location, create, schema, on_drift, on_unflip, on_unrepresentable, retain, workgroups\n\
+            "datasets.toml:2:3: defaults: unknown key \"databases\", expected one of parquet, database, location, create, schema, on_drift, on_unflip, on_unrepresentable, retain, workgroups, refresh, timezone\n\
              datasets.toml:5:40: datasets.users.source.files: unknown key \"formats\", expected one of location, format, columns, csv, objects, missing, extra\n\
              datasets.toml:3:11: datasets.users: database is missing: set it here or in [defaults]\n\
              datasets.toml:7:2: unknown key \"dataset\", expected one of defaults, datasets"

@@ -16,6 +16,7 @@ mod place;
 mod position;
 mod query;
 mod read;
+mod refresh;
 mod settings;
 mod source;
 mod spec;
@@ -31,6 +32,7 @@ pub use group::Group;
 pub use names::LAPTOP_ONLY;
 pub use place::Place;
 pub use position::{Position, Positions};
+pub use refresh::Refresh;
 pub use source::{
     Athena, Auth, Connect, Files, Format, GlueJob, Inbox, Mysql, Nested, Postgres, Secret, Session, Source,
 };
