@@ -9,9 +9,9 @@ use serde_json::json;
 use tracing::info;
 use turntable_core::{
     config::Config,
+    due::{Due, LastDue, due, has_schedules},
     error::{Error, Result},
     record,
-    refresh::{Due, LastDue, due, has_schedules},
 };
 
 use super::{answer::Answer, environment::Export};

@@ -8,7 +8,7 @@ use super::{
     checks,
     database::{mysql, postgres},
     dataset::{Dataset, OnDrift},
-    engines,
+    dependencies, engines,
     files::files,
     group, inbox,
     names::{folders, identifier},
@@ -62,7 +62,7 @@ fn file(table: &Table, faults: &Faults) -> BTreeMap<String, Dataset> {
     overlapping_folders(&datasets, faults);
     inbox::together(&mut datasets, &protects, faults);
     group::together(&datasets, faults);
-    refresh::together(&mut datasets, faults);
+    dependencies::together(&mut datasets, faults);
     datasets
 }
 

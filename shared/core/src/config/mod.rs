@@ -6,6 +6,7 @@ mod csv;
 mod database;
 mod dataset;
 mod datasets;
+mod dependencies;
 mod engines;
 mod files;
 mod fresh;
