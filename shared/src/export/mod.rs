@@ -6,6 +6,7 @@ mod batch;
 mod engine_run;
 mod environment;
 mod failure;
+mod flipped;
 mod generation;
 mod group;
 mod refreshes;

@@ -1,5 +1,5 @@
-//! Reads and changes the record of a dataset's scheduled refreshes, so that one run starts for each due time, and at
-//! most one at a time. See [`turntable_core::refresh::Record`].
+//! Reads and changes the record of a dataset's refreshes, so that one run starts for each due time, and at most one at
+//! a time. See [`turntable_core::refresh::Record`].
 
 use std::time::Duration;
 
@@ -8,21 +8,30 @@ use jiff::Timestamp;
 use serde_json::json;
 use tracing::{info, warn};
 use turntable_core::{
-    config::Dataset,
+    config::{Dataset, Refresh},
     error::{Error, Result},
     layout::{Entry, Key},
     port::{Put, missing},
     record,
-    refresh::{Claim, Record, Running},
+    refresh::{Claim, Next, Record, Running},
 };
 
 use super::environment::Export;
-use crate::environment::Environment;
+use crate::{environment::Environment, inputs};
 
 /// How often to read and change the record again if others change it at the same time.
 const MAX_ATTEMPTS: usize = 10;
 
-/// What a message about a due time must do.
+/// Why a dataset is due.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Why {
+    /// By its own schedules, at this time.
+    Due(Timestamp),
+    /// Its inputs may have flipped since it was built.
+    Inputs,
+}
+
+/// What a message about a due dataset must do.
 pub(super) enum Claimed {
     Run(Running),
     /// Look again after this time.
@@ -39,11 +48,17 @@ pub(super) enum Ended {
     Postponed,
 }
 
-/// Claims the run for a due time of a dataset, or of the group whose first member it is.
-pub(super) async fn claim(env: &Environment, lead: &Dataset, due: Timestamp) -> Result<Claimed> {
+/// Claims the run for a due dataset, or for the group whose first member it is.
+pub(super) async fn claim(env: &Environment, lead: &Dataset, why: Why) -> Result<Claimed> {
     for _ in 0..MAX_ATTEMPTS {
         let stored = Stored::read(env, lead).await?;
-        match stored.record.claim(due, env.clock.now()) {
+        let claim = match why {
+            Why::Due(due) => stored.record.claim(due, env.clock.now()),
+            // Read after the record: a run that ends in between makes the record stale.
+            Why::Inputs if inputs::is_due(env, lead).await? => stored.record.claim_after_inputs(env.clock.now()),
+            Why::Inputs => Claim::Done,
+        };
+        match claim {
             Claim::Run(next) => {
                 if stored.replace(env, &next).await? {
                     return Ok(next.running.map_or(Claimed::Nothing, Claimed::Run));
@@ -51,13 +66,13 @@ pub(super) async fn claim(env: &Environment, lead: &Dataset, due: Timestamp) -> 
             }
             Claim::After(next) => {
                 if stored.replace(env, &next).await? {
-                    info!(dataset = lead.name, %due, "a run is in progress, and another follows it");
+                    info!(dataset = lead.name, ?why, "a run is in progress, and another follows it");
                     return Ok(Claimed::Nothing);
                 }
             }
             Claim::Wait(time) => return Ok(Claimed::Wait(Duration::try_from(time).unwrap_or_default())),
             Claim::Done => {
-                info!(dataset = lead.name, %due, "a run for this due time has ended already");
+                info!(dataset = lead.name, ?why, "nothing is due");
                 return Ok(Claimed::Nothing);
             }
         }
@@ -100,7 +115,8 @@ async fn try_end(export: &Export, lead: &Dataset, running: &Running, ended: Ende
 /// Queues the run that waited for one that has ended or failed for good. Failures are only logged: the next due time
 /// makes up for it.
 pub(super) async fn follow(export: &Export, lead: &Dataset) {
-    if lead.refresh.as_ref().is_none_or(|refresh| refresh.schedules.is_empty()) {
+    let is_manual = |refresh: &Refresh| refresh.schedules.is_empty() && refresh.after.is_empty();
+    if lead.refresh.as_ref().is_none_or(is_manual) {
         return;
     }
     let followed = async {
@@ -113,10 +129,12 @@ pub(super) async fn follow(export: &Export, lead: &Dataset) {
 }
 
 async fn queue(export: &Export, lead: &Dataset, record: &Record) -> Result<()> {
-    match record.follows() {
-        Some(due) => export.queue.send(vec![json!({ "dataset": lead.name, "due": due }).to_string()]).await,
-        None => Ok(()),
-    }
+    let body = match record.follows() {
+        Some(Next::Due(due)) => json!({ "dataset": lead.name, "due": due }),
+        Some(Next::Inputs) => json!({ "dataset": lead.name, "inputs": true }),
+        None => return Ok(()),
+    };
+    export.queue.send(vec![body.to_string()]).await
 }
 
 /// The record as it is stored.

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tracing::{error, info, warn};
 use turntable_core::{
     config::{Config, Dataset},
     error::{Error, Result},
+    refresh::Running,
 };
 use turntable_events::{self as request, Message};
 
@@ -15,8 +15,8 @@ use super::{
     batch::{MessageOutcome, enqueue, settle},
     engine_run,
     environment::Export,
-    failure, group,
-    refreshes::{self, Claimed, Ended},
+    failure, flipped, group,
+    refreshes::{self, Claimed, Ended, Why},
     single, tick,
 };
 
@@ -38,21 +38,11 @@ pub async fn carry_out(export: &Export, request: request::Export) -> Result<Answ
             built
         }
         request::Export::Due(name, due) => {
-            let dataset = config.dataset(&name)?;
-            match export_due(export, &config, dataset, due).await {
-                Ok(Handled::Done) => Ok(Answer::Queued { queued: Vec::new() }),
-                Ok(Handled::Exported(answer)) => Ok(*answer),
-                Ok(Handled::Wait(time)) => Err(Error::conflict(format!(
-                    "{name}: a run for {due} is in progress, or has died: invoke export again in {} s",
-                    time.as_secs()
-                ))),
-                Err(error) => {
-                    failure::write(&export.env, dataset, &error, None).await;
-                    Err(error)
-                }
-            }
+            refresh_by_hand(export, &config, config.dataset(&name)?, Why::Due(due)).await
         }
+        request::Export::Inputs(name) => refresh_by_hand(export, &config, config.dataset(&name)?, Why::Inputs).await,
         request::Export::Tick => tick::tick(export, &config).await,
+        request::Export::Flipped(paths, record) => flipped::flipped(export, &config, &paths, &record).await,
         request::Export::Ended(run) => {
             let answer = engine_run::ended(export, &config, &run).await?;
             follow(export, &config, &answer).await;
@@ -66,6 +56,23 @@ pub async fn carry_out(export: &Export, request: request::Export) -> Result<Answ
         request::Export::Fan(names) => enqueue(export, &config, names).await,
         request::Export::Queue(_) => {
             Err(Error::input("an SQS message can't contain an SQS event: send one request per message"))
+        }
+    }
+}
+
+/// Exports a dataset that is due, for a request that isn't a message.
+async fn refresh_by_hand(export: &Export, config: &Config, dataset: &Dataset, why: Why) -> Result<Answer> {
+    match refresh(export, config, dataset, why).await {
+        Ok(Handled::Done) => Ok(Answer::Queued { queued: Vec::new() }),
+        Ok(Handled::Exported(answer)) => Ok(*answer),
+        Ok(Handled::Wait(time)) => Err(Error::conflict(format!(
+            "{}: a run for this due time is in progress, or has died: invoke export again in {} s",
+            dataset.name,
+            time.as_secs()
+        ))),
+        Err(error) => {
+            failure::write(&export.env, dataset, &error, None).await;
+            Err(error)
         }
     }
 }
@@ -119,7 +126,8 @@ async fn handle_message(export: &Export, body: &str) -> Result<Handled> {
         request::Export::One(name) => {
             export_one(export, &config, config.dataset(&name)?).await.map(|answer| Handled::Exported(Box::new(answer)))
         }
-        request::Export::Due(name, due) => export_due(export, &config, config.dataset(&name)?, due).await,
+        request::Export::Due(name, due) => refresh(export, &config, config.dataset(&name)?, Why::Due(due)).await,
+        request::Export::Inputs(name) => refresh(export, &config, config.dataset(&name)?, Why::Inputs).await,
         request::Export::Pending(name, generation) => {
             let answer = engine_run::pending(export, config.dataset(&name)?, &generation).await?;
             follow(export, &config, &answer).await;
@@ -132,16 +140,16 @@ async fn handle_message(export: &Export, body: &str) -> Result<Handled> {
 /// What became of a message that didn't fail.
 enum Handled {
     Exported(Box<Answer>),
-    /// Another run serves the due time.
+    /// Nothing was due, or another run serves it.
     Done,
     /// A run for the due time is in progress. If it dies, this message must run.
     Wait(Duration),
 }
 
-/// Exports a dataset for a due time, unless another run serves it.
-async fn export_due(export: &Export, config: &Config, dataset: &Dataset, due: Timestamp) -> Result<Handled> {
+/// Exports a dataset that is due, unless another run serves it.
+async fn refresh(export: &Export, config: &Config, dataset: &Dataset, why: Why) -> Result<Handled> {
     let lead = config.lead(dataset);
-    let claimed = refreshes::claim(&export.env, lead, due).await.map_err(|failure| failure.of(&lead.name))?;
+    let claimed = refreshes::claim(&export.env, lead, why).await.map_err(|failure| failure.of(&lead.name))?;
     let running = match claimed {
         Claimed::Run(running) => running,
         Claimed::Wait(time) => return Ok(Handled::Wait(time)),
@@ -149,7 +157,7 @@ async fn export_due(export: &Export, config: &Config, dataset: &Dataset, due: Ti
     };
     let built = export_one(export, config, lead).await;
     let ended = match &built {
-        Ok(answer) if lead.source.is_engine() && is_earlier(answer, running.due) => Ended::Postponed,
+        Ok(answer) if lead.source.is_engine() && is_earlier(answer, &running) => Ended::Postponed,
         Ok(_) => Ended::Well,
         Err(_) => Ended::Failed,
     };
@@ -160,14 +168,14 @@ async fn export_due(export: &Export, config: &Config, dataset: &Dataset, due: Ti
     built.map(|answer| Handled::Exported(Box::new(answer)))
 }
 
-/// Returns whether an answer is about an engine's run that began before the due time, so that it doesn't serve it.
-fn is_earlier(answer: &Answer, due: Timestamp) -> bool {
+/// Returns whether an answer is about an engine's run that began before what is due now, so that it doesn't serve it.
+fn is_earlier(answer: &Answer, running: &Running) -> bool {
     let as_of = match answer {
         Answer::Exported(exported) => Some(exported.as_of),
         Answer::EngineResponse(response) => response.as_of,
         _ => None,
     };
-    as_of.is_some_and(|as_of| as_of < due)
+    as_of.is_some_and(|as_of| as_of < running.due.unwrap_or(running.since))
 }
 
 /// Queues the run that waited for an engine's run, if that has been settled.

@@ -145,12 +145,13 @@ async fn standing(env: &Environment, dataset: &Dataset, now: Timestamp) -> Resul
     let waits = younger.filter(|found| !loaded.state.was_live(found)).max_by_key(|found| found.ulid).copied();
     let newest = complete.iter().map(|found| time_of(found.ulid)).max();
     let (table, manifest) = (loaded.table.as_ref(), loaded.live_manifest.as_ref());
-    let (stale, rejected, failed_export, other_stack, refresh, inbox, differences) = futures::try_join!(
+    let (stale, rejected, failed_export, other_stack, refresh, outdated, inbox, differences) = futures::try_join!(
         is_stale(env, dataset, &loaded.state, waits),
         verdict(env, dataset, waits),
         failed_export(env, dataset, newest),
         publish::identity::other_stack(env, &dataset.paths),
         refresh::load(env, dataset, now),
+        refresh::outdated(env, dataset, manifest),
         inbox_summary(env, dataset, manifest, now),
         publish::verify::verify(env, dataset, table, manifest),
     )?;
@@ -178,6 +179,8 @@ async fn standing(env: &Environment, dataset: &Dataset, now: Timestamp) -> Resul
         unfinished: record.as_ref().and_then(Record::unfinished),
         unfinished_since: record.and_then(|record| record.flipping).map(|flipping| flipping.to.since),
         refresh,
+        built_from: manifest.map(|manifest| manifest.inputs.clone()).unwrap_or_default(),
+        outdated,
         inbox,
         drift,
         edited: differences.edited,

@@ -13,7 +13,7 @@ use super::{
     group, inbox,
     names::{folders, identifier},
     read::{Fault, Faults, Keys, described},
-    refresh::{self, Refresh},
+    refresh::{self, Unresolved},
     settings::Defaults,
     source::Source,
     spec::spec,
@@ -44,11 +44,14 @@ fn file(table: &Table, faults: &Faults) -> BTreeMap<String, Dataset> {
     // An invalid key in [defaults] is reported there, so it must not also be reported as missing from each dataset.
     let given =
         |key: &str| table.get("defaults").and_then(Value::as_table).is_some_and(|given| given.contains_key(key));
-    let mut protects = BTreeMap::new();
+    if defaults.refresh.as_ref().is_some_and(|refresh| !refresh.after.is_empty()) {
+        faults.push("defaults.refresh", "after names inputs of one dataset: set it there");
+    }
+    let (mut protects, mut refreshes) = (BTreeMap::new(), BTreeMap::new());
     match root.value("datasets") {
         Some(Value::Table(entries)) if !entries.is_empty() => {
             for (name, entry) in entries {
-                if let Some(dataset) = dataset(name, entry, &defaults, given, &mut protects, faults) {
+                if let Some(dataset) = dataset(name, entry, &defaults, given, (&mut protects, &mut refreshes), faults) {
                     datasets.insert(name.clone(), dataset);
                 }
             }
@@ -62,19 +65,19 @@ fn file(table: &Table, faults: &Faults) -> BTreeMap<String, Dataset> {
     overlapping_folders(&datasets, faults);
     inbox::together(&mut datasets, &protects, faults);
     group::together(&datasets, faults);
-    dependencies::together(&mut datasets, faults);
+    dependencies::together(&mut datasets, &refreshes, faults);
     datasets
 }
 
 /// Reads one dataset. Returns `None` if its entry isn't a table, or if its source, database or location is missing or
-/// invalid. `given` returns whether a key is set in `[defaults]`, even to an invalid value. Adds the value of
-/// `protects` to `protects`.
+/// invalid. `given` returns whether a key is set in `[defaults]`, even to an invalid value. Adds the values of
+/// `protects` and `refresh` to the two maps, because they name other datasets.
 fn dataset(
     name: &str,
     entry: &Value,
     defaults: &Defaults,
     given: impl Fn(&str) -> bool,
-    protects: &mut BTreeMap<String, BTreeMap<String, Vec<String>>>,
+    (protects, refreshes): (&mut BTreeMap<String, BTreeMap<String, Vec<String>>>, &mut BTreeMap<String, Unresolved>),
     faults: &Faults,
 ) -> Option<Dataset> {
     let path = format!("datasets.{name}");
@@ -129,6 +132,7 @@ fn dataset(
         }
     }
     let refresh = refresh::combined(&keys, settings.refresh.clone(), settings.timezone.clone()).filter(|_| !is_inbox);
+    refreshes.extend(refresh.map(|refresh| (name.to_owned(), refresh)));
     if is_inbox && table.contains_key("refresh") {
         keys.fault("refresh", "not supported for an inbox, which its drops and OptoutSchedule refresh: remove it");
     }
@@ -138,7 +142,7 @@ fn dataset(
     Some(Dataset {
         name: name.into(),
         group: group.map(|group| Group::new(&location, &group)),
-        refresh: refresh.map(|(schedules, zone)| Refresh { schedules, zone, record: paths.refresh() }),
+        refresh: None,
         paths,
         spec: spec(table, on_unrepresentable, &database, &location),
         table: TableName { database, table: table_name },

@@ -73,6 +73,14 @@ impl Config {
         self.datasets.values().filter(is_first)
     }
 
+    /// Returns the datasets, or first members of groups, that are refreshed after flips of this dataset.
+    pub fn dependants(&self, input: &str) -> impl Iterator<Item = &Dataset> {
+        self.leads().filter(move |dataset| {
+            let inputs = dataset.refresh.iter().flat_map(|refresh| &refresh.after).flat_map(|after| &after.inputs);
+            inputs.into_iter().any(|found| found.dataset == input)
+        })
+    }
+
     /// Returns the dataset itself, or the first member of its group.
     pub fn lead<'a>(&'a self, dataset: &'a Dataset) -> &'a Dataset {
         self.group_of(dataset).and_then(|group| group.members.first().copied()).unwrap_or(dataset)

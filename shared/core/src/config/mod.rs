@@ -33,7 +33,7 @@ pub use group::Group;
 pub use names::LAPTOP_ONLY;
 pub use place::Place;
 pub use position::{Position, Positions};
-pub use refresh::Refresh;
+pub use refresh::{After, Input, Refresh};
 pub use source::{
     Athena, Auth, Connect, Files, Format, GlueJob, Inbox, Mysql, Nested, Postgres, Secret, Session, Source,
 };

@@ -1,21 +1,50 @@
 //! Reads `refresh` and `timezone`: when a dataset is refreshed.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::{Timestamp, tz::TimeZone};
 use toml::Value;
 
 use super::read::{Keys, described};
-use crate::{layout::Key, refresh::Schedule};
+use crate::{
+    layout::{Key, TableName, TablePaths},
+    refresh::Schedule,
+};
 
-/// When a dataset is refreshed. Without schedules, only by hand.
+/// When a dataset is refreshed. Without schedules and inputs, only by hand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refresh {
     pub schedules: Vec<Schedule>,
+    /// The flips after which the dataset is refreshed: those of any entry.
+    pub after: Vec<After>,
     pub zone: TimeZone,
     /// The key of the record of the scheduled refreshes. The members of a group share one.
     pub record: Key,
 }
 
+/// The inputs after whose flips a dataset is refreshed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct After {
+    pub inputs: Vec<Input>,
+    /// Whether a flip of one of them is enough. Otherwise, all must have flipped since the dataset was built.
+    pub any: bool,
+}
+
+/// A dataset that another one is built from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    pub dataset: String,
+    pub table: TableName,
+    pub paths: TablePaths,
+}
+
 impl Refresh {
+    /// Returns the datasets that this one is built from, ordered by name.
+    pub fn inputs(&self) -> Vec<&Input> {
+        let all = self.after.iter().flat_map(|after| &after.inputs);
+        all.map(|input| (&input.dataset, input)).collect::<BTreeMap<_, _>>().into_values().collect()
+    }
+
     /// Returns the latest due time that is after `since`, and at or before `now`.
     pub fn latest(&self, since: Timestamp, now: Timestamp) -> Option<Timestamp> {
         self.schedules.iter().filter_map(|schedule| schedule.latest(since, now, &self.zone)).max()
@@ -28,37 +57,64 @@ impl Refresh {
 }
 
 /// What one dataset or `[defaults]` says about when to refresh, before the defaults are filled in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Given {
-    schedules: Vec<Schedule>,
+    pub schedules: Vec<Schedule>,
+    pub after: Vec<GivenAfter>,
 }
 
-const EXPECTED: &str = "\"cron(…)\", \"rate(…)\", \"at(…)\", \"manual\", or a list of schedules";
+/// An entry of `after`, before its datasets are looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenAfter {
+    pub datasets: BTreeSet<String>,
+    pub any: bool,
+}
+
+const EXPECTED: &str =
+    "\"cron(…)\", \"rate(…)\", \"at(…)\", \"manual\", { after = [\"DATASET\", …] }, or a list of these";
 const MANUAL: &str = "manual";
 
 /// Reads `refresh`.
 pub fn refresh(keys: &Keys) -> Option<Given> {
     let value = keys.value("refresh")?;
-    let mut schedules = Vec::new();
+    let mut given = Given::default();
     match value {
         Value::String(text) if text == MANUAL => {}
-        Value::Array(list) if !list.is_empty() => {
-            for item in list {
-                schedules.extend(one(keys, item));
-            }
-        }
-        other => schedules.extend(one(keys, other)),
+        Value::Array(list) if !list.is_empty() => list.iter().for_each(|item| given.add(keys, item)),
+        other => given.add(keys, other),
     }
-    Some(Given { schedules })
+    Some(given)
 }
 
-fn one(keys: &Keys, value: &Value) -> Option<Schedule> {
+impl Given {
+    fn add(&mut self, keys: &Keys, value: &Value) {
+        match value.as_table() {
+            Some(table) => self.after.extend(after(Keys::new(keys.at("refresh"), table, keys.faults()))),
+            None => self.schedules.extend(schedule(keys, value)),
+        }
+    }
+}
+
+/// Reads `{ after = ["orders"], any = true }`.
+fn after(keys: Keys) -> Option<GivenAfter> {
+    let (names, any) = (keys.strings("after"), keys.boolean("any").unwrap_or(false));
+    if !keys.has("after") {
+        keys.fault_here("after is missing: name the datasets after whose flips this one is refreshed");
+    }
+    if names.as_ref().is_some_and(Vec::is_empty) {
+        keys.fault("after", "names no dataset: name at least one");
+    }
+    keys.finish();
+    Some(GivenAfter { datasets: names?.into_iter().map(str::to_owned).collect(), any })
+}
+
+fn schedule(keys: &Keys, value: &Value) -> Option<Schedule> {
     let Some(text) = value.as_str().filter(|text| !text.trim().is_empty()) else {
         keys.fault("refresh", format!("expected {EXPECTED}, found {}", described(value)));
         return None;
     };
     if text == MANUAL {
-        keys.fault("refresh", "\"manual\" means no schedule, so a list can't contain it: remove it or the schedules");
+        keys.fault("refresh", "\"manual\" means only by hand, so a list can't contain it: remove it or the rest");
         return None;
     }
     keys.taken("refresh", Schedule::parse(text))
@@ -72,18 +128,25 @@ pub fn timezone(keys: &Keys) -> Option<TimeZone> {
     })
 }
 
+/// A dataset's `refresh`, before the datasets that it names are looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unresolved {
+    pub given: Given,
+    pub zone: TimeZone,
+}
+
 /// Combines what is given in a dataset and in `[defaults]`. Returns `None` if the stack's schedule refreshes the
 /// dataset.
-pub fn combined(keys: &Keys, given: Option<Given>, zone: Option<TimeZone>) -> Option<(Vec<Schedule>, TimeZone)> {
-    let (Given { schedules }, zone) = (given?, zone.unwrap_or(TimeZone::UTC));
-    for schedule in schedules.iter().filter(|schedule| schedule.is_skipped(&zone)) {
+pub fn combined(keys: &Keys, given: Option<Given>, zone: Option<TimeZone>) -> Option<Unresolved> {
+    let (given, zone) = (given?, zone.unwrap_or(TimeZone::UTC));
+    for schedule in given.schedules.iter().filter(|schedule| schedule.is_skipped(&zone)) {
         let name = zone.iana_name().unwrap_or("the time zone");
         keys.fault(
             "refresh",
             format!("{} never comes, because the clocks of {name} skip this time: choose another", schedule.text()),
         );
     }
-    Some((schedules, zone))
+    Some(Unresolved { given, zone })
 }
 
 #[cfg(test)]
@@ -127,7 +190,7 @@ mod tests {
             found.replace("datasets.toml: datasets.a.", "")
         };
         let fields = "expected six fields (minutes hours day-of-month month day-of-week year), found";
-        let kinds = "expected \"cron(…)\", \"rate(…)\", \"at(…)\", \"manual\", or a list of schedules, found";
+        let kinds = "expected \"cron(…)\", \"rate(…)\", \"at(…)\", \"manual\", { after = [\"DATASET\", …] }, or a list of these, found";
         for (keys, fault) in [
             ("refresh = 5", format!("refresh: {kinds} a whole number")),
             ("refresh = []", format!("refresh: {kinds} an array")),
@@ -162,7 +225,7 @@ mod tests {
             ),
             (
                 "refresh = [\"rate(1 hour)\", \"manual\"]",
-                "refresh: \"manual\" means no schedule, so a list can't contain it: remove it or the schedules".into(),
+                "refresh: \"manual\" means only by hand, so a list can't contain it: remove it or the rest".into(),
             ),
             (
                 "timezone = \"Tokyo\"",

@@ -197,6 +197,13 @@ impl TablePaths {
         Some((TablePaths(Location { bucket: key.bucket.clone(), prefix: folder.into() }), generation))
     }
 
+    /// Returns the paths of the table whose flip record has this key. Returns `None` if this isn't a flip record's key.
+    pub fn of_flip(key: &Key) -> Option<TablePaths> {
+        let (folder, _) = key.key.rsplit_once(&format!("{FLIPS}/")).filter(|(folder, _)| folder.ends_with('/'))?;
+        let paths = TablePaths(Location { bucket: key.bucket.clone(), prefix: folder.into() });
+        paths.parse_flip(key).is_some().then_some(paths)
+    }
+
     /// Returns the ULID of the flip whose record has this key, or `None` if this isn't a flip record's key.
     pub fn parse_flip(&self, key: &Key) -> Option<Ulid> {
         let name = key.key.strip_prefix(&self.flips().prefix)?.strip_suffix(".json")?;
@@ -219,6 +226,8 @@ mod tests {
         assert_eq!(TablePaths::parse_manifest(&paths.manifest(&generation)), Some((paths.clone(), generation)));
         assert_eq!(TablePaths::of_generation(&paths.generation(&generation)), Some((paths.clone(), generation)));
         assert_eq!(paths.parse_flip(&paths.flip(generation.ulid)), Some(generation.ulid));
+        assert_eq!(TablePaths::of_flip(&paths.flip(generation.ulid)), Some(paths.clone()));
+        assert_eq!(TablePaths::of_flip(&paths.manifest(&generation)), None);
         for (key, kind) in [
             (paths.generation(&generation).key("part-00000.parquet"), ObjectKind::Data(generation)),
             (paths.generation(&generation).key("dt=2024-01-01/part-00000.parquet"), ObjectKind::Data(generation)),

@@ -6,5 +6,5 @@ mod schedule;
 #[cfg(test)]
 mod tests;
 
-pub use record::{Claim, Record, Running};
+pub use record::{Claim, Next, Record, Running};
 pub use schedule::Schedule;

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 
-use super::{Claim, Record, Schedule};
+use super::{Claim, Next, Record, Schedule};
 
 /// A sequence of numbers that looks random, the same in each run.
 struct Random(u64);
@@ -259,7 +259,7 @@ fn a_due_time_starts_one_run_and_one_that_comes_meanwhile_follows() {
     let Claim::After(waiting) = waiting.claim(minutes(3), minutes(6)) else { panic!("an older one is not forgotten") };
     assert_eq!((waiting.waiting, waiting.follows()), (Some(minutes(5)), None));
     let ended = waiting.ended(&run).unwrap();
-    assert_eq!((ended.done, ended.follows()), (Some(minutes(0)), Some(minutes(5))));
+    assert_eq!((ended.done, ended.follows()), (Some(minutes(0)), Some(Next::Due(minutes(5)))));
     let Claim::Run(next) = ended.claim(minutes(5), minutes(7)) else { panic!("nothing follows") };
     let last = next.ended(next.running.as_ref().unwrap()).unwrap();
     assert_eq!((last.claim(minutes(5), minutes(9)), last.follows()), (Claim::Done, None));
@@ -276,5 +276,22 @@ fn a_run_that_failed_or_died_is_run_again() {
     assert_eq!(started.running.as_ref().unwrap().due, again.running.unwrap().due);
     let Claim::After(waiting) = started.claim(minutes(5), minutes(5)) else { panic!("it isn't remembered") };
     let Claim::Run(later) = waiting.claim(minutes(0), minutes(17)) else { panic!("nothing runs") };
-    assert_eq!(later.running.unwrap().due, minutes(5), "one run makes up for both");
+    assert_eq!(later.running.unwrap().due, Some(minutes(5)), "one run makes up for both");
+}
+
+#[test]
+fn inputs_that_flip_during_a_run_are_looked_at_after_it() {
+    let Claim::Run(started) = Record::default().claim(minutes(0), minutes(0)) else { panic!("no run") };
+    let run = started.running.clone().unwrap();
+    let Claim::After(waiting) = started.claim_after_inputs(minutes(1)) else { panic!("it isn't remembered") };
+    assert_eq!(waiting.follows(), None);
+    let ended = waiting.ended(&run).unwrap();
+    assert_eq!(ended.follows(), Some(Next::Inputs));
+    let Claim::Run(next) = ended.claim_after_inputs(minutes(2)) else { panic!("nothing runs") };
+    let Claim::After(due) = next.claim(minutes(3), minutes(3)) else { panic!("a due time is not a flip") };
+    let ended = due.ended(&next.running.unwrap()).unwrap();
+    assert_eq!((ended.done, ended.follows()), (Some(minutes(0)), Some(Next::Due(minutes(3)))));
+    let Claim::Run(last) = ended.claim_after_inputs(minutes(4)) else { panic!("nothing runs") };
+    let last = last.ended(last.running.as_ref().unwrap()).unwrap();
+    assert_eq!((last.done, last.follows()), (Some(minutes(3)), None), "one run serves both");
 }
