@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use crate::{
     check::check,
     doctor::doctor,
+    graph::{Form, graph},
     laptop,
     new_dataset::{entries, new_dataset},
     place::{Account, Place},
@@ -25,6 +26,9 @@ pub enum Command {
         /// flag, they are looked up in the emulator that `up` runs, if it is running.
         #[arg(long)]
         aws: bool,
+        /// Only show when each dataset is refreshed, and which datasets are built from which.
+        #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
+        graph: Option<Form>,
     },
     /// Print a datasets.toml that publishes tables in a database.
     NewDataset {
@@ -72,7 +76,17 @@ impl Command {
     /// Runs the command: results go to standard output, errors to standard error.
     pub async fn run(self) -> Result<ExitCode> {
         match self {
-            Command::Check { file, aws } => {
+            Command::Check { file, graph: Some(form), .. } => match graph(&file, form) {
+                Ok(graph) => {
+                    print!("{graph}");
+                    Ok(ExitCode::SUCCESS)
+                }
+                Err(error) => {
+                    eprintln!("{error:#}");
+                    Ok(ExitCode::FAILURE)
+                }
+            },
+            Command::Check { file, aws, graph: None } => {
                 let account = match aws {
                     true => Some(turntable::lambda::aws().await),
                     false => laptop::endpoints().ok().map(|up| up.config()),

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`command`] | defines the command line: flags, printing, exit codes |
 //! | [`check`], [`glue_table`] | report the errors in a datasets.toml and show the tables that it defines |
+//! | [`graph`] | shows when each dataset is refreshed, and what is built from what |
 //! | [`doctor`] | checks a deployed stack and its account |
 //! | [`adoption`] | shows what the first flip does with a table that exists already |
 //! | [`new_dataset`] | writes dataset entries for tables in a database |
@@ -31,6 +32,7 @@ pub mod command;
 pub mod datasets;
 pub mod doctor;
 pub mod glue_table;
+pub mod graph;
 pub mod lambda;
 pub mod laptop;
 pub mod new_dataset;

@@ -1,5 +1,6 @@
 //! Refreshes by the datasets' own schedules, in process: ticks, due times, and one run for each.
 
+mod inputs;
 mod support;
 
 use std::sync::{Arc, Mutex};
