@@ -34,7 +34,9 @@ use crate::{
     adoption, aws,
     datasets::Datasets,
     done::Done,
-    glue_table, laptop,
+    glue_table,
+    graph::{self, Form},
+    laptop,
     source_context::{self, Clients},
 };
 
@@ -55,21 +57,31 @@ pub struct Check {
     /// The region
     #[arg(long, value_name = "REGION", requires = "aws")]
     region: Option<String>,
+    /// Only show when each dataset is refreshed, and which datasets are built from which
+    #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
+    graph: Option<Form>,
 }
 
 impl Check {
     /// Checks the file. The exit code is 1 if it has errors.
     pub async fn run(&self) -> Result<Done> {
+        if let Some(form) = self.graph {
+            return Ok(graph::graph(&self.file, form).map_or_else(refused, Done::with));
+        }
         let account = match self.aws {
             true => Some(aws::loaded(self.profile.as_deref(), self.region.as_deref()).await),
             false => laptop::endpoints(&self.stack).ok().map(|up| up.config()),
         };
         Ok(match check(&self.file, account.as_ref()).await {
             Ok(checked) => checked.told(),
-            // The error has a line for each fault, with its position in the file.
-            Err(error) => Done { err: format!("{error:#}\n"), ..Done::default() }.needing_a_person(true),
+            Err(error) => refused(error),
         })
     }
+}
+
+/// Returns the answer for a file that doesn't parse. The error has a line for each fault, with its position in the file.
+fn refused(error: anyhow::Error) -> Done {
+    Done { err: format!("{error:#}\n"), ..Done::default() }.needing_a_person(true)
 }
 
 /// The result of a check.

@@ -9,6 +9,7 @@
 //! | [`export`], [`change`], [`sweep`], [`ask`] | send requests: build, flip, roll back, hold, release, delete |
 //! | [`query`] | runs a statement in Athena |
 //! | [`check`], [`glue_table`], [`adoption`] | report the errors in a datasets.toml and show the tables that it defines |
+//! | [`graph`] | shows when each dataset is refreshed, and what is built from what |
 //! | [`new_dataset`] | writes dataset entries for tables in a database |
 //! | [`doctor`] | checks a deployed stack and its account |
 //! | `emulated` | runs the product on this machine; only with the feature `emulator` |
@@ -34,6 +35,7 @@ pub mod export;
 pub mod generate;
 pub mod glue_table;
 pub mod history;
+pub mod graph;
 pub mod new_dataset;
 pub mod place;
 pub mod prompt;

@@ -67,6 +67,10 @@ pub struct Manifest {
     /// Set only if the generation was exported with a group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupRun>,
+    /// The generations of its inputs that were live before the source was read, by dataset. Only with
+    /// `refresh = { after = … }`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<String, Generation>,
 }
 
 /// Everything about a generation that is fixed before its files are written.
@@ -80,6 +84,8 @@ pub struct Identity {
     pub as_of: Timestamp,
     /// See [`Manifest::spec`].
     pub spec: String,
+    /// See [`Manifest::inputs`].
+    pub inputs: BTreeMap<String, Generation>,
 }
 
 /// Everything about a generation that is known once its files are written.
@@ -203,7 +209,7 @@ impl Manifest {
     /// Returns a manifest without `merge` and `group`. Every manifest is made by this function; callers then set these
     /// fields.
     pub fn new(identity: Identity, contents: Contents, created_at: Timestamp) -> Manifest {
-        let Identity { dataset, generation, location, base, as_of, spec } = identity;
+        let Identity { dataset, generation, location, base, as_of, spec, inputs } = identity;
         let Contents { typed_by, columns, partitions, files, nulled, missing, ignored } = contents;
         Manifest {
             version: VERSION,
@@ -225,6 +231,7 @@ impl Manifest {
             ignored,
             merge: None,
             group: None,
+            inputs,
         }
     }
 

@@ -33,6 +33,7 @@ mod postgres;
 mod protocol;
 mod readme;
 mod reference;
+mod refresh;
 mod rename;
 mod retire;
 mod samples;

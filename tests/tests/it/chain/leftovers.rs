@@ -89,6 +89,7 @@ async fn leave(chain: &Chain, built: &Generation) -> [String; 3] {
         work: Work::Athena { workgroup: "etl".into(), database: "dmp".into(), sql: "UNLOAD".into() },
         folders: Vec::new(),
         until: "2024-11-21T01:00:00Z".parse().unwrap(),
+        inputs: Default::default(),
         run: None,
     };
     let flip = chain.get(&chain.keys(&paths.flips().prefix).await[0]).await.unwrap();
