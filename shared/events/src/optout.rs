@@ -71,7 +71,8 @@ impl Optout {
     }
 
     /// Returns the datasets to refresh. The list is empty if the created object is hidden, such as one in `_rejected/`.
-    /// Fails if the request names an unknown dataset, or if the object lies in no inbox: nobody would ever read it.
+    /// Fails if the request names an unknown dataset, or if the object is in no inbox, because then nothing would ever
+    /// read it.
     pub fn datasets<'a>(&self, config: &'a Config) -> Result<Vec<&'a Dataset>> {
         match self {
             Optout::All | Optout::Queue(_) => Ok(config.datasets().filter(|dataset| dataset.is_inbox()).collect()),

@@ -90,7 +90,7 @@ where
                 races += 1;
             }
             Refusal::Precondition => return etag_if_own(client, at, mark).await,
-            // `Missing` may mean that the first attempt completed the multipart upload, which no longer exists then.
+            // `Missing` may mean that the first attempt completed the multipart upload, which then no longer exists.
             Refusal::Unavailable | Refusal::Missing | Refusal::Race => {
                 return match etag_if_own(client, at, mark).await {
                     Ok(Some(etag)) => Ok(Some(etag)),

@@ -12,7 +12,7 @@ use super::{
 };
 
 impl S3 {
-    /// Reads the settings that [`turntable_core::bucket_settings`] checks. Takes three requests.
+    /// Reads the settings that [`turntable_core::bucket_settings`] checks. Sends three requests.
     pub async fn bucket_settings(&self, bucket: &str) -> Result<BucketSettings> {
         let (event_bridge, versioning, lifecycle) =
             futures::try_join!(self.event_bridge(bucket), self.versioning(bucket), self.lifecycle(bucket))?;
