@@ -65,7 +65,7 @@ fn children_s() -> Result<f64> {
 }
 
 /// Returns the resident memory of the process `root` and its descendants in kB: their current sum, or the peak of any
-/// one of them, whichever is more.
+/// one of them, whichever is greater.
 fn resident(root: u32) -> u64 {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
