@@ -33,7 +33,7 @@ pub struct State {
     /// same.
     pub running: Vec<Run>,
     pub reader: Option<Reader>,
-    /// What may still happen.
+    /// How often each action may still happen.
     pub left: Budget,
     pub truth: Truth,
     /// The effect of the last step, if there is a [`Just`] for it.

@@ -333,7 +333,7 @@ async fn rollback_of_the_first_generation_says_that_there_is_none_before_it() {
 #[tokio::test]
 async fn generation_from_the_future_is_refused_and_one_that_is_live_blocks_nothing() {
     let (rig, first) = live("").await;
-    // As a release without this check left it: live, and as of ten days from now.
+    // Simulates what a release without this check could leave: a live generation whose `as_of` is ten days from now.
     let key = rig.paths.manifest(&first).to_string();
     let mut manifest: serde_json::Value = serde_json::from_slice(&rig.objects.body(&key).unwrap()).unwrap();
     let ahead = rig.now().checked_add(SignedDuration::from_hours(240)).unwrap();

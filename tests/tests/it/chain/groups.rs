@@ -195,8 +195,8 @@ async fn a_flip_that_died_between_two_tables_is_finished() {
     }
 }
 
-/// Leaves what a `flip` that died after its first `UpdateTable` leaves: the group's record with the flip in flight, and
-/// one moved table.
+/// Simulates a `flip` that died after its first `UpdateTable`: writes the group's record with the flip in flight, and
+/// moves one table.
 async fn died_midway(chain: &Chain, run: &[Generation]) {
     let found = record(chain).await;
     let mut to = found.live.clone().unwrap();

@@ -44,7 +44,7 @@ async fn view_covers_every_inbox_and_is_restored_after_a_change_by_hand() {
     chain.until_number(VISIBLE, 97).await;
     assert_eq!(chain.number(&format!("{VISIBLE} WHERE id IN (7, 8, 9)")).await, 0);
 
-    // The statement has no rows.
+    // The statement returns no row, which `try_query` reports as an error.
     let _ = chain.try_query("CREATE OR REPLACE VIEW dmp.users_protected AS SELECT * FROM dmp.users").await;
     assert_eq!(chain.number(VISIBLE).await, 100);
     chain.ask("optout", &json!({})).await;

@@ -101,8 +101,8 @@ async fn parquet_of_every_compression_is_read() {
     }
 }
 
-/// Returns a file with timestamps as Spark and Hive used to write them: nanoseconds of the day, and the Julian day. Of
-/// its two columns, the second is inside a struct.
+/// Returns a file with timestamps as Spark and Hive used to write them: nanoseconds of the day, and the Julian day. The
+/// file has two columns; the second one is inside a struct.
 fn int96(values: &[Option<(u64, u32)>]) -> Vec<u8> {
     let message = "message m { optional int96 t; optional group s { optional int96 u; } }";
     let schema = Arc::new(parse_message_type(message).unwrap());
