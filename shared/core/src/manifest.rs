@@ -23,7 +23,7 @@ pub const VERSION: u32 = 1;
 pub const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 /// Returns whether `as_of`, the time of a snapshot that existed at `now`, is more than [`MAX_CLOCK_SKEW`] later than
-/// `now`. Then the source's clock is ahead.
+/// `now`. If so, the source's clock is ahead.
 pub fn is_ahead(as_of: Timestamp, now: Timestamp) -> bool {
     as_of.duration_since(now) > MAX_CLOCK_SKEW
 }
@@ -61,7 +61,7 @@ pub struct Manifest {
     /// How many values were left out, by name, because their column is not declared. Only with `extra = "ignore"`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ignored: BTreeMap<String, u64>,
-    /// Set only in a merge of opt-outs.
+    /// Set only if the generation is a merge of opt-outs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merge: Option<Merge>,
     /// Set only if the generation was exported with a group.

@@ -124,7 +124,8 @@ impl Bytes {
         self.ends.push(self.bytes.len())
     }
 
-    /// Replaces each value with what `convert` appends for it. Fails, with the reason, if the batch gets too large.
+    /// Replaces each value with the bytes that `convert` appends for it. Fails, with the reason, if the batch gets too
+    /// large.
     fn replace(&mut self, convert: &mut impl FnMut(&[u8], &mut Vec<u8>)) -> Result<(), &'static str> {
         let mut replaced = Bytes::with_capacity(self.ends.0.len());
         for value in self.values() {
@@ -224,7 +225,7 @@ impl ColumnBuilder {
         }
     }
 
-    /// Calls `visit` with at least the strings so far that aren't ASCII, including nested ones.
+    /// Calls `visit` with every string so far that isn't ASCII, including nested strings. May also visit ASCII strings.
     pub fn each_text(&self, visit: &mut impl FnMut(&[u8])) {
         match &self.values {
             Values::Text(texts) if !texts.bytes.is_ascii() => texts.values().for_each(visit),
@@ -235,8 +236,8 @@ impl ColumnBuilder {
         }
     }
 
-    /// Replaces the strings that [`ColumnBuilder::each_text`] visits with what `convert` appends for each. Fails, with
-    /// the reason, if the batch gets too large.
+    /// Replaces the strings that [`ColumnBuilder::each_text`] visits with the bytes that `convert` appends for them.
+    /// Fails, with the reason, if the batch gets too large.
     pub fn replace_texts(&mut self, convert: &mut impl FnMut(&[u8], &mut Vec<u8>)) -> Result<(), &'static str> {
         match &mut self.values {
             Values::Text(texts) if !texts.bytes.is_ascii() => texts.replace(convert),

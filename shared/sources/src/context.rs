@@ -59,7 +59,7 @@ impl Context {
         Arc::new(self.unrepresentable_in(schema, Unmatched::default()))
     }
 
-    /// Does the same for files, whose columns may differ from those in `schema`.
+    /// Does the same as [`Context::unrepresentable`] for files, whose columns may differ from those in `schema`.
     pub fn unrepresentable_in(&self, schema: &Schema, unmatched: Unmatched) -> Unrepresentable {
         let policy = Unrepresentable::new(self.table.to_string(), self.on_unrepresentable, schema);
         policy.with_unmatched(unmatched)

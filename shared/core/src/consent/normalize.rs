@@ -46,7 +46,7 @@ pub struct Normalization(Vec<Normalize>);
 const MAX_TEXT_BYTES: usize = 16 << 10;
 
 impl Normalization {
-    /// Returns the normalization with these steps, in whatever order they are.
+    /// Returns the normalization with these steps, which may be in any order.
     pub fn new(steps: impl IntoIterator<Item = Normalize>) -> Normalization {
         let mut steps: Vec<Normalize> = steps.into_iter().collect();
         steps.sort_unstable();

@@ -1,6 +1,6 @@
 //! The error and warning codes of MySQL and MariaDB: their names, and whether their messages are free of rows' values.
 
-/// A code.
+/// An error or warning code.
 struct Code {
     number: u16,
     name: &'static str,

@@ -115,7 +115,7 @@ impl Decoder {
     }
 }
 
-/// Appends a text in another character set than UTF-8. An unrepresentable text leaves the column unchanged.
+/// Appends text in a character set other than UTF-8. Unrepresentable text leaves the column unchanged.
 fn append_text(to: &mut ColumnBuilder, wire: Wire, charset: &Charset, bytes: &[u8]) -> Result<(), ValueFault> {
     let mut text = Vec::with_capacity(bytes.len() * 2);
     charset.decode(bytes, &mut text)?;

@@ -95,8 +95,8 @@ fn pooler_advice(answer: &DbError) -> Option<(Kind, &'static str)> {
     }
 }
 
-/// Returns the kind and the advice for an error with a known fix, and `None` for any other error. `query` is the
-/// user's query and `at` the character in it that the server names, from 1.
+/// Returns the kind and the advice for an error with a known fix, and `None` for any other error. `at` is the position
+/// in the user's `query` that the server names, in characters from 1.
 fn advice(server: &Server, answer: &DbError, query: &str, at: Option<usize>) -> Option<(Kind, String)> {
     if let Some((kind, advice)) = pooler_advice(answer) {
         return Some((kind, advice.to_owned()));
@@ -126,7 +126,8 @@ fn advice(server: &Server, answer: &DbError, query: &str, at: Option<usize>) -> 
     })
 }
 
-/// Returns the name, with its schema, that begins at a character of the query, from 1.
+/// Returns the name, including its schema, that starts at this position in the query. The position is in characters
+/// from 1.
 fn name_at(query: &str, at: usize) -> Option<&str> {
     let rest = &query[query.char_indices().nth(at.checked_sub(1)?)?.0..];
     let mut is_quoted = false;

@@ -29,7 +29,7 @@ use turntable_core::{
 pub struct Parts {
     /// The COPY statement for each part.
     pub copies: Vec<String>,
-    /// Whether the parts agree only if the server reads tables in the same order for each.
+    /// Whether the parts fit together only if the server reads tables in the same order for all of them.
     pub is_ordered: bool,
 }
 
@@ -61,7 +61,7 @@ pub async fn of(session: &Session, server: &Server, described: &Described, optio
     Ok(Parts { copies, is_ordered })
 }
 
-/// The column or the blocks of a table whose ranges are the parts.
+/// What the parts are ranges of: a column's values, or a table's blocks.
 pub enum Split<'a> {
     Column(&'a QueryColumn),
     /// A table with this number of blocks.
@@ -69,7 +69,8 @@ pub enum Split<'a> {
 }
 
 /// Checks that the query can be split as the options say, without running it. Returns what it is split by, and whether
-/// the parts agree only if the server reads tables in the same order for each. `None` means that there is one part.
+/// the parts fit together only if the server reads tables in the same order for all of them. Returns `None` if the
+/// query is not split.
 pub async fn check<'a>(
     client: &Client,
     server: &Server,
@@ -119,8 +120,8 @@ fn ranges(key: &str, bounds: &[String], nullable: bool) -> Vec<Option<String>> {
     ranges
 }
 
-/// The condition that a bound is ASCII. In a database with an encoding other than UTF-8, any other text may have no
-/// UTF-8 form in which it could be sent here and back.
+/// The SQL condition that a bound is ASCII. If the database's encoding isn't UTF-8, other text may have no UTF-8 form,
+/// so it couldn't be sent here and back.
 const ASCII_BOUND: &str = "bound::pg_catalog.text OPERATOR(pg_catalog.~) E'^[\\\\x01-\\\\x7f]*$'";
 
 /// Returns at most `parts - 1` bounds as SQL literals of the column's type, ascending and distinct.

@@ -16,15 +16,15 @@ use super::{
 };
 use turntable_core::error::{Error, Result};
 
-/// Plans with a sequential scan for every table: an index would hide the order that a window needs in its name, and
-/// turn `max(id)` into a LIMIT.
+/// Makes the planner scan every table sequentially. With an index scan, the plan would show the index's name instead of
+/// the order that a window function needs, and would turn `max(id)` into a LIMIT.
 const PLANNER: &str = "SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off";
 
 /// Stands in for the bounds of a part: the plan shows where the server would apply them.
 const MARKER: &str = "turntable split_by";
 
-/// Window functions whose result doesn't depend on the order of rows, or is the same for rows that the order doesn't
-/// tell apart.
+/// The window functions whose result doesn't depend on the order of rows, or is the same for all rows that are equal in
+/// that order.
 const WITHOUT_ORDER: [&str; 14] = [
     "avg",
     "bit_and",
@@ -42,7 +42,7 @@ const WITHOUT_ORDER: [&str; 14] = [
     "sum",
 ];
 
-/// The properties of a plan's nodes that contain no expression.
+/// The properties of plan nodes whose values are not expressions.
 const NAMES: [&str; 17] = [
     "Node Type",
     "Parent Relationship",
@@ -197,7 +197,8 @@ fn text<'a>(node: &'a Map<String, Value>, key: &str) -> &'a str {
     node.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Returns the expressions of a node, each with the name of its property, without those of the plans in it.
+/// Returns the expressions in a node, each with the name of its property. Leaves out the expressions in the plans below
+/// the node.
 fn expressions(node: &Map<String, Value>) -> Vec<(&str, &str)> {
     fn collect<'a>(key: &'a str, value: &'a Value, to: &mut Vec<(&'a str, &'a str)>) {
         match value {
@@ -214,7 +215,7 @@ fn expressions(node: &Map<String, Value>) -> Vec<(&str, &str)> {
     found
 }
 
-/// Returns whether the result of a window function of this node depends on the order of the rows.
+/// Returns whether the result of a window function in this node depends on the order of the rows.
 fn needs_order(node: &Map<String, Value>) -> bool {
     // Since PostgreSQL 18, a node names its window, and its output also has the results of the windows below it.
     let name = text(node, "Window").split(" AS ").next().filter(|name| !name.is_empty());
@@ -235,7 +236,8 @@ fn has_order(node: &Map<String, Value>) -> bool {
     }
 }
 
-/// Returns whether the part's bounds apply below a node: its rows with the same key are then all in one part.
+/// Returns whether the part's bounds apply below a node. If they do, all rows of the node that have the same key are in
+/// one part.
 fn has_bounds(node: &Map<String, Value>) -> bool {
     any_below(node, &|below| expressions(below).iter().any(|(key, text)| *key != "Output" && text.contains(MARKER)))
 }

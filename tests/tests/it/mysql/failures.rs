@@ -105,7 +105,7 @@ async fn a_locked_table_ends_with_the_truth() {
     let session = config::Session { lock_timeout: Some(jiff::SignedDuration::from_secs(1)), ..Default::default() };
     let options = config::Mysql { session, ..options(&url, "SELECT n FROM locked") };
     let text = format!(
-        "MySQL at {}: another session holds a lock on a table of the query for longer than lock_timeout (1 s): end that \
+        "MySQL at {}: another session has held a lock on one of the query's tables for longer than lock_timeout (1 s): end that \
          session (SHOW PROCESSLIST lists it), or raise lock_timeout; nothing was published; try again",
         named(&url)
     );

@@ -40,7 +40,7 @@ pub struct Decoder {
     columns: Vec<(Wire, ColumnBuilder)>,
     unrepresentable: Arc<Unrepresentable>,
     part: Part,
-    /// Set if the server sends texts in an encoding other than UTF-8.
+    /// Set if the server sends text in an encoding other than UTF-8.
     conversion: Option<Conversion>,
     expected: Expected,
     /// The start of an incomplete header or field.
