@@ -75,7 +75,7 @@ pub struct Kept {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// It works, but not as it should.
+    /// Turntable works, but not as it should.
     Warning,
     /// Turntable can't work, or data is lost.
     Fault,
@@ -109,7 +109,8 @@ const RESULTS: &str = "_athena/";
 const ARCHIVE_CLASSES: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
 
 impl BucketUse {
-    /// Returns what the datasets keep in a bucket. `datasets` is the datasets file, which is in the stack's bucket.
+    /// Returns what the datasets keep in a bucket. `datasets` is the key of the datasets file, which is in the stack's
+    /// bucket.
     pub fn of(config: &Config, bucket: &str, datasets: &Key) -> BucketUse {
         let mut kept = Vec::new();
         let mut archives = Vec::new();

@@ -51,14 +51,16 @@ pub struct Manifest {
     pub rows: u64,
     pub bytes: u64,
     pub files: Vec<File>,
-    /// How many values became NULL, by column, because the column's type can't represent them. Only with
-    /// `on_unrepresentable = "null"`.
+    /// For each column, how many values became NULL because the column's type can't represent them. Empty unless
+    /// `on_unrepresentable = "null"` is set.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub nulled: BTreeMap<String, u64>,
-    /// How many rows have NULL in a column, by column, because their file lacks it. Only with `missing = "null"`.
+    /// For each column, how many rows have NULL in it because their file lacks the column. Empty unless `missing =
+    /// "null"` is set.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub missing: BTreeMap<String, u64>,
-    /// How many values were left out, by name, because their column is not declared. Only with `extra = "ignore"`.
+    /// For each name that is not declared as a column, how many values were left out. Empty unless `extra = "ignore"`
+    /// is set.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ignored: BTreeMap<String, u64>,
     /// Set only if the generation is a merge of opt-outs.
@@ -144,7 +146,7 @@ pub struct Consumed {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "(String, String)", into = "(String, String)")]
 pub struct InboxObject {
-    /// Relative to the inbox's location.
+    /// The key, relative to the inbox's location.
     pub key: String,
     pub etag: String,
 }

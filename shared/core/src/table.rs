@@ -165,7 +165,7 @@ pub struct AuditTable<'a> {
     pub published: &'a NextTable,
 }
 
-/// The kind of a view, in [`TableVersion::unsupported`].
+/// The value of [`TableVersion::unsupported`] for a view.
 pub const VIEW: &str = "a view";
 
 /// The parameter of an audit table that names the audited generation.

@@ -46,7 +46,7 @@ pub fn has_encrypted_columns(footer: &[u8]) -> bool {
 /// The maximum nesting of structs and lists in a footer. Real footers nest about ten deep.
 const MAX_DEPTH: usize = 32;
 
-/// Bytes in Thrift's compact protocol.
+/// A reader for values in Thrift's compact protocol.
 struct Thrift<'a> {
     rest: &'a [u8],
     depth: usize,

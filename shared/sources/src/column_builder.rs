@@ -28,8 +28,8 @@ pub struct ColumnBuilder {
     nulls: NullBufferBuilder,
 }
 
-/// The values so far, without their validity. Without `repr`, the compiler would store the variant in the capacity of a
-/// `Vec`, and every access to a value would have to decode it.
+/// A column's values since the last batch, without their validity. Without `repr`, the compiler would store the variant
+/// in the capacity of a `Vec`, and every access to a value would have to decode it.
 #[repr(u8)]
 pub enum Values {
     Boolean(BooleanBufferBuilder),

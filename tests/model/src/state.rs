@@ -118,7 +118,8 @@ pub struct Reader {
 pub struct Truth {
     /// Generations that have ever been live.
     pub was_live: Set,
-    /// The generations that have been replaced and have not been live again since, each with the time.
+    /// The generations that have been replaced and have not been live again since, each with the time when it was
+    /// replaced.
     pub replaced: Vec<(Gen, Minute)>,
     /// Whether a hold has returned and hasn't been released.
     pub held: bool,

@@ -175,7 +175,8 @@ async fn names_a_missing_table(subject: Arc<Subject>) {
     assert!(error.message().contains("TABLE_NOT_FOUND") && error.message().contains("no_such_table"), "{error}");
 }
 
-/// `StartQueryExecution` refuses it: <https://docs.aws.amazon.com/athena/latest/APIReference/API_InvalidRequestException.html>.
+/// `StartQueryExecution` refuses a query with a syntax error:
+/// <https://docs.aws.amazon.com/athena/latest/APIReference/API_InvalidRequestException.html>.
 async fn refuses_a_syntax_error(subject: Arc<Subject>) {
     let error = subject.failure("SELECT 1 FROM WHERE").await;
     assert_eq!(error.kind(), Kind::Input);

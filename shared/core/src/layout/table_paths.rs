@@ -32,7 +32,7 @@ pub enum ObjectKind {
     /// The intent to flip to a generation that may have been live before.
     RevertIntent(Ulid),
     Views,
-    /// The record of the table that is published here.
+    /// The record of the table that is published in this folder.
     Table,
     /// The record of the last export that failed.
     ExportFailure,
@@ -97,7 +97,7 @@ impl TablePaths {
         self.0.key("_views.json")
     }
 
-    /// Returns the key of the record of the table that is published here.
+    /// Returns the key of the record of the table that is published in this folder.
     pub fn table(&self) -> Key {
         self.0.key("_table.json")
     }

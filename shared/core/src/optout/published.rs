@@ -23,7 +23,7 @@ pub struct Published {
     pub table: String,
     /// The location of a generation that contains every drop that was ever archived.
     pub location: Location,
-    /// The number of its rows.
+    /// The number of rows in that generation.
     pub rows: u64,
     pub at: Timestamp,
 }

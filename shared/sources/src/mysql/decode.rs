@@ -19,7 +19,8 @@ const BATCH_ROWS: usize = 8192;
 /// The approximate size, in bytes, at which a batch ends early.
 const BATCH_BYTES: usize = 8 << 20;
 
-/// How to decode a column: its format, and its character set if that is neither UTF-8 nor none.
+/// How to decode a column: its format, and its character set. The character set is `None` if the column holds UTF-8 or
+/// no text.
 pub type Format = (Wire, Option<Arc<Charset>>);
 
 const INVALID_TEXT: ValueFault = ValueFault::Malformed("text that is not valid UTF-8: cast it to BINARY in the query");

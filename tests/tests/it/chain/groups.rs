@@ -220,8 +220,9 @@ async fn died_midway(chain: &Chain, run: &[Generation]) {
     update.version_id(table.version_id().unwrap()).send().await.unwrap();
 }
 
-/// Measures how long the members of a group are on different runs while they flip. `GROUP` says how many members there
-/// are (3): `GROUP=30 cargo test --workspace --test it chain::groups::between_the_flips -- --ignored --nocapture`
+/// Measures how long the members of a group are on different runs while they flip. The environment variable `GROUP`
+/// sets the number of members (default 3): `GROUP=30 cargo test --workspace --test it chain::groups::between_the_flips
+/// -- --ignored --nocapture`
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement"]
 async fn between_the_flips() {
