@@ -115,7 +115,7 @@ impl Rig {
         rig
     }
 
-    /// Returns an independent copy.
+    /// Returns an independent copy of the rig.
     pub fn fork(&self) -> Rig {
         let objects = self.objects.fork();
         Rig {

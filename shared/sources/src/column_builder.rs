@@ -46,7 +46,7 @@ pub enum Values {
     },
     /// Days since 1970-01-01.
     Date(Vec<i32>),
-    /// Microseconds since 1970-01-01T00:00:00, in UTC if `utc`.
+    /// Microseconds since 1970-01-01T00:00:00, in UTC if `utc` is set.
     Timestamp {
         values: Vec<i64>,
         utc: bool,
@@ -82,7 +82,7 @@ impl Ends {
     }
 
     /// Ends a value at `end`. Fails, with the reason, if `end` doesn't fit into 31 bits, the limit of Arrow's offsets.
-    /// That is not expected, because batches are cut far below 2 GB and databases limit a value to 1 GB.
+    /// That is not expected, because batches end far below 2 GB and databases limit a value to 1 GB.
     #[inline(always)]
     pub fn push(&mut self, end: usize) -> Result<(), &'static str> {
         self.0.push(i32::try_from(end).map_err(|_| "more than 2 GB in one batch")?);

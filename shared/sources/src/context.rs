@@ -49,7 +49,7 @@ pub struct Context {
     /// The table that the rows are for. Error messages name it.
     pub table: TableName,
     pub on_unrepresentable: OnUnrepresentable,
-    /// The Parquet objects to pass through unchanged: those that fit. If `None`, the streams contain all rows.
+    /// Which Parquet objects may pass through unchanged. If `None`, none may, so the streams contain all rows.
     pub copies: Option<Copies>,
 }
 

@@ -24,8 +24,8 @@ pub async fn text(secret: &Secret, context: &Context, or: &str) -> Result<String
     completed(secret, text)
 }
 
-/// Adds the dataset's keys to a secret's JSON. Fails if the secret has another value for one of them, because one of
-/// the two is wrong, and if the secret is a URL.
+/// Adds the dataset's keys to a secret's JSON. Fails if the secret is a URL, or if it has another value for one of the
+/// keys, because one of the two values must be wrong.
 fn completed(secret: &Secret, text: String) -> Result<String> {
     let (name, Some((first, _))) = (&secret.name, secret.beside.first()) else { return Ok(text) };
     let Ok(mut keys) = serde_json::from_str::<Map<String, Value>>(&text) else {

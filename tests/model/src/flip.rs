@@ -246,7 +246,7 @@ impl Turntable {
         state.moved(Live::Managed(to));
     }
 
-    /// Restarts a flip that has lost a race from its first step.
+    /// Restarts, from its first step, a flip that has lost a race.
     fn lost(&self, _: &mut State, flip: Flip) -> Option<Run> {
         Some(Run::Flip(flip.again()))
     }

@@ -60,9 +60,9 @@ pub struct Slot {
     /// The data files that exist.
     pub files: Set,
     pub manifest: bool,
-    /// When a sweep marked the generation.
+    /// When a sweep marked the generation; `None` if none has.
     pub mark: Option<Minute>,
-    /// Whether its rows fail the audit.
+    /// Whether the generation's rows fail the audit.
     pub bad: bool,
     pub merge: Option<Merge>,
 }
@@ -116,7 +116,7 @@ pub struct Reader {
 /// The true history, which no part of the system can know.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Truth {
-    /// Generations that have ever been live.
+    /// The generations that have ever been live.
     pub was_live: Set,
     /// The generations that have been replaced and have not been live again since, each with the time when it was
     /// replaced.

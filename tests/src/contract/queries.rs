@@ -116,14 +116,14 @@ async fn follows_a_flip(subject: Arc<Subject>) {
     assert_eq!(subject.one("SELECT count(*) FROM followed").await, "5");
 }
 
-/// <https://docs.aws.amazon.com/athena/latest/ug/describe-table.html>.
+/// `DESCRIBE`: <https://docs.aws.amazon.com/athena/latest/ug/describe-table.html>.
 async fn describes_a_table(subject: Arc<Subject>) {
     subject.published("told", 1).await;
     let lines = subject.lines("DESCRIBE told").await;
     assert!(lines.starts_with("id") && lines.contains("bigint"), "{lines}");
 }
 
-/// <https://docs.aws.amazon.com/athena/latest/ug/show-create-table.html>.
+/// `SHOW CREATE TABLE`: <https://docs.aws.amazon.com/athena/latest/ug/show-create-table.html>.
 async fn shows_how_a_table_is_made(subject: Arc<Subject>) {
     subject.published("shown", 1).await;
     let lines = subject.lines("SHOW CREATE TABLE shown").await;

@@ -67,9 +67,9 @@ async fn send(
     Ok(answer.query_execution_id)
 }
 
-/// Returns whether Athena refused the request because it names a location. Athena has two messages for this. One says
-/// so. The other appears if an earlier call with this token was refused for its location and then sent again without
-/// one.
+/// Returns whether Athena refused the request because it names a location. Athena has two messages for this. One
+/// mentions the location. The other mentions the token, and comes if an earlier call with this token was refused for
+/// its location and then sent again without one.
 fn is_refused_for_its_output(error: &SdkError<StartQueryExecutionError>) -> bool {
     // This wording is quoted in opencost #3257, aws-sdk-pandas #3174 and noctua #227: "ManagedQueryResultsConfiguration
     // and ResultConfiguration cannot be set together."

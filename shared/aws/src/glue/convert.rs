@@ -22,7 +22,7 @@ use super::{
     view::view_of,
 };
 
-/// Converts a Glue table or view.
+/// Converts a Glue table or view to a [`TableVersion`].
 pub fn version_of(database: &str, table: Table) -> TableVersion {
     let storage = table.storage_descriptor();
     let serde = storage.and_then(StorageDescriptor::serde_info);

@@ -74,7 +74,8 @@ fn name(bucket: &str) -> String {
     format!("s3://{bucket}")
 }
 
-/// Converts a rule. Its prefix and tags are in the rule itself, in its filter, or in the filter's `And`.
+/// Converts a lifecycle rule from the SDK's type. Its prefix and tags are in the rule itself, in its filter, or in the
+/// filter's `And`.
 fn lifecycle_rule(rule: Rule) -> LifecycleRule {
     #[expect(deprecated, reason = "rules of before 2018 have their prefix here, and S3 still returns them")]
     let old = rule.prefix;

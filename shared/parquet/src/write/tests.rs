@@ -37,7 +37,7 @@ use crate::{
     footer::{columns_of, read_footer},
 };
 
-/// Objects in memory. Uploads to keys that end with `refuse` fail.
+/// An in-memory S3. Uploads to keys that end with `refuse` fail.
 #[derive(Default)]
 struct Memory {
     objects: Mutex<BTreeMap<String, Bytes>>,

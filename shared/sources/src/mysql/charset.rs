@@ -39,7 +39,7 @@ pub enum Charset {
 /// A character set whose codes have one to three bytes, or four in gb18030.
 pub struct Table {
     shape: Shape,
-    /// Whether all ASCII bytes are ASCII characters.
+    /// Whether every ASCII byte stands for its ASCII character.
     keeps_ascii: bool,
     /// The characters for codes of one byte, of two bytes, and of three bytes that begin with 0x8F. U+0000 means that
     /// the code has no character, unless the code itself is 0.
@@ -205,7 +205,7 @@ impl Charset {
 }
 
 /// Returns how to decode each column that the server has described. `None` means that the column holds no text, or text
-/// in UTF-8. Asks the server for the tables of the other character sets.
+/// in UTF-8. Queries the server for the tables of the other character sets.
 pub async fn of_columns(conn: &mut Conn, server: &Server, columns: &[Column]) -> Result<Vec<Option<Arc<Charset>>>> {
     let ids: BTreeSet<u16> = columns.iter().filter_map(collation).collect();
     let mut known: Vec<(Value, Value)> = Vec::new();

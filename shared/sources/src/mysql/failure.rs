@@ -11,7 +11,7 @@ use super::{
 use crate::tls;
 use turntable_core::error::{Error, Kind};
 
-/// `ER_LOCK_WAIT_TIMEOUT`.
+/// The error code `ER_LOCK_WAIT_TIMEOUT`.
 const LOCK_WAIT_TIMEOUT: u16 = 1205;
 
 const RUN_AGAIN: &str = "nothing was published; try again";

@@ -230,7 +230,8 @@ impl Server {
         SslOpts::default().with_disable_built_in_roots(true).with_root_certs(roots)
     }
 
-    /// `local` is the default mode for password authentication on this machine.
+    /// Checks the parts of a server's connection details and combines them. `local` is the default mode for password
+    /// authentication on this machine.
     fn new(
         opts: Opts,
         auth: Auth,

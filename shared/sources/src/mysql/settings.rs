@@ -7,7 +7,8 @@ use mysql_async::{Conn, Error as MysqlError, Value, prelude::Queryable};
 
 use super::value::text;
 
-/// The variables with a fixed value: name, value as `SHOW VARIABLES` prints it. A server knows only some of them.
+/// The variables with a fixed value: the name, and the value as `SHOW VARIABLES` prints it. A server knows only some of
+/// them.
 const FIXED: [(&str, &str); 15] = [
     // Truncates the result of GROUP_CONCAT. `max_allowed_packet` truncates it too, with a warning.
     ("group_concat_max_len", "1073741824"),
@@ -37,7 +38,7 @@ const FIXED: [(&str, &str); 15] = [
     ("idle_readonly_transaction_timeout", "0"),
 ];
 
-/// The modes of every session. They refuse what MySQL and MariaDB refuse by default.
+/// The `sql_mode` flags for every session. They refuse what MySQL and MariaDB refuse by default.
 const SQL_MODE: &str = "STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION";
 
 /// A mode that can only refuse queries, so the server's choice stays in effect.
@@ -49,7 +50,7 @@ const ZERO_DATE_TIME_CAST: &str = "ZERO_DATE_TIME_CAST";
 /// The longest lock timeout, in seconds, that the servers accept.
 const MAX_LOCK_SECONDS: u64 = 31_536_000;
 
-/// The dataset's own settings.
+/// The settings that the dataset asks for.
 pub struct Wanted<'a> {
     pub sql_mode: Option<&'a str>,
     pub lock_timeout: Duration,
@@ -127,7 +128,7 @@ fn changes(found: &BTreeMap<String, String>, wanted: &Wanted) -> Vec<String> {
     changes
 }
 
-/// Returns a value in SQL: a number or a word as it is, and anything else in quotes.
+/// Returns a value as SQL: a number or a word as it is, and anything else in quotes.
 fn literal(value: &str) -> String {
     let bare = value.parse::<f64>().is_ok() || matches!(value, "ON" | "OFF" | "DEFAULT");
     if bare { value.to_owned() } else { format!("'{}'", value.replace('\\', "").replace('\'', "''")) }

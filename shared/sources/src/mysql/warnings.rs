@@ -69,7 +69,8 @@ fn fault(found: &[Warning], allowed: &[u16]) -> Option<String> {
     ))
 }
 
-/// Returns a code with its name, its number of warnings and, if it can't contain a row's value, its first message.
+/// Describes the warnings with one code: the code, its name, how many there are and, if it can't contain a row's value,
+/// the first message.
 fn shown(code: u16, count: usize, message: &str) -> String {
     let name = codes::name(code).map(|name| format!(" {name}")).unwrap_or_default();
     let times = if count == 1 { String::new() } else { format!(", {count} times") };

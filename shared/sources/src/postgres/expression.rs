@@ -50,7 +50,7 @@ pub fn calls(expression: &str) -> Vec<Call> {
     calls
 }
 
-/// Returns the name at the start of `rest`, or `(?)`.
+/// Returns what the server prints for a window at the start of `rest`: its name, or `(?)`.
 fn window_name(rest: &str) -> &str {
     let end = rest.find(|c: char| c == ')' && !rest.starts_with('(') || c == ',' || c == ' ').unwrap_or(rest.len());
     if rest.starts_with('(') { "(?)" } else { &rest[..end] }

@@ -174,8 +174,8 @@ fn before_rows(
     }
 }
 
-/// Returns whether `SET TRANSACTION SNAPSHOT` failed because the snapshot doesn't exist. PostgreSQL up to 16 sends the
-/// first code, newer versions the second (`ImportSnapshot` in `snapmgr.c`).
+/// Returns whether `SET TRANSACTION SNAPSHOT` failed because the snapshot doesn't exist. PostgreSQL up to 16 and newer
+/// versions send different codes for this (`ImportSnapshot` in `snapmgr.c`).
 pub fn is_missing_snapshot(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|code| [SqlState::INVALID_PARAMETER_VALUE, SqlState::UNDEFINED_OBJECT].contains(code))
 }
@@ -239,8 +239,8 @@ fn kind(code: &SqlState) -> Kind {
     }
 }
 
-/// Returns the position of the error in the user's query, in characters from 1. The server counts in `sql`,
-/// which contains the query. Returns `None` if the place is outside the query.
+/// Returns the position of the error in the user's query, in characters from 1. The server counts in `sql`, which
+/// contains the query. Returns `None` if the error is outside the query.
 fn position(answer: &DbError, sql: &str, query: &str) -> Option<usize> {
     let Some(ErrorPosition::Original(at)) = answer.position() else { return None };
     let before = sql[..sql.find(query)?].chars().count();

@@ -151,7 +151,7 @@ async fn bounds(
     Ok(bounds.into_iter().map(|literal| literal + &of_type).collect())
 }
 
-/// Returns the query for the quantiles of a column.
+/// Returns an SQL query for the quantiles of a column.
 fn quantiles(described: &Described, column: &QueryColumn, query: &str, is_usable: &str) -> String {
     format!(
         "SELECT pg_catalog.quote_literal(bound::pg_catalog.text) FROM (SELECT pg_catalog.percentile_disc($1::pg_catalog.float8[]) \
@@ -162,7 +162,7 @@ fn quantiles(described: &Described, column: &QueryColumn, query: &str, is_usable
     )
 }
 
-/// Returns the bounds in ANALYZE's statistics of a table's column, ascending.
+/// Returns the bounds that ANALYZE's statistics hold for a table's column, in ascending order.
 async fn histogram(client: &Client, column: &QueryColumn, is_usable: &str) -> Result<Vec<String>, PgError> {
     let Some((table, number)) = column.origin else { return Ok(Vec::new()) };
     let sql = format!(

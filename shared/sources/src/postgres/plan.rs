@@ -134,10 +134,10 @@ struct Found {
     /// Why its rows may differ from run to run.
     why: Vec<String>,
     calls: Vec<Call>,
-    /// Whether the part's bounds apply to columns of tables, wherever the server applies them. `None` means that they
-    /// were not seen.
+    /// Whether the part's bounds apply to columns of tables, wherever the server applies them. `None` if the plan
+    /// doesn't show any bounds.
     is_on_tables: Option<bool>,
-    /// Whether a node's rows may depend on the order of its input.
+    /// Whether any node's rows may depend on the order of its input.
     is_ordered: bool,
 }
 
@@ -149,7 +149,7 @@ impl Found {
     }
 }
 
-/// Adds what a plan says, including the plans in it.
+/// Adds to `found` what a plan shows, including the plans in it.
 fn visit(value: &Value, found: &mut Found) {
     match value {
         Value::Array(values) => values.iter().for_each(|value| visit(value, found)),
@@ -163,7 +163,7 @@ fn visit(value: &Value, found: &mut Found) {
     }
 }
 
-/// Adds what one node says, without the plans in it.
+/// Adds to `found` what a single node shows, without the plans in it.
 fn judge(node: &Map<String, Value>, found: &mut Found) {
     match text(node, "Node Type") {
         "Limit" => found.because("it has a LIMIT, OFFSET or FETCH"),
@@ -226,7 +226,7 @@ fn needs_order(node: &Map<String, Value>) -> bool {
     of_window.any(|call| !WITHOUT_ORDER.contains(&call.name.as_str()))
 }
 
-/// Returns whether a window's rows come in an order.
+/// Returns whether the rows of this node's window have an order.
 fn has_order(node: &Map<String, Value>) -> bool {
     match text(node, "Window") {
         "" => {

@@ -17,7 +17,7 @@ source = { files = { location = "s3://${BUCKET}/source/users/", columns = { id =
 
 const VISIBLE: &str = "SELECT count(*) FROM dmp.users_protected";
 
-/// Deploys users 1 to 100, with people 7 and 8 out.
+/// Deploys a stack with users 1 to 100, of whom 7 and 8 have opted out.
 async fn two_are_out(users_entry: &str, optouts: &str) -> Chain {
     let chain = start(&format!("{users_entry}{optouts}")).await;
     chain.put("source/users/users.csv", users(100, 1)).await.unwrap();

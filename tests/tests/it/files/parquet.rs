@@ -304,7 +304,7 @@ async fn the_page_says_what_every_type_of_parquet_becomes() {
     assert_eq!(seen, 29);
 }
 
-/// Returns the file with other metadata: `change` gets the footer's bytes.
+/// Returns the file with a changed footer: `change` takes the footer's bytes and returns the new ones.
 fn with_footer(body: &[u8], change: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
     let (rest, end) = body.split_at(body.len() - 8);
     let length = u32::from_le_bytes(end[..4].try_into().unwrap()) as usize;
