@@ -187,14 +187,19 @@ fn harm(rule: &LifecycleRule, kept: &Kept) -> Option<Finding> {
     }
     let archive = rule.moves_to.iter().find(|class| ARCHIVE_CLASSES.contains(&class.as_str()));
     let does = match archive {
-        _ if rule.expires => "deletes objects of".into(),
-        Some(class) => format!("moves objects to {class}, where nothing can read them, of"),
+        _ if rule.expires => "deletes objects".into(),
+        Some(class) => format!("moves objects to {class}, where nothing can read them"),
         None => return None,
     };
     Some(Finding {
         setting: Setting::Lifecycle,
         severity: Severity::Fault,
-        what: format!("the lifecycle rule {:?} {does} {} ({})", rule.id, kept.name, named(&[&kept.prefix])),
+        what: format!(
+            "the lifecycle rule {:?} applies to {} ({}) and {does}",
+            rule.id,
+            kept.name,
+            named(&[&kept.prefix])
+        ),
         todo: "limit the rule to another prefix: only sweep may delete there".into(),
     })
 }
@@ -357,8 +362,8 @@ mod tests {
         let (_, _, what) = one(|settings| settings.lifecycle.push(moves("DEEP_ARCHIVE")));
         assert_eq!(
             what,
-            "the lifecycle rule \"x\" moves objects to DEEP_ARCHIVE, where nothing can read them, of the table dmp.users \
-             (schemas/users/)"
+            "the lifecycle rule \"x\" applies to the table dmp.users (schemas/users/) and moves objects to DEEP_ARCHIVE, \
+             where nothing can read them"
         );
     }
 
@@ -366,7 +371,10 @@ mod tests {
     fn rule_by_tag_reaches_inboxes_only() {
         let by_tag = LifecycleRule { by_tag: true, expires: true, ..rule("x", "") };
         let (_, _, what) = one(|settings| settings.lifecycle.push(by_tag));
-        assert_eq!(what, "the lifecycle rule \"x\" deletes objects of the inbox of optouts (inbox/optouts/)");
+        assert_eq!(
+            what,
+            "the lifecycle rule \"x\" applies to the inbox of optouts (inbox/optouts/) and deletes objects"
+        );
     }
 
     #[test]

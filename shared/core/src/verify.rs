@@ -24,8 +24,8 @@ pub fn table_differences(table: &TableVersion, manifest: &Manifest) -> Vec<Strin
     found
 }
 
-/// Returns the columns that a table with these columns should have, according to the manifest of its live generation.
-/// Columns that agree with the manifest stay as they are, and in their order.
+/// Returns the columns that `table` should have, according to the manifest of the live generation. Columns that agree
+/// with the manifest stay as they are and in their order.
 pub fn published_columns(table: &[Column], manifest: &Manifest) -> Vec<Column> {
     let files = &manifest.columns;
     if Policy::Strict.refused(table, files).is_empty() {

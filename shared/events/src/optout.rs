@@ -83,7 +83,7 @@ impl Optout {
                     let inboxes =
                         config.datasets().filter_map(Dataset::optouts).map(|optouts| optouts.inbox.to_string());
                     return Err(Error::config(format!(
-                        "{key} is in no inbox of datasets.toml, so nobody who opted out in it is out: move it into one of \
+                        "{key} is not in any inbox in datasets.toml, so its opt-outs have no effect: move it into one of \
                          {}, or add its inbox to datasets.toml",
                         inboxes.collect::<Vec<_>>().join(", ")
                     )));

@@ -142,7 +142,7 @@ pub enum Run {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ExportAt {
     Snapshot,
-    /// The next file to write.
+    /// Writes the file with this number.
     Data(u8),
     Manifest,
 }

@@ -92,7 +92,7 @@ impl TablePaths {
         self.revert_intents().key(&format!("{flip}.json"))
     }
 
-    /// Returns the key of the object that records the SQL for an inbox dataset's views.
+    /// Returns the key of the object in which release 0.1.0 recorded the SQL for an inbox dataset's views.
     pub fn views(&self) -> Key {
         self.0.key("_views.json")
     }
