@@ -50,7 +50,7 @@ impl Tally {
             }
             Ok(Answer { folders, .. }) => {
                 self.mixed += 1;
-                self.complain(format!("{table}: a query saw files of {folders} generations"));
+                self.complain(format!("{table}: a query saw files from {folders} generations"));
             }
             Err(error) => {
                 self.failed += 1;

@@ -215,7 +215,7 @@ fn missing_rules(settings: &BucketSettings, usage: &BucketUse) -> Vec<Finding> {
     let mut found = Vec::new();
     let archives: Vec<&str> = usage.archives.iter().map(String::as_str).filter(|folder| !expires(folder)).collect();
     if !archives.is_empty() {
-        let what = format!("no lifecycle rule expires the archived drops in {}: they name people", named(&archives));
+        let what = format!("no lifecycle rule expires the archived drops in {}, which name people", named(&archives));
         found.push(missing(what, "add a rule that expires _archive/ after some days"));
     }
     if let Some(results) = usage.results.as_deref().filter(|results| !expires(results)) {
@@ -224,7 +224,8 @@ fn missing_rules(settings: &BucketSettings, usage: &BucketUse) -> Vec<Finding> {
     }
     let aborts = |folder: &str| settings.lifecycle.iter().any(|rule| rule.aborts_uploads && rule.covers(folder));
     if usage.kept.iter().any(|kept| !kept.is_inbox && kept.prefix.ends_with('/') && !aborts(&kept.prefix)) {
-        let what = "no lifecycle rule aborts unfinished uploads: their parts are charged and never listed".into();
+        let what =
+            "no lifecycle rule aborts unfinished uploads: their parts cost money, and no listing shows them".into();
         found.push(missing(what, "add a rule with AbortIncompleteMultipartUpload after one day"));
     }
     found

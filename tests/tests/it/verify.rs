@@ -109,7 +109,7 @@ async fn narrowed_projection_and_a_foreign_serde_path_are_reported_and_repaired(
     });
     let seen = rig.deliver_change().await.unwrap();
     assert_eq!(seen.outcome, Outcome::Committed, "{:?}", seen.reasons);
-    assert!(seen.reasons[0].contains("projection.n.range is \"1,2\", and the flip set \"1,9\""), "{:?}", seen.reasons);
+    assert!(seen.reasons[0].contains("projection.n.range is \"1,2\", but the flip set \"1,9\""), "{:?}", seen.reasons);
     assert!(seen.reasons[0].contains("the SerDe parameter path"), "{:?}", seen.reasons);
     assert_eq!(glue::unchanged(&rig.catalog.get(&rig.table).unwrap()), glue::unchanged(&before));
 }

@@ -77,7 +77,7 @@ fn name(bucket: &str) -> String {
 /// Converts a lifecycle rule from the SDK's type. Its prefix and tags are in the rule itself, in its filter, or in the
 /// filter's `And`.
 fn lifecycle_rule(rule: Rule) -> LifecycleRule {
-    #[expect(deprecated, reason = "rules of before 2018 have their prefix here, and S3 still returns them")]
+    #[expect(deprecated, reason = "rules from before 2018 have their prefix here, and S3 still returns them")]
     let old = rule.prefix;
     let filter = rule.filter.as_ref();
     let and = filter.and_then(|filter| filter.and.as_ref());

@@ -116,7 +116,7 @@ fn advice(server: &Server, answer: &DbError, query: &str, at: Option<usize>) -> 
     (*answer.code() == SqlState::LOCK_NOT_AVAILABLE).then(|| {
         let table = at.and_then(|at| name_at(query, at)).map(|name| format!("{name} is locked: "));
         let advice = format!(
-            "{}another session holds or awaits a lock that excludes readers (ALTER TABLE, TRUNCATE, LOCK, VACUUM FULL, …) \
+            "{}another session has held or awaited a lock that blocks readers (ALTER TABLE, TRUNCATE, LOCK, VACUUM FULL, …) \
              for more than lock_timeout, {} s: wait until it has ended, or end it (pg_blocking_pids() names it); \
              {RUN_AGAIN}",
             table.unwrap_or_default(),

@@ -104,7 +104,7 @@ pub async fn check(
         return Ok(found.is_ordered);
     }
     Err(Error::input(format!(
-        "the query can't be read in parallel: each part runs it anew, and rows could be lost or come twice, because {}; \
+        "the query can't be read in parallel: each part runs it again, and rows could be lost or repeated, because {}; \
          set parallel = 1, or change the query (and the views that it reads)",
         why.join("; and ")
     )))

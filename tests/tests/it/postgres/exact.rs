@@ -87,7 +87,7 @@ async fn queries_whose_runs_may_differ_are_not_read_in_parts() {
     ] {
         let error = read(&url, query, 4, Some(split_by)).await.expect_err(query);
         assert_eq!(error.kind(), Kind::Input, "{query}");
-        let text = "the query can't be read in parallel: each part runs it anew, and rows could be lost or come twice, because ";
+        let text = "the query can't be read in parallel: each part runs it again, and rows could be lost or repeated, because ";
         let found = error.message().strip_prefix(text).unwrap_or_else(|| panic!("{query}: {}", error.message()));
         let end = "; set parallel = 1, or change the query (and the views that it reads)";
         let found: Vec<&str> = found.strip_suffix(end).unwrap().split("; and ").collect();
