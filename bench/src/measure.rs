@@ -57,7 +57,7 @@ pub fn run(mut command: Command, log: &Path) -> Result<Run> {
 }
 
 /// Returns the CPU time, in seconds, of this process's children that have exited, with their descendants.
-/// `/proc/self/stat` gives it with a resolution of 10 ms.
+/// The resolution of `/proc/self/stat` is 10 ms.
 fn children_s() -> Result<f64> {
     let stat = fs::read_to_string("/proc/self/stat")?;
     let ticks = fields(&stat).into_iter().skip(13).take(2).map(str::parse::<f64>);

@@ -127,7 +127,7 @@ impl Flipping {
     }
 }
 
-/// Which earlier sets stay on record: those that at least one of the fields keeps.
+/// Decides which earlier sets stay on record: a set stays if at least one of the fields keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory {
     /// How many of the latest earlier sets are always kept, for rollbacks.

@@ -8,8 +8,8 @@ use turntable_core::{
 
 use crate::context::Context;
 
-/// Returns the text of a secret, with the keys that the dataset adds to it. `or` names the format that is accepted
-/// besides JSON, for error messages.
+/// Returns the text of a secret, with the keys that the dataset adds to it. `or` names the accepted format other than
+/// JSON, for error messages.
 pub async fn text(secret: &Secret, context: &Context, or: &str) -> Result<String> {
     let name = &secret.name;
     let Some(secrets) = &context.secrets else {
@@ -58,7 +58,7 @@ pub struct Keys<'a> {
 }
 
 impl<'a> Keys<'a> {
-    /// Parses the JSON. `or` names the format that is accepted besides JSON, for error messages.
+    /// Parses the JSON. `or` names the accepted format other than JSON, for error messages.
     pub fn parse(text: &str, given_by: &'a str, or: &str) -> Result<Keys<'a>> {
         let malformed =
             |_| Error::config(format!("{given_by}: expected JSON with username, password and host, or {or}"));

@@ -31,7 +31,7 @@ pub(super) const CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc32;
 
 /// How many times to retry a write that lost a race with another write to the same key (status 409).
 const MAX_RACES: u32 = 5;
-/// The pause before the first such retry. It doubles before each further one.
+/// The pause before the first retry of a write that lost a race. It doubles before each further retry.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 #[expect(clippy::disallowed_methods, reason = "a mark only has to be unique: no decision depends on it")]

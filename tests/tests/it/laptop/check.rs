@@ -1,4 +1,4 @@
-//! `check` names every missing column, and tells a wrong file from an unreachable source.
+//! `check` names every missing column, and distinguishes a wrong file from an unreachable source.
 
 use cli::check::check;
 use tests::postgres::Database;

@@ -122,7 +122,8 @@ async fn queries_with_one_result_are_read_in_parts_and_no_row_is_lost_or_doubled
         ("WITH s AS MATERIALIZED (SELECT id FROM c) SELECT a.id FROM s a JOIN s b USING (id)", Some("id")),
         ("SELECT id, name FROM c WHERE name <> 'random() OVER ('", Some("id")),
         ("SELECT id, declared(id) AS n, now() > '2000-01-01' AS late FROM c", Some("id")),
-        // The smallest and the largest value are the same each time, even if an index gives them with a LIMIT.
+        // The smallest and the largest value are the same each time, even if the server reads them from an index with a
+        // LIMIT.
         ("SELECT id, (SELECT max(id) FROM c) AS most FROM c WHERE id > (SELECT min(id) FROM c)", Some("id")),
         (
             "SELECT id, count(*) OVER () AS n, sum(grp) OVER (PARTITION BY grp) AS s, rank() OVER (ORDER BY grp) AS r FROM c",

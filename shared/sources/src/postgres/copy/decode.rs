@@ -1,7 +1,7 @@
 //! Decodes the `COPY … (FORMAT binary)` stream into record batches.
 //!
 //! The stream consists of a header, rows and a trailer. A row consists of the number of its fields, then the length and
-//! bytes of each field (PostgreSQL's manual, "COPY", "Binary Format"). The input may be cut anywhere. Between chunks,
+//! bytes of each field (PostgreSQL's manual, "COPY", "Binary Format"). The input may be split anywhere. Between chunks,
 //! only an incomplete header or field is kept.
 
 use std::{collections::VecDeque, sync::Arc};
