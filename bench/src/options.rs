@@ -9,7 +9,7 @@ pub struct Options {
     /// Rows of the large table
     #[arg(long, default_value_t = 3_300_000)]
     pub rows: u64,
-    /// Runs per contender; each round starts with the next contender
+    /// Runs per contender; each round starts with a different contender
     #[arg(long, default_value_t = 3)]
     pub rounds: usize,
     /// Runs only these contenders, such as ours_1,psql_copy

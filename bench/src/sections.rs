@@ -1,5 +1,5 @@
 //! Runs the sections of the benchmark in interleaved rounds. Each contender runs once per round, and each round starts
-//! with the next contender.
+//! with the contender that came second in the previous one.
 
 use std::{
     fs,
@@ -58,7 +58,8 @@ const MARIADB: [Contender; 3] = [Contender::MariadbDuckdb, Contender::OursMariad
 const MEMORY: [Contender; 2] = [Contender::Ours(1), Contender::Ours(4)];
 const SMALL_ROWS: u64 = 100_000;
 
-/// PostgreSQL settings for filling the tables without a write-ahead log, which would need as much disk space again.
+/// PostgreSQL settings for filling the tables without a write-ahead log, which would take up as much disk space as the
+/// tables.
 const SERVER_SETTINGS: [&str; 5] = [
     "shared_buffers=512MB",
     "maintenance_work_mem=512MB",

@@ -73,7 +73,8 @@ impl Follower {
         self
     }
 
-    /// Returns a script with the `which`-th commands under a heading, and counts these commands as followed.
+    /// Returns a script with the commands under a heading at the positions `which`, and counts these commands as
+    /// followed.
     pub fn script(&self, heading: &str, which: Range<usize>) -> String {
         let told = &self.page.under(heading)[which];
         self.followed.lock().expect("no panic").extend(told.iter().map(|instruction| instruction.command.clone()));
@@ -95,7 +96,7 @@ impl Follower {
         command
     }
 
-    /// Runs the `which`-th commands under a heading, and returns their output. Panics if one fails.
+    /// Runs the commands under a heading at the positions `which`, and returns their output. Panics if one fails.
     pub async fn follow(&self, heading: &str, which: Range<usize>, variables: &[(&str, &str)]) -> String {
         let script = self.script(heading, which);
         let output = self.shell(&script, variables).output().await.expect("bash");

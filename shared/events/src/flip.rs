@@ -123,7 +123,7 @@ impl Flip {
         if ends_a_table {
             let table = table.ok_or_else(|| {
                 Error::input(
-                    "the request doesn't say what becomes of the old table: add \"table\": \"keep\" or \"drop\"",
+                    "the request doesn't say what to do with the old table: add \"table\": \"keep\" or \"drop\"",
                 )
             })?;
             let reason = reason

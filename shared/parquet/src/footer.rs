@@ -58,7 +58,7 @@ pub async fn read_footer(objects: &dyn Objects, at: &Key, etag: &str, size: u64)
     };
     if has_encrypted_columns(&bytes) {
         return Err(Error::corrupt(format!(
-            "{at}: columns are encrypted, which Athena can't read: write it unencrypted"
+            "{at} has encrypted columns, which Athena can't read: write the file unencrypted"
         )));
     }
     let footer = ParquetMetaDataReader::decode_metadata(&bytes).map_err(|error| {

@@ -32,7 +32,7 @@ pub enum ObjectKind {
     /// The intent to flip to a generation that may have been live before.
     RevertIntent(Ulid),
     Views,
-    /// The record of the table that is published here.
+    /// The record of the table that is published in this folder.
     Table,
     /// The record of the last export that failed.
     ExportFailure,
@@ -94,12 +94,12 @@ impl TablePaths {
         self.revert_intents().key(&format!("{flip}.json"))
     }
 
-    /// Returns the key of the object that records the SQL for an inbox dataset's views.
+    /// Returns the key of the object in which release 0.1.0 recorded the SQL for an inbox dataset's views.
     pub fn views(&self) -> Key {
         self.0.key("_views.json")
     }
 
-    /// Returns the key of the record of the table that is published here.
+    /// Returns the key of the record of the table that is published in this folder.
     pub fn table(&self) -> Key {
         self.0.key("_table.json")
     }

@@ -19,7 +19,8 @@ const BATCH_ROWS: usize = 8192;
 /// The approximate size, in bytes, at which a batch ends early.
 const BATCH_BYTES: usize = 8 << 20;
 
-/// How to decode a column: its format, and its character set if that is neither UTF-8 nor none.
+/// How to decode a column: its format, and its character set. The character set is `None` if the column holds UTF-8 or
+/// no text.
 pub type Format = (Wire, Option<Arc<Charset>>);
 
 const INVALID_TEXT: ValueFault = ValueFault::Malformed("text that is not valid UTF-8: cast it to BINARY in the query");
@@ -121,7 +122,7 @@ impl Decoder {
     }
 }
 
-/// Appends a text in another character set than UTF-8. An unrepresentable text leaves the column unchanged.
+/// Appends text in a character set other than UTF-8. Unrepresentable text leaves the column unchanged.
 fn append_text(to: &mut ColumnBuilder, wire: Wire, charset: &Charset, bytes: &[u8]) -> Result<(), ValueFault> {
     let mut text = Vec::with_capacity(bytes.len() * 2);
     charset.decode(bytes, &mut text)?;

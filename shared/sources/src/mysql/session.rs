@@ -72,7 +72,7 @@ impl Session {
         Ok(())
     }
 
-    /// Returns the connection.
+    /// Returns the connection. Fails if it has been closed.
     pub fn conn(&mut self) -> Result<&mut Conn> {
         self.conn.as_mut().ok_or_else(|| {
             Error::corrupt("a connection to MySQL was used after it was closed: this is a bug, please report it")

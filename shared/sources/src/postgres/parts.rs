@@ -109,8 +109,8 @@ fn no_split() -> Error {
     )
 }
 
-/// The condition that a bound is ASCII. In a database with an encoding other than UTF-8, any other text may have no
-/// UTF-8 form in which it could be sent here and back.
+/// The SQL condition that a bound is ASCII. If the database's encoding isn't UTF-8, other text may have no UTF-8 form,
+/// so it couldn't be sent here and back.
 const ASCII_BOUND: &str = "bound::pg_catalog.text OPERATOR(pg_catalog.~) E'^[\\\\x01-\\\\x7f]*$'";
 
 /// Returns at most `parts - 1` bounds as SQL literals of the column's type, ascending and distinct.

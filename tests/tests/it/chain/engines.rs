@@ -32,7 +32,7 @@ async fn with_users(chain: &Chain, rows: u64) {
     chain.next("users", None).await;
 }
 
-/// Athena refuses a query in such a workgroup if it names a location for its result.
+/// In a workgroup with managed query results, Athena refuses a query that names a location for its result.
 #[tokio::test(flavor = "multi_thread")]
 async fn workgroups_with_managed_query_results_work() {
     let checks =

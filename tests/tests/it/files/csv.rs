@@ -278,7 +278,8 @@ async fn numbers_are_read_with_the_separators_of_their_column() {
     let columns = "columns = { id = \"int\", price = \"decimal(9,2)\", n = \"bigint\", note = \"string\" }";
     let declared = read_one("a.csv", text, &format!(", {columns}, {numbers}")).await.unwrap();
     assert_eq!(declared.rows, rows);
-    // `1.5` is a malformed group and not fifteen. It is no number, so it never becomes NULL.
+    // `1.5` is a malformed group of digits, not fifteen. It isn't a number at all, so it is an error even where
+    // unrepresentable values become NULL.
     let wrong = "id;price;n;note\n1;1.5;1;\n";
     let why = "line 2: column \"price\" (decimal(9,2)): not a number with the separators in source.files.csv.numbers";
     let options = format!(", {columns}, {numbers}");

@@ -376,7 +376,7 @@ async fn parquet_that_expands_beyond_memory_is_rejected() {
     assert!(reason("footer.parquet").1.contains("footer larger than 2 MB"), "{rejected:?}");
 }
 
-/// The parquet crate reads nothing from such a file, and reports no error.
+/// The parquet crate reads nothing from a file whose footer says zero rows, and reports no error.
 #[tokio::test]
 async fn parquet_whose_footer_says_zero_rows_is_rejected_whole() {
     let lake = Lake::default();
