@@ -8,7 +8,7 @@ check: fmt typos pages workflows template terraform athena deny clippy docs test
 
 # run the whole chain on an emulated AWS
 run *args:
-    cargo run -p local -- {{args}}
+    cargo run -- {{args}}
 
 # run the tests with README's command
 test:
@@ -27,6 +27,10 @@ quick:
     TURNTABLE_OPTOUT_SCHEDULES=50 TURNTABLE_SWEEP_HISTORIES=200 cargo --config profile.dev.package.tests.opt-level=0 \
         test --workspace --test it -- --skip chain:: --skip contract:: --skip crash:: --skip interrupted:: --skip laptop:: --skip mysql:: \
         --skip pages:: --skip postgres:: --skip readme:: --skip reference:: --skip sdk::
+
+# run the database tests on PostgreSQL 18, MariaDB 11.8 and MySQL 9: tests/README.md
+databases *names:
+    python3 tests/databases.py {{names}}
 
 # check the protocol's model in every order; builds no SDK
 model:
@@ -93,11 +97,16 @@ template:
 permissions:
     .ci/tool sam python -m pytest -q -p no:cacheprovider infra/test_permissions.py
 
-# check the Terraform module: format, security, and that `terraform plan` reports "No changes" after a flip
+# The test of the chain mostly waits for the AWS provider, so the other tests run beside it.
+# check the Terraform modules: format, security, plans after flips, the stack against template.yaml, and the chain on what Terraform makes
 terraform:
     @! command -v terraform >/dev/null || terraform fmt -check -recursive infra/terraform
-    .ci/tool checkov checkov --skip-download --framework terraform -d infra/terraform --compact --quiet
-    .ci/tool lint python infra/terraform/test_plan.py
+    @! command -v terraform >/dev/null || terraform fmt -check -recursive examples
+    .ci/tool checkov checkov --skip-download --framework terraform -d infra/terraform -d examples --compact --quiet
+    .ci/tool athena python -m pytest -q -p no:cacheprovider infra/terraform/test_chain.py & chain=$!; \
+        .ci/tool lint python infra/terraform/test_plan.py && \
+        .ci/tool sam python -m pytest -q -p no:cacheprovider infra/terraform/test_stack.py; \
+        others=$?; wait $chain && exit $others
 
 # run the tests of the local Athena endpoint
 athena:

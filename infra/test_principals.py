@@ -38,6 +38,7 @@ RECORDS = [
     "schemas/users/_sweeping/blue-01JD675EJRSSKNZWWST95906C6.json", "schemas/users/_pending/blue-01JD675EJRSSKNZWWST95906C6.json",
     "_groups/core.json", "schemas/_groups/core.json", "_retired/schemas/users.json", "_stacks/lake/buckets.json",
     "_archive/inbox/partner/1/1.csv", "inbox/partner/_published.json", "schemas/optouts/_returning.json",
+    "schemas/users/_refresh.json",
 ]  # fmt: skip
 
 

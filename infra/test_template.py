@@ -225,10 +225,12 @@ def test_rules_match_only_the_recorded_events():
     data["detail"]["object"]["key"] = "schemas/users/green-01JD675EJRSSKNZWWST95906C6/part-00000.parquet"
     other = json.loads(json.dumps(manifest))
     other["detail"]["bucket"]["name"] = "another"
+    flip = json.loads(json.dumps(manifest))
+    flip["detail"]["object"]["key"] = "schemas/users/_flips/01JD675EJRSSKNZWWST95906C6.json"
     ddl, running = json.loads(json.dumps(query)), json.loads(json.dumps(job))
     ddl["detail"]["statementType"] = "DDL"
     running["detail"]["state"] = "RUNNING"
-    events |= {"data": data, "other bucket": other, "DDL": ddl, "running job": running}
+    events |= {"data": data, "other bucket": other, "DDL": ddl, "running job": running, "flip": flip}
     found = {
         (name, what) for name, rule in rules.items() for what, each in events.items() if matches(rule["EventPattern"], each)
     }
@@ -236,6 +238,7 @@ def test_rules_match_only_the_recorded_events():
         ("FlipFunctionManifest", "manifest"),
         ("FlipFunctionTableChanged", "change"),
         ("OptoutDrops", "drop"),
+        ("ExportFunctionFlipped", "flip"),
         ("ExportFunctionQueryEnded", "query"),
         ("ExportFunctionJobEnded", "job"),
     }
@@ -366,7 +369,7 @@ def test_the_roles_of_schedules_may_use_the_key_of_the_dead_letters():
     """
     key = "arn:aws:kms:eu-west-1:1:key/2"
     schedules = of("AWS::Scheduler::Schedule", KmsKeyArn=key)
-    assert len(schedules) == 3
+    assert len(schedules) == 4
     for name, schedule in schedules.items():
         own = statements(named(schedule["Target"]["RoleArn"]), KmsKeyArn=key)
         granted = {action for statement in own if key in flat(statement["Resource"]) for action in flat(statement["Action"])}

@@ -16,7 +16,7 @@ use aws_sdk_s3::{
         LifecycleRule, LifecycleRuleFilter,
     },
 };
-use cli::laptop::REGION;
+use client::laptop::REGION;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use crate::{boto::Account, deployment::Deployment, emulator::Emulator, progress::say, stack::Stack};

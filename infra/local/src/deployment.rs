@@ -1,6 +1,6 @@
 //! The settings of one deployed stack.
 
-use cli::laptop;
+use client::laptop;
 
 /// The settings that may differ between two stacks in one emulator.
 #[derive(Debug, Clone)]
