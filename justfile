@@ -4,11 +4,11 @@ _default:
     @just --list
 
 # run everything that CI checks
-check: fmt clippy test docs pages deny typos workflows template permissions terraform athena fuzz soak
+check: fmt typos pages workflows template terraform athena deny clippy docs test permissions fuzz soak
 
 # run the whole chain on an emulated AWS
 run *args:
-    cargo run -p local -- {{args}}
+    cargo run -- {{args}}
 
 # run the tests with README's command
 test:
@@ -27,6 +27,10 @@ quick:
     TURNTABLE_OPTOUT_SCHEDULES=50 TURNTABLE_SWEEP_HISTORIES=200 cargo --config profile.dev.package.tests.opt-level=0 \
         test --workspace --test it -- --skip chain:: --skip contract:: --skip crash:: --skip interrupted:: --skip laptop:: --skip mysql:: \
         --skip pages:: --skip postgres:: --skip readme:: --skip reference:: --skip sdk::
+
+# run the database tests on PostgreSQL 18, MariaDB 11.8 and MySQL 9: tests/README.md
+databases *names:
+    python3 tests/databases.py {{names}}
 
 # check the protocol's model in every order; builds no SDK
 model:
@@ -74,7 +78,7 @@ template:
     .ci/tool lint cfn-lint template.yaml
     .ci/tool sam sam validate --lint
     .ci/tool checkov checkov --skip-download --framework cloudformation -f template.yaml --compact --quiet
-    .ci/tool sam python -m pytest -q -p no:cacheprovider infra/test_template.py infra/test_deployer.py infra/test_policies.py infra/test_release.py
+    .ci/tool sam python -m pytest -q -p no:cacheprovider infra/test_template.py infra/test_deployer.py infra/test_policies.py infra/test_principals.py infra/test_release.py
 
 # evaluate each role's policies for the calls that the chain tests recorded, and check those against AWS's models: run `just test` first
 permissions:
@@ -113,8 +117,11 @@ bench *args:
 soak seconds="60":
     cargo run --example soak -- {{seconds}}
 
-# fuzz every parser for this many seconds per target, one target per core at a time
-fuzz seconds="60":
+# build the fuzz targets
+fuzz-build:
     @command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --version 0.13.1 --locked
     RUSTC_BOOTSTRAP=1 cargo fuzz build --target-dir target/fuzz
+
+# fuzz every parser for this many seconds per target, one target per core at a time
+fuzz seconds="20": fuzz-build
     cargo fuzz list | xargs -P "$(nproc)" -I TARGET fuzz/run TARGET {{seconds}}

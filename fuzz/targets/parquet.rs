@@ -1,5 +1,5 @@
-//! Fuzzes Parquet drops: no input causes a panic in Turntable's code. Panics in the parquet crate and below are
-//! allowed, because the drop reader catches them.
+//! Fuzzes Parquet drops: no input may cause a panic in Turntable's own code. Panics in dependencies, such as the
+//! parquet crate, are allowed, because the drop reader catches them.
 //!
 //! An input holds a byte for the type of the key, and the file.
 

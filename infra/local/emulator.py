@@ -227,7 +227,9 @@ def conditions(method: str, headers: Any, query: Any) -> dict[str, str]:
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
     """
     creates = (method == "POST") == ("uploadId" in query)  # Not the beginning of an upload in parts, nor a part.
-    given = {"s3:if-none-match": headers["if-none-match"]} if "if-none-match" in headers else {}
+    named = ("x-amz-storage-class", "x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id")
+    named = ("if-none-match", *named, "x-amz-server-side-encryption-customer-algorithm")
+    given = {f"s3:{name}": headers[name] for name in named if name in headers}
     return given | {"s3:ObjectCreationOperation": str(creates).lower()}
 
 

@@ -35,14 +35,17 @@ def denial(headers: Mapping[str, str], calls: Iterable[Call]) -> Answer | None:
         return None
     own = [statement for policy in role["InlinePolicies"].values() for statement in _statements(policy)]
     for action, resource, context in calls:
+        owner = get_account_id()
         if action.startswith("s3:"):
             bucket = resource.removeprefix("arn:aws:s3:::").split("/")[0]
-            if s3._bucket_owner_account(bucket) is None:
+            owner = s3._bucket_owner_account(bucket)
+            if owner is None:
                 continue  # S3 responds that the bucket doesn't exist.
             denies = [each for each in _statements(s3._bucket_policies.get(bucket) or "{}") if each["Effect"] == "Deny"]
         else:
             denies = []
-        if not allows([*own, *denies], action, resource, {"aws:SecureTransport": "true", **context}):
+        known = {"aws:SecureTransport": "true", "aws:PrincipalArn": role["Arn"], "aws:ResourceAccount": owner}
+        if not allows([*own, *denies], action, resource, {**known, **context}):
             return _answer(headers, role["RoleName"], action, resource)
     return None
 

@@ -12,7 +12,7 @@ use turntable_core::{
     record,
 };
 
-use crate::environment::{self, Environment};
+use crate::environment::Environment;
 
 /// The faults that the last sweep found in the buckets' settings, `_stacks/STACK/buckets.json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,9 +125,7 @@ pub async fn write(env: &Environment, found: &Buckets) -> Result<()> {
     }
 }
 
-/// Returns the record's key, in the bucket that holds datasets.toml. Each stack has its own record.
+/// Returns the record's key. Each stack has its own record.
 fn key(env: &Environment) -> Option<Key> {
-    let Place::S3(datasets) = &env.datasets else { return None };
-    let stack = environment::optional("STACK").unwrap_or_else(|| "default".into());
-    Some(Key { bucket: datasets.bucket.clone(), key: format!("_stacks/{stack}/buckets.json") })
+    env.stack_record("buckets.json")
 }

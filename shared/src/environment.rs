@@ -54,6 +54,14 @@ impl Environment {
         })
     }
 
+    /// Returns the key of one of this stack's own records, in the bucket that holds datasets.toml. Returns `None` if
+    /// datasets.toml is not in S3.
+    pub fn stack_record(&self, name: &str) -> Option<Key> {
+        let Place::S3(datasets) = &self.datasets else { return None };
+        let stack = optional("STACK").unwrap_or_else(|| "default".into());
+        Some(Key { bucket: datasets.bucket.clone(), key: format!("_stacks/{stack}/{name}") })
+    }
+
     /// Reads and parses the record at a key. Returns `None` if there is none. Fails with `Corrupt` if it is invalid.
     pub async fn record<T: DeserializeOwned>(&self, at: &Key) -> Result<Option<T>> {
         self.objects.get(at).await?.map(|json| record::from_json(at, &json)).transpose()

@@ -11,6 +11,7 @@
 //! | [`status`] | reports the state of one dataset or of all |
 //! | [`buckets`], [`dead_letters`] | check the buckets' settings; read the dead-letter queues |
 //! | [`answer`], [`request`] | define the functions' answers; parse events into requests |
+//! | [`inputs`] | tells which generations of a dataset's inputs are live, and whether it must be built again |
 //! | [`environment`], [`clock`], [`deadline`] | provide clients, time and randomness, and an invocation's deadline |
 //! | [`lambda`], [`metric`] | connect a function to Lambda's runtime; write CloudWatch metrics |
 //!
@@ -36,6 +37,7 @@ pub mod engine;
 pub mod environment;
 pub mod export;
 pub mod flip;
+pub mod inputs;
 pub mod lambda;
 pub mod metric;
 pub mod optout;

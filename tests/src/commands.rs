@@ -22,6 +22,7 @@ const LAMBDA: RunBy =
     Nobody("needs cargo-lambda, half a gigabyte with its compiler; the chain tests invoke with the same events");
 const LONG: RunBy = Nobody("a measurement of many minutes, which a person starts");
 const CHAIN: RunBy = Test("tests/tests/it/chain/pages.rs");
+const COMMAND_LINE: RunBy = Test("tests/tests/it/chain/command_line.rs");
 const WEEK: RunBy = Test("tests/tests/it/chain/week.rs");
 const RETIRE: RunBy = Test("tests/tests/it/chain/retire.rs");
 const RUNBOOK: RunBy = Test("tests/tests/it/chain/runbook.rs");
@@ -43,21 +44,23 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ("CONTRIBUTING.md", "just quick", Nobody("CI runs all these tests, with all their schedules")),
     ("CONTRIBUTING.md", "cargo test -p turntable-core decision::", TESTS),
     ("CONTRIBUTING.md", "just mutants hold", Check { file: ".github/workflows/nightly.yaml", text: "just mutants" }),
-    ("README.md", "cargo run -p local", LAPTOP),
-    ("README.md", "cargo run -p local -- --datasets datasets.toml", LAPTOP),
-    ("README.md", "cargo run -p local -- --json", LAPTOP),
-    ("README.md", "cargo run -p local -- up", LAPTOP),
-    ("README.md", "cargo run -p local -- status", LAPTOP),
-    ("README.md", "cargo run -p local -- doctor", LAPTOP),
-    ("README.md", "cargo run -p local -- query …", LAPTOP),
-    ("README.md", "cargo run -p local -- check datasets.toml", LAPTOP),
+    ("README.md", "cargo run", LAPTOP),
+    ("README.md", "cargo run -- run datasets.toml", LAPTOP),
+    ("README.md", "cargo run -- demo --output json", LAPTOP),
+    ("README.md", "cargo run -- up", LAPTOP),
+    ("README.md", "cargo run -- status", LAPTOP),
+    ("README.md", "cargo run -- doctor", LAPTOP),
+    ("README.md", "cargo run -- query …", LAPTOP),
+    ("README.md", "cargo run -- check datasets.toml", LAPTOP),
     ("README.md", "DATABASE_URL=…", LAPTOP),
     ("README.md", "cargo lambda …", LAMBDA),
     ("README.md", "sam build && sam deploy --guided", ACCOUNT),
     ("README.md", "aws …", CHAIN),
+    ("docs/cli.md", "cargo install …", Nobody("builds a release for minutes; the chain tests run the same program")),
+    ("docs/cli.md", "turntable …", COMMAND_LINE),
     ("docs/benchmarks.md", "cargo run --release -p bench…", LONG),
     ("docs/contract.md", "just contract-aws …", ACCOUNT),
-    ("docs/datasets.md", "cargo run -p local -- check datasets.toml", LAPTOP),
+    ("docs/datasets.md", "cargo run -- check datasets.toml", LAPTOP),
     ("docs/deploy.md", "git clone …", Nobody("a clone is where the tests run")),
     ("docs/deploy.md", "gh attestation …", Nobody("asks GitHub for what only its release workflow signs")),
     ("docs/deploy.md", "sam build && sam deploy --guided", ACCOUNT),
@@ -70,7 +73,7 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ("docs/deploy.md", "sam build && sam deploy --stack-name …", ACCOUNT),
     ("docs/deploy.md", "aws …", CHAIN),
     ("docs/deploy.md", "QUERY=…", CHAIN),
-    ("docs/deploy.md", "cargo run -p local -- doctor …", CHAIN),
+    ("docs/deploy.md", "turntable doctor …", CHAIN),
     (
         "docs/engines.md",
         "POSTGRES_URL=…",
@@ -94,7 +97,7 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ),
     ("docs/operate.md", "aws …", WEEK),
     ("docs/operate.md", "ask …", WEEK),
-    ("docs/operate.md", "cargo run -p local -- status …", WEEK),
+    ("docs/operate.md", "turntable status …", WEEK),
     ("docs/operate.md", "QUEUE=…", WEEK),
     ("docs/reliability.md", "just model", MODEL),
     ("docs/reliability.md", "just soak SECONDS", SOAK),

@@ -115,7 +115,7 @@ impl Rig {
         rig
     }
 
-    /// Returns an independent copy.
+    /// Returns an independent copy of the rig.
     pub fn fork(&self) -> Rig {
         let objects = self.objects.fork();
         Rig {
@@ -264,7 +264,7 @@ impl Rig {
         self.objects.keys().into_iter().filter(|key| key.starts_with(&prefix)).collect()
     }
 
-    /// Returns what `status` of all datasets says needs attention.
+    /// Returns what the status of all datasets lists as needing attention.
     pub async fn attention(&self) -> Vec<String> {
         turntable::flip::status_of_all(&self.env()).await.expect("an overview").attention
     }

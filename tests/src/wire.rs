@@ -390,7 +390,8 @@ impl Queue for Wired<dyn Queue> {
 
 #[async_trait]
 impl Engine for Wired<dyn Engine> {
-    /// In Athena, the SDK's second attempt has the same token as the first. A Glue job's start is sent once.
+    /// Starts a run. In Athena, the SDK's second attempt has the same token as the first. The request that starts a
+    /// Glue job is sent only once.
     async fn start(&self, pending: &Planned, again: bool) -> Result<String> {
         self.once(Op::Start, &pending.location, None, self.port.start(pending, again)).await
     }

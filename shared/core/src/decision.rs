@@ -203,8 +203,8 @@ fn displaced(paths: &TablePaths, candidate: &Manifest, state: &FlipState) -> Opt
 /// contains the intents in `_returns/` to flip back to live. The caller must read the table first, then `returned`,
 /// then `flips`.
 ///
-/// Turntable's own flip is not drift, even if its record was lost or has not been written yet. Two rules tell it from
-/// drift:
+/// Turntable's own flip is not drift, even if its record was lost or has not been written yet. Two rules separate it
+/// from drift:
 ///
 /// - If a generation was never live before, only Turntable can have made it live.
 /// - Before Turntable flips back to a generation that was live before, it writes an intent to `_returns/`.

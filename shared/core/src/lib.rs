@@ -17,6 +17,7 @@
 //! | [`decision`], [`history`] | whether a candidate goes live; what the flip records say |
 //! | [`group`] | what flips together, and who finishes the flip |
 //! | [`consent`], [`optout`] | consent records and their keys; what a merge reads, archives and shows |
+//! | [`refresh`], [`due`] | schedules, and which run serves which due time; what has become due |
 //! | [`sweep`] | which generations may be deleted |
 //! | [`bucket_settings`] | which bucket settings lose events or data, or keep deleted rows |
 //! | [`verify`] | how a live table differs from its manifest |
@@ -31,6 +32,7 @@ pub mod bucket_settings;
 pub mod config;
 pub mod consent;
 pub mod decision;
+pub mod due;
 pub mod error;
 pub mod group;
 pub mod history;
@@ -43,6 +45,7 @@ pub mod partition;
 pub mod port;
 pub mod rds;
 pub mod record;
+pub mod refresh;
 pub mod retired;
 pub mod schema;
 pub mod sweep;

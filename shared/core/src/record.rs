@@ -111,8 +111,11 @@ pub struct Pending {
     /// The columns that become folders, outermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub folders: Vec<Folder>,
-    /// The time by which the engine will have ended the run, whatever the result.
+    /// The latest time at which the engine's run can end, whatever its result.
     pub until: Timestamp,
+    /// See [`crate::manifest::Manifest::inputs`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<String, Generation>,
     /// The engine's ID for the run; `None` until its start is confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,

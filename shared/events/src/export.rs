@@ -1,15 +1,16 @@
 //! Parses events into requests to `export`.
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 use turntable_core::{
     error::{Error, Result},
-    layout::Generation,
+    layout::{Generation, Key, TablePaths},
     record::EngineRun,
 };
 
 use crate::{
-    event::{by_hand, is_scheduled},
+    event::{by_hand, created_object, is_scheduled},
     message::{Message, queue},
     run,
 };
@@ -17,10 +18,19 @@ use crate::{
 /// A request to `export`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Export {
-    /// Queue one message for each of the named datasets, or for every dataset if no list is given.
+    /// Queue one message for each of the named datasets. Without a list, for every dataset that the stack's schedule
+    /// refreshes.
     Fan(Option<Vec<String>>),
     /// Export one dataset.
     One(String),
+    /// Export one dataset for this due time, unless that has been done.
+    Due(String, Timestamp),
+    /// Export one dataset, if its inputs have flipped since it was built.
+    Inputs(String),
+    /// A table has flipped, and this is its flip's record: queue what is built from it.
+    Flipped(TablePaths, Key),
+    /// Queue what has become due by the datasets' own schedules.
+    Tick,
     /// Handle messages from the queue.
     Queue(Vec<Message>),
     /// Settle an engine run that has ended.
@@ -38,6 +48,17 @@ impl Export {
             dataset: Option<OneOrMany>,
             #[serde(default)]
             generation: Option<Generation>,
+            #[serde(default)]
+            due: Option<Timestamp>,
+            #[serde(default)]
+            inputs: bool,
+            #[serde(default)]
+            action: Option<Action>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        enum Action {
+            Tick,
         }
         #[derive(Deserialize)]
         #[serde(untagged)]
@@ -54,7 +75,35 @@ impl Export {
         if let Some(run) = run::ended(event)? {
             return Ok(Export::Ended(run));
         }
+        if let Some(key) = created_object(event)? {
+            let paths = TablePaths::of_flip(&key).ok_or_else(|| {
+                Error::input(format!("{key} is not a flip's record: expected …/TABLE/_flips/ULID.json"))
+            })?;
+            return Ok(Export::Flipped(paths, key));
+        }
         let request: Request = by_hand(event, "{} or {\"dataset\": NAME or [NAME, …]}")?;
+        if let Some(Action::Tick) = request.action {
+            return match request {
+                Request { dataset: None, generation: None, due: None, inputs: false, .. } => Ok(Export::Tick),
+                _ => Err(Error::input("the request is a tick, which is for all datasets: send only the action")),
+            };
+        }
+        if request.inputs {
+            return match (request.dataset, request.generation, request.due) {
+                (Some(OneOrMany::One(name)), None, None) => Ok(Export::Inputs(name)),
+                _ => Err(Error::input(
+                    "the request is about inputs, which belong to one dataset: name exactly one in \"dataset\"",
+                )),
+            };
+        }
+        if let Some(due) = request.due {
+            return match (request.dataset, request.generation) {
+                (Some(OneOrMany::One(name)), None) => Ok(Export::Due(name, due)),
+                _ => Err(Error::input(
+                    "the request has a due time, which belongs to one dataset: name exactly one in \"dataset\"",
+                )),
+            };
+        }
         Ok(match (request.dataset, request.generation) {
             (Some(OneOrMany::One(name)), Some(generation)) => Export::Pending(name, generation),
             (_, Some(_)) => {
@@ -80,8 +129,16 @@ mod tests {
         let export = |event: Value| Export::parse(&event).unwrap_err().report();
         assert_eq!(
             export(json!({"datset": "users"})),
-            "invalid request: expected {} or {\"dataset\": NAME or [NAME, …]}: unknown field `datset`, expected one of `dataset`, `datasets`, `generation`"
+            "invalid request: expected {} or {\"dataset\": NAME or [NAME, …]}: unknown field `datset`, expected one of `dataset`, `datasets`, `generation`, `due`, `inputs`, `action`"
         );
+        for (both, error) in [
+            (json!({"action": "tick", "dataset": "users"}), "the request is a tick"),
+            (json!({"dataset": ["users"], "due": "2026-11-30T02:00:00Z"}), "the request has a due time"),
+            (json!({"due": "2026-11-30T02:00:00Z"}), "the request has a due time"),
+            (json!({"dataset": ["users"], "inputs": true}), "the request is about inputs"),
+        ] {
+            assert!(export(both.clone()).starts_with(error), "{both}");
+        }
         for nothing in [json!(null), json!([]), json!("x"), json!({"Records": 1})] {
             assert!(Export::parse(&nothing).is_err(), "{nothing}");
         }

@@ -77,7 +77,8 @@ impl Flip {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Request {
-            dataset: String,
+            #[serde(default)]
+            dataset: Option<String>,
             #[serde(default)]
             action: Option<String>,
             #[serde(default)]
@@ -105,6 +106,10 @@ impl Flip {
             ))
         };
         let action = action.as_deref();
+        let dataset = dataset.ok_or_else(|| match action {
+            Some(other) if !ACTIONS.contains(&other) => unknown_action(other),
+            _ => Error::input(format!("the request names no dataset: expected {EXPECTED}")),
+        })?;
         let ends_a_table = matches!(action, Some("retire" | "rename"));
         for (given, field, fits) in [
             (table.is_some(), "table", ends_a_table),
@@ -118,7 +123,7 @@ impl Flip {
         if ends_a_table {
             let table = table.ok_or_else(|| {
                 Error::input(
-                    "the request doesn't say what becomes of the old table: add \"table\": \"keep\" or \"drop\"",
+                    "the request doesn't say what to do with the old table: add \"table\": \"keep\" or \"drop\"",
                 )
             })?;
             let reason = reason
@@ -152,11 +157,13 @@ impl Flip {
             Some("release") => Ok(Flip::Release { dataset, reason }),
             Some("status") if reason.is_some() => Err(unexpected("reason")),
             Some("status") => Ok(Flip::Status { dataset }),
-            Some(other) => {
-                Err(Error::input(format!("unknown action {other:?}: expected one of {}", ACTIONS.join(", "))))
-            }
+            Some(other) => Err(unknown_action(other)),
         }
     }
+}
+
+fn unknown_action(action: &str) -> Error {
+    Error::input(format!("unknown action {action:?}: expected one of {}", ACTIONS.join(", ")))
 }
 
 /// Returns whether a request to `flip` asks for the status of all datasets.
@@ -203,6 +210,11 @@ mod tests {
             flip(json!({"dataset": "users", "action": "rolback"})),
             "unknown action \"rolback\": expected one of rollback, hold, release, retire, rename, status"
         );
+        assert_eq!(
+            flip(json!({"action": "statuss"})),
+            "unknown action \"statuss\": expected one of rollback, hold, release, retire, rename, status"
+        );
+        assert!(flip(json!({"action": "hold", "reason": "r"})).starts_with("the request names no dataset: expected "));
         assert!(flip(json!({"dataset": "users", "generation": "green-1"})).contains("\"green-1\" is not a generation"));
         assert!(flip(json!({"detail-type": "Object Created"})).starts_with("the event is not a valid S3"));
         let retire = json!({"dataset": "orders", "action": "retire", "reason": "sold"});

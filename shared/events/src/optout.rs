@@ -71,7 +71,8 @@ impl Optout {
     }
 
     /// Returns the datasets to refresh. The list is empty if the created object is hidden, such as one in `_rejected/`.
-    /// Fails if the request names an unknown dataset, or if the object lies in no inbox: nobody would ever read it.
+    /// Fails if the request names an unknown dataset, or if the object is in no inbox, because then nothing would ever
+    /// read it.
     pub fn datasets<'a>(&self, config: &'a Config) -> Result<Vec<&'a Dataset>> {
         match self {
             Optout::All | Optout::Queue(_) => Ok(config.datasets().filter(|dataset| dataset.is_inbox()).collect()),
@@ -82,7 +83,7 @@ impl Optout {
                     let inboxes =
                         config.datasets().filter_map(Dataset::optouts).map(|optouts| optouts.inbox.to_string());
                     return Err(Error::config(format!(
-                        "{key} is in no inbox of datasets.toml, so nobody who opted out in it is out: move it into one of \
+                        "{key} is not in any inbox in datasets.toml, so its opt-outs have no effect: move it into one of \
                          {}, or add its inbox to datasets.toml",
                         inboxes.collect::<Vec<_>>().join(", ")
                     )));

@@ -69,6 +69,7 @@ async fn complete(engines: &Engines, dataset: &Dataset, pending: &Pending) -> Re
         base: pending.base.clone(),
         as_of: pending.as_of,
         spec: pending.spec.clone(),
+        inputs: pending.inputs.clone(),
     };
     let contents = Contents {
         typed_by: TypedBy::Source,

@@ -9,7 +9,7 @@ use super::{
     outcome::{Engines, Outcome},
     pending::failed,
 };
-use crate::publish;
+use crate::{inputs, publish};
 use turntable_core::{
     config::{Athena, Dataset, GlueJob, Source},
     decision,
@@ -47,6 +47,7 @@ pub async fn fresh(engines: &Engines, dataset: &Dataset) -> Result<Outcome> {
         )));
     }
     let folders = folders(engines, dataset).await?;
+    let inputs = inputs::live(env, dataset).await?;
     let as_of = env.clock.now();
     let (work, longest) = work(dataset, &generation, &location, as_of)?;
     let pending = Pending {
@@ -59,6 +60,7 @@ pub async fn fresh(engines: &Engines, dataset: &Dataset) -> Result<Outcome> {
         work,
         folders,
         until: as_of.checked_add(longest).unwrap_or(Timestamp::MAX),
+        inputs,
         run: None,
     };
     let key = dataset.paths.pending(&generation);

@@ -12,12 +12,15 @@ use turntable_events::Message;
 
 use super::{answer::Answer, environment::Export};
 
-/// Queues one message for each dataset in `names`, or without names, for each dataset that is not an inbox. The members
-/// of a group share one message.
+/// Queues one message for each dataset in `names`, or without names, for each dataset that the stack's schedule
+/// refreshes: one that is not an inbox and has no `refresh` of its own. The members of a group share one message.
 pub(super) async fn enqueue(export: &Export, config: &Config, names: Option<Vec<String>>) -> Result<Answer> {
     let queued = match names {
         Some(names) => names,
-        None => config.datasets().filter(|dataset| !dataset.is_inbox()).map(|dataset| dataset.name.clone()).collect(),
+        None => {
+            let by_the_stack = config.datasets().filter(|dataset| !dataset.is_inbox() && dataset.refresh.is_none());
+            by_the_stack.map(|dataset| dataset.name.clone()).collect()
+        }
     };
     // A message for one member exports the whole group, so one message per group is enough.
     let mut groups = BTreeSet::new();

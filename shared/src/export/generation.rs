@@ -4,6 +4,7 @@ use tracing::{info, warn};
 use turntable_core::{
     config::Dataset,
     decision::{self, Live},
+    due::Inputs,
     error::{Error, Result},
     layout::{Generation, Location},
     manifest::{Contents, File, Identity, Manifest, is_ahead},
@@ -17,6 +18,7 @@ use super::environment::Export;
 use crate::{
     deadline,
     environment::Environment,
+    inputs,
     metric::{Metric, emit},
     publish,
 };
@@ -25,6 +27,7 @@ use crate::{
 pub(super) struct NewGeneration<'a> {
     pub dataset: &'a Dataset,
     live: Live,
+    inputs: Inputs,
     pub generation: Generation,
     location: Location,
 }
@@ -37,12 +40,13 @@ impl<'a> NewGeneration<'a> {
         let generation = decision::next(&dataset.paths, &live, env.clock.ulid());
         let location = dataset.paths.generation(&generation);
         decision::beside(&live, &location)?;
-        Ok(NewGeneration { dataset, live, generation, location })
+        let inputs = inputs::live(env, dataset).await?;
+        Ok(NewGeneration { dataset, live, inputs, generation, location })
     }
 
     /// Writes all rows, unless the deadline passes first. Returns the manifest, which isn't written yet.
     pub(super) async fn write(self, export: &Export, opened: Opened) -> Result<Build> {
-        let NewGeneration { dataset, live, generation, location } = self;
+        let NewGeneration { dataset, live, inputs, generation, location } = self;
         let columns = arrow_types::columns(&opened.rows.schema).map_err(|fault| {
             Error::config(format!(
                 "datasets.{}.source: {fault}: rename it in the source, or cast it in the query",
@@ -73,6 +77,7 @@ impl<'a> NewGeneration<'a> {
             base: live.location(&dataset.paths),
             as_of,
             spec: dataset.spec.clone(),
+            inputs,
         };
         let (nulled, unmatched) = (unrepresentable.nulled(), &unrepresentable.unmatched);
         let (missing, ignored) = (unmatched.missing(), unmatched.ignored());

@@ -6,11 +6,14 @@ mod batch;
 mod engine_run;
 mod environment;
 mod failure;
+mod flipped;
 mod generation;
 mod group;
+mod refreshes;
 mod report;
 mod requests;
 mod single;
+mod tick;
 
 pub use answer::{Answer, EngineOutcome, EngineResponse, Exported, ExportedGroup};
 pub use environment::Export;

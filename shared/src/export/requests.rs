@@ -1,18 +1,23 @@
 //! Carries out the requests to `export`.
 
-use tracing::error;
+use std::time::Duration;
+
+use tracing::{error, info, warn};
 use turntable_core::{
     config::{Config, Dataset},
     error::{Error, Result},
+    refresh::Running,
 };
 use turntable_events::{self as request, Message};
 
 use super::{
-    answer::Answer,
+    answer::{Answer, EngineOutcome},
     batch::{MessageOutcome, enqueue, settle},
     engine_run,
     environment::Export,
-    failure, group, single,
+    failure, flipped, group,
+    refreshes::{self, Claimed, Ended, Why},
+    single, tick,
 };
 
 /// Carries out one request. A failed queue message is redelivered or goes to the dead-letter queue, and does not fail
@@ -32,9 +37,21 @@ pub async fn carry_out(export: &Export, request: request::Export) -> Result<Answ
             }
             built
         }
-        request::Export::Ended(run) => engine_run::ended(export, &config, &run).await,
+        request::Export::Due(name, due) => {
+            refresh_by_hand(export, &config, config.dataset(&name)?, Why::Due(due)).await
+        }
+        request::Export::Inputs(name) => refresh_by_hand(export, &config, config.dataset(&name)?, Why::Inputs).await,
+        request::Export::Tick => tick::tick(export, &config).await,
+        request::Export::Flipped(paths, record) => flipped::flipped(export, &config, &paths, &record).await,
+        request::Export::Ended(run) => {
+            let answer = engine_run::ended(export, &config, &run).await?;
+            follow(export, &config, &answer).await;
+            Ok(answer)
+        }
         request::Export::Pending(name, generation) => {
-            engine_run::pending(export, config.dataset(&name)?, &generation).await
+            let answer = engine_run::pending(export, config.dataset(&name)?, &generation).await?;
+            follow(export, &config, &answer).await;
+            Ok(answer)
         }
         request::Export::Fan(names) => enqueue(export, &config, names).await,
         request::Export::Queue(_) => {
@@ -43,11 +60,39 @@ pub async fn carry_out(export: &Export, request: request::Export) -> Result<Answ
     }
 }
 
+/// Exports a dataset that is due, for a request that isn't a message.
+async fn refresh_by_hand(export: &Export, config: &Config, dataset: &Dataset, why: Why) -> Result<Answer> {
+    match refresh(export, config, dataset, why).await {
+        Ok(Handled::Done) => Ok(Answer::Queued { queued: Vec::new() }),
+        Ok(Handled::Exported(answer)) => Ok(*answer),
+        Ok(Handled::Wait(time)) => Err(Error::conflict(format!(
+            "{}: a run for this due time is in progress, or has died: invoke export again in {} s",
+            dataset.name,
+            time.as_secs()
+        ))),
+        Err(error) => {
+            failure::write(&export.env, dataset, &error, None).await;
+            Err(error)
+        }
+    }
+}
+
 /// Handles all messages. Returns the ids of the messages to redeliver.
 async fn handle_messages(export: &Export, messages: Vec<Message>) -> Vec<String> {
     let mut redelivered = Vec::new();
     for message in messages {
-        let Err(failure) = handle_message(export, &message.body).await else { continue };
+        let failure = match handle_message(export, &message.body).await {
+            Ok(Handled::Done | Handled::Exported(_)) => continue,
+            Ok(Handled::Wait(time)) => {
+                info!(message_id = message.id, seconds = time.as_secs(), "looked at again later");
+                if let Err(error) = export.queue.change_visibility(&message.receipt, time).await {
+                    warn!(message_id = message.id, error = error.report(), "looked at again after the queue's timeout");
+                }
+                redelivered.push(message.id);
+                continue;
+            }
+            Err(failure) => failure,
+        };
         error!(
             message_id = message.id,
             dataset = failure.dataset(),
@@ -61,7 +106,10 @@ async fn handle_messages(export: &Export, messages: Vec<Message>) -> Vec<String>
                 redelivered.push(message.id);
                 failure::write_for_message(&export.env, &failure, after).await;
             }
-            MessageOutcome::Done => failure::write_for_message(&export.env, &failure, None).await,
+            MessageOutcome::Done => {
+                failure::write_for_message(&export.env, &failure, None).await;
+                follow_failed(export, &failure).await;
+            }
         }
     }
     redelivered
@@ -71,15 +119,83 @@ async fn handle_messages(export: &Export, messages: Vec<Message>) -> Vec<String>
 ///
 /// If `datasets.toml` can't be read, the message fails, but not the invocation. A failed invocation would leave the
 /// message invisible for the queue's visibility timeout, which is longer than an hour.
-async fn handle_message(export: &Export, body: &str) -> Result<()> {
+async fn handle_message(export: &Export, body: &str) -> Result<Handled> {
     let request = request::Export::parse(&request::message(body)?)?;
     let config = export.env.config().await?;
     match request {
-        request::Export::One(name) => export_one(export, &config, config.dataset(&name)?).await.map(drop),
+        request::Export::One(name) => {
+            export_one(export, &config, config.dataset(&name)?).await.map(|answer| Handled::Exported(Box::new(answer)))
+        }
+        request::Export::Due(name, due) => refresh(export, &config, config.dataset(&name)?, Why::Due(due)).await,
+        request::Export::Inputs(name) => refresh(export, &config, config.dataset(&name)?, Why::Inputs).await,
         request::Export::Pending(name, generation) => {
-            engine_run::pending(export, config.dataset(&name)?, &generation).await.map(drop)
+            let answer = engine_run::pending(export, config.dataset(&name)?, &generation).await?;
+            follow(export, &config, &answer).await;
+            Ok(Handled::Exported(Box::new(answer)))
         }
         _ => Err(Error::input("the SQS message doesn't name exactly one dataset: expected {\"dataset\": NAME}")),
+    }
+}
+
+/// What became of a message that didn't fail.
+enum Handled {
+    Exported(Box<Answer>),
+    /// Nothing was due, or another run serves it.
+    Done,
+    /// A run for the due time is in progress. If it dies, this message must run.
+    Wait(Duration),
+}
+
+/// Exports a dataset that is due, unless another run serves it.
+async fn refresh(export: &Export, config: &Config, dataset: &Dataset, why: Why) -> Result<Handled> {
+    let lead = config.lead(dataset);
+    let claimed = refreshes::claim(&export.env, lead, why).await.map_err(|failure| failure.of(&lead.name))?;
+    let running = match claimed {
+        Claimed::Run(running) => running,
+        Claimed::Wait(time) => return Ok(Handled::Wait(time)),
+        Claimed::Nothing => return Ok(Handled::Done),
+    };
+    let built = export_one(export, config, lead).await;
+    let ended = match &built {
+        Ok(answer) if lead.source.is_engine() && is_earlier(answer, &running) => Ended::Postponed,
+        Ok(_) => Ended::Well,
+        Err(_) => Ended::Failed,
+    };
+    refreshes::end(export, lead, &running, ended).await;
+    if let (Ended::Postponed, Ok(answer)) = (ended, &built) {
+        follow(export, config, answer).await;
+    }
+    built.map(|answer| Handled::Exported(Box::new(answer)))
+}
+
+/// Returns whether an answer is about an engine's run that began before what is due now, so that it doesn't serve it.
+fn is_earlier(answer: &Answer, running: &Running) -> bool {
+    let as_of = match answer {
+        Answer::Exported(exported) => Some(exported.as_of),
+        Answer::EngineResponse(response) => response.as_of,
+        _ => None,
+    };
+    as_of.is_some_and(|as_of| as_of < running.due.unwrap_or(running.since))
+}
+
+/// Queues the run that waited for an engine's run, if that has been settled.
+async fn follow(export: &Export, config: &Config, answer: &Answer) {
+    let name = match answer {
+        Answer::Exported(exported) => Some(&exported.dataset),
+        Answer::EngineResponse(response) if response.outcome == EngineOutcome::Failed => response.dataset.as_ref(),
+        _ => None,
+    };
+    if let Some(dataset) = name.and_then(|name| config.dataset(name).ok()) {
+        refreshes::follow(export, config.lead(dataset)).await;
+    }
+}
+
+/// Queues the run that waited for one that has failed for good.
+async fn follow_failed(export: &Export, failure: &Error) {
+    let Some(name) = failure.dataset() else { return };
+    let Ok(config) = export.env.config().await else { return };
+    if let Ok(dataset) = config.dataset(name) {
+        refreshes::follow(export, config.lead(dataset)).await;
     }
 }
 

@@ -143,6 +143,7 @@ impl CandidateManifest<'_> {
             base: self.live.location(&self.dataset.paths),
             as_of: self.as_of,
             spec: self.dataset.spec.clone(),
+            inputs: Default::default(),
         };
         let contents = Contents {
             typed_by: TypedBy::Declared,

@@ -5,7 +5,10 @@ use std::{cmp::Reverse, collections::BTreeMap};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::inbox::{self, InboxStatus};
+use super::{
+    inbox::{self, InboxStatus},
+    refresh::{self, RefreshStatus},
+};
 use crate::publish::{
     self, FlipReport, Outcome, detect_drift, drift_suspected,
     verify::{Differences, verify},
@@ -44,6 +47,15 @@ pub struct Status {
     /// The newest complete generations, at most 20, newest first.
     pub generations: Vec<Known>,
     pub next_sweep: NextSweep,
+    /// The dataset's own refreshes. `None` if the stack's schedule refreshes it, or if it is an inbox.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<RefreshStatus>,
+    /// The generations of the inputs that the live generation was built from, by dataset.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub built_from: BTreeMap<String, Generation>,
+    /// A message about inputs that were rolled back since. `None` if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outdated: Option<String>,
     /// The inbox and its views. `None` if the source is not an inbox.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inbox: Option<InboxStatus>,
@@ -162,14 +174,32 @@ pub async fn status(env: &Environment, dataset: &Dataset) -> Result<(FlipReport,
     let drift = drift.map(|drift| drift.told(dataset));
     let Differences { edited, damaged } =
         verify(env, dataset, seen.table.as_ref(), seen.live_manifest.as_ref()).await?;
-    let reasons = [&drift, &edited, &damaged].into_iter().flatten().cloned().collect();
+    let outdated = refresh::outdated(env, dataset, seen.live_manifest.as_ref()).await?;
+    let reasons = [&drift, &edited, &damaged, &outdated].into_iter().flatten().cloned().collect();
     let next_sweep = next_sweep(dataset, &seen, now);
     let inbox = match &dataset.source {
         Source::Inbox(inbox) => Some(inbox::status(env, dataset, inbox, seen.live_manifest.as_ref()).await?),
         _ => None,
     };
+    let refresh = refresh::load(env, dataset, now).await?;
+    let built_from = seen.live_manifest.map(|manifest| manifest.inputs).unwrap_or_default();
     let ended = FlipReport { outcome: Outcome::Status, live, previous, reasons, checks: Vec::new() };
-    Ok((ended, Status { hold, drift, edited, damaged, last_flip, generations, next_sweep, inbox }))
+    Ok((
+        ended,
+        Status {
+            hold,
+            drift,
+            edited,
+            damaged,
+            last_flip,
+            generations,
+            next_sweep,
+            refresh,
+            built_from,
+            outdated,
+            inbox,
+        },
+    ))
 }
 
 fn next_sweep(dataset: &Dataset, seen: &sweep::TableContents, now: Timestamp) -> NextSweep {

@@ -6,10 +6,12 @@ mod inbox;
 mod inboxes;
 mod matches;
 mod overview;
+mod refresh;
 mod retired;
 mod summary;
 
 pub use condition::{Condition, Topic};
 pub use dataset::{Status, status};
 pub use overview::{Overview, overview};
+pub use refresh::RefreshStatus;
 pub use summary::{DatasetSummary, InboxSummary};

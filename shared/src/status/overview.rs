@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     condition::{Condition, Topic},
-    inboxes, matches, retired,
+    inboxes, matches, refresh, retired,
     summary::{DatasetSummary, InboxSummary},
 };
 use crate::{
@@ -32,8 +32,8 @@ use turntable_sources::inbox;
 ///
 /// Loading one takes about ten requests: for the table, its view, the live generation's manifest, the hold, the list of
 /// flip records since the live generation, the last flip record, the lists of manifests and of the live files, the
-/// table's record, and the last failed export. A group's member takes two more, for the group's record, and an inbox takes
-/// one for the list of its drops.
+/// table's record, and the last failed export. A group's member takes two more, for the group's record, an inbox takes one
+/// for the list of its drops, and a dataset with schedules of its own takes one for their record.
 const MAX_CONCURRENT_DATASETS: usize = 16;
 
 /// The status of all datasets.
@@ -145,11 +145,13 @@ async fn standing(env: &Environment, dataset: &Dataset, now: Timestamp) -> Resul
     let waits = younger.filter(|found| !loaded.state.was_live(found)).max_by_key(|found| found.ulid).copied();
     let newest = complete.iter().map(|found| time_of(found.ulid)).max();
     let (table, manifest) = (loaded.table.as_ref(), loaded.live_manifest.as_ref());
-    let (stale, rejected, failed_export, other_stack, inbox, differences) = futures::try_join!(
+    let (stale, rejected, failed_export, other_stack, refresh, outdated, inbox, differences) = futures::try_join!(
         is_stale(env, dataset, &loaded.state, waits),
         verdict(env, dataset, waits),
         failed_export(env, dataset, newest),
         publish::identity::other_stack(env, &dataset.paths),
+        refresh::load(env, dataset, now),
+        refresh::outdated(env, dataset, manifest),
         inbox_summary(env, dataset, manifest, now),
         publish::verify::verify(env, dataset, table, manifest),
     )?;
@@ -176,6 +178,9 @@ async fn standing(env: &Environment, dataset: &Dataset, now: Timestamp) -> Resul
         held_at: loaded.state.hold.as_ref().map(|hold| hold.at),
         unfinished: record.as_ref().and_then(Record::unfinished),
         unfinished_since: record.and_then(|record| record.flipping).map(|flipping| flipping.to.since),
+        refresh,
+        built_from: manifest.map(|manifest| manifest.inputs.clone()).unwrap_or_default(),
+        outdated,
         inbox,
         drift,
         edited: differences.edited,

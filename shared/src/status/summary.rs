@@ -1,9 +1,14 @@
 //! The status of one dataset in the list of all datasets, and its conditions that need an operator.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::condition::{Condition, Topic};
+use super::{
+    condition::{Condition, Topic},
+    refresh::RefreshStatus,
+};
 use turntable_core::{
     config::{Dataset, Inbox},
     layout::{Generation, time_of},
@@ -72,6 +77,15 @@ pub struct DatasetSummary {
     pub unfinished: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfinished_since: Option<Timestamp>,
+    /// The dataset's own refreshes. `None` if the stack's schedule refreshes it, or if it is an inbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<RefreshStatus>,
+    /// The generations of the inputs that the live generation was built from, by dataset.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub built_from: BTreeMap<String, Generation>,
+    /// A message about inputs that were rolled back since. `None` if there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outdated: Option<String>,
     /// The drops in the inbox. `None` if the dataset's source is not an inbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inbox: Option<InboxSummary>,
@@ -134,6 +148,9 @@ impl DatasetSummary {
             held_at: None,
             unfinished: None,
             unfinished_since: None,
+            refresh: None,
+            built_from: BTreeMap::new(),
+            outdated: None,
             inbox: None,
             drift: None,
             edited: None,
@@ -156,6 +173,7 @@ impl DatasetSummary {
             (Topic::Edited, &self.edited),
             (damaged, &self.damaged),
             (Topic::OtherStack, &self.other_stack),
+            (Topic::Outdated, &self.outdated),
         ] {
             found.extend(message.iter().map(|text| about(topic, text.clone())));
         }

@@ -7,6 +7,8 @@ use turntable_core::{
     config::{Dataset, Source},
     decision::Live,
     error::{Error, Result},
+    layout::time_of,
+    record::ExportFailure,
     sweep::{Plan, plan},
 };
 
@@ -21,6 +23,7 @@ use super::{
 use crate::{
     catalog::Tables,
     environment::Environment,
+    inputs,
     publish::{
         self, Attempts, FlipReport, Outcome, identity, published,
         verify::{Differences, verify},
@@ -97,6 +100,7 @@ pub(super) async fn sweep_one(round: &Round<'_>, dataset: &Dataset) -> Result<(O
         let mut loaded = load(env, dataset, &tables.listed).await?;
         if attempts.lost() == 0 && !dry_run {
             queue_pending_runs(sweep, dataset, &loaded).await?;
+            queue_after_inputs(sweep, dataset).await?;
         }
         if attempts.lost() == 0 {
             let found = verify_and_repair(env, dataset, &loaded, dry_run).await?;
@@ -154,6 +158,21 @@ async fn queue_pending_runs(sweep: &Sweep, dataset: &Dataset, loaded: &TableCont
     }
     info!(dataset = dataset.name, runs = bodies.len(), "pending");
     sweep.queue.send(bodies).await
+}
+
+/// Sends `export` a message for a dataset whose inputs have flipped since it was built, because the flips' events may
+/// have been lost. If an export has failed for good since the inputs flipped, it waits for their next flip or a person.
+async fn queue_after_inputs(sweep: &Sweep, dataset: &Dataset) -> Result<()> {
+    if !inputs::is_due(&sweep.env, dataset).await? {
+        return Ok(());
+    }
+    let failure: Option<ExportFailure> = sweep.env.record(&dataset.paths.export_failure()).await?;
+    let newest = inputs::live(&sweep.env, dataset).await?.into_values().map(|input| time_of(input.ulid)).max();
+    if failure.is_some_and(|failure| failure.retry_at.is_none() && newest.is_none_or(|newest| newest < failure.at)) {
+        return Ok(());
+    }
+    info!(dataset = dataset.name, "inputs have flipped");
+    sweep.queue.send(vec![json!({ "dataset": dataset.name, "inputs": true }).to_string()]).await
 }
 
 /// Moves drops that have been in the table for longer than `drain` from the inbox to the archive. Without a budget,

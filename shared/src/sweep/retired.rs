@@ -265,7 +265,9 @@ fn began(kind: ObjectKind) -> Option<Timestamp> {
         | ObjectKind::Pending(generation)
         | ObjectKind::Failed(generation) => Some(time_of(generation.ulid)),
         ObjectKind::Flip(flip) | ObjectKind::RevertIntent(flip) => Some(time_of(flip)),
-        ObjectKind::Hold | ObjectKind::Views | ObjectKind::Table | ObjectKind::ExportFailure => None,
+        ObjectKind::Hold | ObjectKind::Views | ObjectKind::Table | ObjectKind::ExportFailure | ObjectKind::Refresh => {
+            None
+        }
     }
 }
 

@@ -98,6 +98,7 @@ impl Turntable {
             ignored: Default::default(),
             merge,
             group: None,
+            inputs: Default::default(),
         }
     }
 
@@ -114,7 +115,7 @@ impl Turntable {
         }
     }
 
-    /// Returns the records in a set, ordered by ULID.
+    /// Returns the flip records in a set, ordered by ULID.
     pub fn flips(&self, state: &State, of: Set) -> Vec<(Ulid, record::Flip)> {
         let of = state.flips.iter().enumerate().filter(|(number, _)| has(of, *number));
         let mut flips: Vec<_> = of.map(|(_, record)| (record.ulid, self.flip(state, record))).collect();
@@ -122,7 +123,7 @@ impl Turntable {
         flips
     }
 
-    /// Returns the records that a listing from `since` on contains. Without `since`, that is only the last record.
+    /// Returns the flip records that a listing from `since` on contains. Without `since`, that is only the last record.
     pub fn list_flips(&self, state: &State, since: Option<Ulid>) -> Set {
         let records = state.flips.iter().enumerate();
         match since {

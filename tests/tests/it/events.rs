@@ -30,9 +30,15 @@ fn exports() -> Vec<(&'static str, Export)> {
     let id = "jr_c4a93310af669b1fe899952ed184fe712ff5c471bab7a1c002f8784dc81be181".into();
     let job = EngineRun::GlueJob { job: "build-users".into(), id };
     let generation = "green-01JD675EJRSSKNZWWST95906C6".parse().unwrap();
+    let users = TablePaths::new(&"s3://lake/schemas".parse().unwrap(), "users");
+    let record = users.flip("01JD675EJRSSKNZWWST95906C6".parse().unwrap());
     vec![
         ("schedule.json", Export::Fan(None)),
         ("export.json", Export::One("users".into())),
+        ("export-tick.json", Export::Tick),
+        ("export-due.json", Export::Due("users".into(), "2024-11-21T02:00:00Z".parse().unwrap())),
+        ("export-inputs.json", Export::Inputs("users".into())),
+        ("export-flipped.json", Export::Flipped(users, record)),
         ("export-sqs.json", queue),
         ("export-athena.json", Export::Ended(query)),
         ("export-glue.json", Export::Ended(job)),

@@ -375,6 +375,7 @@ fn written_values(all: &Objects) {
             Folder { name: "country".into(), glue_type: None },
         ],
         until: at,
+        inputs: Default::default(),
         run: Some("jr_1".into()),
     };
     all.put(&paths.pending(&generation).to_string(), to_json(&pending));

@@ -230,7 +230,7 @@ async fn a_query_that_is_refused_for_its_location_is_sent_without_one() {
     assert_eq!((error.kind(), athena.seen().len()), (Kind::Config, 1));
 }
 
-/// Sweep would delete the files under such a query if it counted as over.
+/// If a query that Athena says nothing about counted as over, sweep would delete the files that the query is reading.
 #[tokio::test]
 async fn a_query_that_athena_says_nothing_about_counts_as_unknown() {
     let (_, config) = service(|_, request| match request.header("x-amz-target") {

@@ -19,7 +19,7 @@ from .values import Column
 
 _ROWS_PER_FETCH = 10_000
 MANAGED = "s3://managed-by-athena/"
-"""Stands for Athena's own storage, in which the results of a workgroup with managed query results are."""
+"""Stands for Athena's own storage, which holds the results of workgroups with managed query results."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,8 @@ pub struct Athena {
 }
 
 impl Athena {
-    /// Creates the port on a workgroup. `output` is the S3 location of query results if the workgroup sets none.
+    /// Creates a port that runs queries in this workgroup. `output` is the S3 location of query results if the
+    /// workgroup sets none.
     pub fn new(config: &aws_config::SdkConfig, workgroup: String, output: Option<String>) -> Self {
         Athena { client: Client::new(config), workgroup, output }
     }

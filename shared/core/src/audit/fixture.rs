@@ -31,6 +31,7 @@ pub fn manifest() -> Manifest {
         ignored: Default::default(),
         merge: None,
         group: None,
+        inputs: Default::default(),
     }
 }
 

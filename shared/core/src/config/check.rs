@@ -8,11 +8,12 @@ use super::{
     checks,
     database::{mysql, postgres},
     dataset::{Dataset, OnDrift},
-    engines,
+    dependencies, engines,
     files::files,
     group, inbox,
     names::{folders, identifier},
     read::{Fault, Faults, Keys, described},
+    refresh::{self, Unresolved},
     settings::Defaults,
     source::Source,
     spec::spec,
@@ -43,11 +44,14 @@ fn file(table: &Table, faults: &Faults) -> BTreeMap<String, Dataset> {
     // An invalid key in [defaults] is reported there, so it must not also be reported as missing from each dataset.
     let given =
         |key: &str| table.get("defaults").and_then(Value::as_table).is_some_and(|given| given.contains_key(key));
-    let mut protects = BTreeMap::new();
+    if defaults.refresh.as_ref().is_some_and(|refresh| !refresh.after.is_empty()) {
+        faults.push("defaults.refresh", "after names inputs of one dataset: set it there");
+    }
+    let (mut protects, mut refreshes) = (BTreeMap::new(), BTreeMap::new());
     match root.value("datasets") {
         Some(Value::Table(entries)) if !entries.is_empty() => {
             for (name, entry) in entries {
-                if let Some(dataset) = dataset(name, entry, &defaults, given, &mut protects, faults) {
+                if let Some(dataset) = dataset(name, entry, &defaults, given, (&mut protects, &mut refreshes), faults) {
                     datasets.insert(name.clone(), dataset);
                 }
             }
@@ -61,18 +65,19 @@ fn file(table: &Table, faults: &Faults) -> BTreeMap<String, Dataset> {
     overlapping_folders(&datasets, faults);
     inbox::together(&mut datasets, &protects, faults);
     group::together(&datasets, faults);
+    dependencies::together(&mut datasets, &refreshes, faults);
     datasets
 }
 
 /// Reads one dataset. Returns `None` if its entry isn't a table, or if its source, database or location is missing or
-/// invalid. `given` returns whether a key is set in `[defaults]`, even to an invalid value. Adds the value of
-/// `protects` to `protects`.
+/// invalid. `given` returns whether a key is set in `[defaults]`, even to an invalid value. Adds the values of
+/// `protects` and `refresh` to the two maps, because they name other datasets.
 fn dataset(
     name: &str,
     entry: &Value,
     defaults: &Defaults,
     given: impl Fn(&str) -> bool,
-    protects: &mut BTreeMap<String, BTreeMap<String, Vec<String>>>,
+    (protects, refreshes): (&mut BTreeMap<String, BTreeMap<String, Vec<String>>>, &mut BTreeMap<String, Unresolved>),
     faults: &Faults,
 ) -> Option<Dataset> {
     let path = format!("datasets.{name}");
@@ -126,12 +131,19 @@ fn dataset(
             keys.fault("retain", fault);
         }
     }
+    let refresh = refresh::combined(&keys, settings.refresh.clone(), settings.timezone.clone()).filter(|_| !is_inbox);
+    refreshes.extend(refresh.map(|refresh| (name.to_owned(), refresh)));
+    if is_inbox && table.contains_key("refresh") {
+        keys.fault("refresh", "not supported for an inbox, which its drops and OptoutSchedule refresh: remove it");
+    }
     keys.finish();
     let (database, location) = (settings.database.clone()?, settings.location.clone()?);
+    let paths = TablePaths::new(&location, &table_name);
     Some(Dataset {
         name: name.into(),
         group: group.map(|group| Group::new(&location, &group)),
-        paths: TablePaths::new(&location, &table_name),
+        refresh: None,
+        paths,
         spec: spec(table, on_unrepresentable, &database, &location),
         table: TableName { database, table: table_name },
         source: source?,
@@ -261,7 +273,7 @@ mod tests {
         );
         assert_eq!(
             faults(&text),
-            "datasets.toml: defaults: unknown key \"retian\", expected one of parquet, database, location, create, schema, on_drift, on_unflip, on_unrepresentable, retain, workgroups\n\
+            "datasets.toml: defaults: unknown key \"retian\", expected one of parquet, database, location, create, schema, on_drift, on_unflip, on_unrepresentable, retain, workgroups, refresh, timezone\n\
              datasets.toml: datasets.users.source.postgres: unknown key \"splitby\", expected one of secret, url, query, parallel, split_by, host, dbname, sslmode, sslrootcert, port, lock_timeout, row_security, auth, connect_timeout, statement_timeout, keepalive\n\
              datasets.toml: datasets.users.checks.max_shrink: expected a number from 0 to 1, found a whole number\n\
              datasets.toml: datasets.users.checks: unknown key \"min_row\", expected one of min_rows, max_shrink, max_growth, not_null, range, fresh, unique, sql, canary\n\
@@ -295,7 +307,7 @@ mod tests {
                     source.files = { location = \"s3://猫/\", formats = \"csv\" }\n\n[dataset]\n";
         assert_eq!(
             Config::parse("datasets.toml", text).unwrap_err().message(),
-            "datasets.toml:2:3: defaults: unknown key \"databases\", expected one of parquet, database, location, create, schema, on_drift, on_unflip, on_unrepresentable, retain, workgroups\n\
+            "datasets.toml:2:3: defaults: unknown key \"databases\", expected one of parquet, database, location, create, schema, on_drift, on_unflip, on_unrepresentable, retain, workgroups, refresh, timezone\n\
              datasets.toml:5:40: datasets.users.source.files: unknown key \"formats\", expected one of location, format, columns, csv, objects, missing, extra\n\
              datasets.toml:3:11: datasets.users: database is missing: set it here or in [defaults]\n\
              datasets.toml:7:2: unknown key \"dataset\", expected one of defaults, datasets"

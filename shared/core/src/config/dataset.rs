@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 
 use super::{
     checks::Checks,
+    refresh::Refresh,
     source::{Files, Nested, Source},
 };
 use crate::{
@@ -41,6 +42,8 @@ pub struct Dataset {
     pub on_drift: OnDrift,
     /// The Athena workgroups that readers use. Sweep checks them for running queries.
     pub workgroups: Vec<String>,
+    /// When the dataset is refreshed. `None` if the stack's schedule refreshes it; always `None` for an inbox.
+    pub refresh: Option<Refresh>,
     /// The SHA-256, in hex, of the settings that decide the dataset's content. Each manifest records it.
     pub spec: String,
 }
@@ -86,6 +89,7 @@ impl Dataset {
             retain,
             on_drift: OnDrift::Report,
             workgroups: workgroups.into_iter().collect(),
+            refresh: None,
             spec: String::new(),
         }
     }

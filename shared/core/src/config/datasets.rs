@@ -1,6 +1,6 @@
 //! A checked `datasets.toml`: all datasets by name.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{
     check,
@@ -63,6 +63,27 @@ impl Config {
         let name = dataset.group.as_ref()?;
         let members = self.datasets.values().filter(|other| other.group.as_ref() == Some(name)).collect();
         Some(Group { name, members })
+    }
+
+    /// Returns the datasets that are refreshed by themselves: those in no group, and the first member of each group.
+    pub fn leads(&self) -> impl Iterator<Item = &Dataset> {
+        let mut groups = HashSet::new();
+        let is_first =
+            move |dataset: &&Dataset| dataset.group.as_ref().is_none_or(|group| groups.insert(group.clone()));
+        self.datasets.values().filter(is_first)
+    }
+
+    /// Returns the datasets, or first members of groups, that are refreshed after flips of this dataset.
+    pub fn dependants(&self, input: &str) -> impl Iterator<Item = &Dataset> {
+        self.leads().filter(move |dataset| {
+            let inputs = dataset.refresh.iter().flat_map(|refresh| &refresh.after).flat_map(|after| &after.inputs);
+            inputs.into_iter().any(|found| found.dataset == input)
+        })
+    }
+
+    /// Returns the dataset itself, or the first member of its group.
+    pub fn lead<'a>(&'a self, dataset: &'a Dataset) -> &'a Dataset {
+        self.group_of(dataset).and_then(|group| group.members.first().copied()).unwrap_or(dataset)
     }
 
     /// Returns the dataset that publishes to this Glue table, if any.

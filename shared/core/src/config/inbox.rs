@@ -171,8 +171,12 @@ pub(super) fn together(
     for (inbox, tables) in protects {
         for (protected, columns) in tables {
             let Some(dataset) = datasets.get(protected).filter(|_| protected != inbox) else {
-                let fault = "expected the name of another dataset in this file";
-                faults.push(&format!("datasets.{inbox}.protects.{protected}"), fault);
+                let others: Vec<&str> = datasets.keys().filter(|name| *name != inbox).map(String::as_str).collect();
+                let fault = match others.as_slice() {
+                    [] => "expected the name of another dataset in this file, which has none".into(),
+                    others => format!("expected the name of another dataset in this file: {}", others.join(", ")),
+                };
+                faults.push(&format!("datasets.{inbox}.protects.{protected}"), &fault);
                 continue;
             };
             let new = || Protected { dataset: protected.clone(), table: dataset.table.clone(), by: Vec::new() };
@@ -334,8 +338,8 @@ mod tests {
             )
             .unwrap_err(),
             "x: datasets.optouts.protects.users: expected one column for each of the inbox's key columns (1), found 2\n\
-             x: datasets.optouts.protects.optouts: expected the name of another dataset in this file\n\
-             x: datasets.optouts.protects.orders: expected the name of another dataset in this file"
+             x: datasets.optouts.protects.optouts: expected the name of another dataset in this file: users\n\
+             x: datasets.optouts.protects.orders: expected the name of another dataset in this file: users"
         );
     }
 

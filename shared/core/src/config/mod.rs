@@ -6,6 +6,7 @@ mod csv;
 mod database;
 mod dataset;
 mod datasets;
+mod dependencies;
 mod engines;
 mod files;
 mod fresh;
@@ -16,6 +17,7 @@ mod place;
 mod position;
 mod query;
 mod read;
+mod refresh;
 mod settings;
 mod source;
 mod spec;
@@ -31,6 +33,9 @@ pub use group::Group;
 pub use names::LAPTOP_ONLY;
 pub use place::Place;
 pub use position::{Position, Positions};
+pub use query::reads_only;
+pub use refresh::{After, Input, Refresh};
 pub use source::{
-    Athena, Auth, Connect, Files, Format, GlueJob, Inbox, Mysql, Nested, Postgres, Secret, Session, Source,
+    Athena, Auth, Connect, Files, Format, GlueJob, Inbox, Mysql, Nested, Postgres, Secret, Session, SharedSnapshot,
+    Source,
 };

@@ -1,11 +1,12 @@
 //! The settings that a dataset can inherit from `[defaults]`.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, tz::TimeZone};
 
 use super::{
     dataset::{OnDrift, OnUnrepresentable, Parquet, Retain},
     names::{identifier, location},
     read::Keys,
+    refresh,
 };
 use crate::{layout::Location, schema::Policy};
 
@@ -22,6 +23,8 @@ pub struct Defaults {
     pub on_unrepresentable: Option<OnUnrepresentable>,
     pub retain: Kept,
     pub workgroups: Option<Vec<String>>,
+    pub refresh: Option<refresh::Given>,
+    pub timezone: Option<TimeZone>,
 }
 
 /// The keys in `retain`. `None` means that a key is not given.
@@ -98,6 +101,8 @@ impl Defaults {
             on_unrepresentable: keys.parsed("on_unrepresentable", OnUnrepresentable::parse),
             retain: keys.table("retain").map(Kept::read).unwrap_or_default(),
             workgroups: keys.strings("workgroups").map(|names| names.into_iter().map(str::to_owned).collect()),
+            refresh: refresh::refresh(keys),
+            timezone: refresh::timezone(keys),
         };
         if let Some(parquet) = parquet {
             parquet.finish();
@@ -118,6 +123,8 @@ impl Defaults {
             on_unrepresentable: self.on_unrepresentable.or(fallback.on_unrepresentable),
             retain: self.retain.or(fallback.retain),
             workgroups: self.workgroups.or_else(|| fallback.workgroups.clone()),
+            refresh: self.refresh.or_else(|| fallback.refresh.clone()),
+            timezone: self.timezone.or_else(|| fallback.timezone.clone()),
         }
     }
 

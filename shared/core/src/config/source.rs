@@ -40,13 +40,29 @@ pub struct Postgres {
     pub session: Session,
 }
 
+/// How several connections to MySQL or MariaDB, which can't share a snapshot, start theirs at the same moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SharedSnapshot {
+    /// Each snapshot's position in the binary log is compared. MariaDB only.
+    #[default]
+    Binlog,
+    /// A lock stops writes to the table for as long as the snapshots take to start.
+    Lock,
+    /// They don't: the parts may be from different moments.
+    None,
+}
+
 /// MySQL or MariaDB.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mysql {
     pub connect: Connect,
     pub query: String,
-    /// Accepted but ignored, because a query can't be split without a shared snapshot.
+    /// The number of connections that read at the same time, each reading parts of the rows. At least 1.
+    pub parallel: u32,
+    /// The integer column of the table whose ranges are the parts. `None` means the first column of the primary key.
     pub split_by: Option<String>,
+    /// How several connections come to read the same snapshot.
+    pub snapshot: SharedSnapshot,
     /// The session's `sql_mode`. `None` means the modes that MySQL and MariaDB have by default.
     pub sql_mode: Option<String>,
     /// The codes of warnings that don't fail the export.

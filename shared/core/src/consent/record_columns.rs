@@ -115,8 +115,8 @@ impl RecordColumns {
         sorted
     }
 
-    /// Merges `changes` into this run. Both must be sorted. Also returns how many keys are new or have a changed
-    /// record.
+    /// Merges `changes` into this run. Returns the merged run, and how many keys are new or have a changed record. Both
+    /// runs must be sorted.
     pub fn merged(self, changes: &RecordColumns) -> (RecordColumns, u64) {
         if changes.is_empty() {
             return (self, 0);

@@ -36,6 +36,7 @@ fn candidate(generation: Generation, as_of: i64) -> Manifest {
         ignored: Default::default(),
         merge: None,
         group: None,
+        inputs: Default::default(),
     }
 }
 

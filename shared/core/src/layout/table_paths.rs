@@ -32,10 +32,12 @@ pub enum ObjectKind {
     /// The intent to flip to a generation that may have been live before.
     RevertIntent(Ulid),
     Views,
-    /// The record of the table that is published here.
+    /// The record of the table that is published in this folder.
     Table,
     /// The record of the last export that failed.
     ExportFailure,
+    /// The record of the scheduled refreshes.
+    Refresh,
     /// The record of the last audit that rejected a candidate.
     Verdict(Generation),
     /// The record of an engine run.
@@ -92,12 +94,12 @@ impl TablePaths {
         self.revert_intents().key(&format!("{flip}.json"))
     }
 
-    /// Returns the key of the object that records the SQL for an inbox dataset's views.
+    /// Returns the key of the object in which release 0.1.0 recorded the SQL for an inbox dataset's views.
     pub fn views(&self) -> Key {
         self.0.key("_views.json")
     }
 
-    /// Returns the key of the record of the table that is published here.
+    /// Returns the key of the record of the table that is published in this folder.
     pub fn table(&self) -> Key {
         self.0.key("_table.json")
     }
@@ -105,6 +107,11 @@ impl TablePaths {
     /// Returns the key of the record of the last export that failed.
     pub fn export_failure(&self) -> Key {
         self.0.key("_export_failed.json")
+    }
+
+    /// Returns the key of the record of the scheduled refreshes.
+    pub fn refresh(&self) -> Key {
+        self.0.key("_refresh.json")
     }
 
     /// Returns the key of the record of the last audit that rejected a candidate.
@@ -140,6 +147,7 @@ impl TablePaths {
             None if *key == self.views() => return Some(ObjectKind::Views),
             None if *key == self.table() => return Some(ObjectKind::Table),
             None if *key == self.export_failure() => return Some(ObjectKind::ExportFailure),
+            None if *key == self.refresh() => return Some(ObjectKind::Refresh),
             None => return None,
             Some(split) => split,
         };
@@ -189,6 +197,13 @@ impl TablePaths {
         Some((TablePaths(Location { bucket: key.bucket.clone(), prefix: folder.into() }), generation))
     }
 
+    /// Returns the paths of the table whose flip record has this key. Returns `None` if this isn't a flip record's key.
+    pub fn of_flip(key: &Key) -> Option<TablePaths> {
+        let (folder, _) = key.key.rsplit_once(&format!("{FLIPS}/")).filter(|(folder, _)| folder.ends_with('/'))?;
+        let paths = TablePaths(Location { bucket: key.bucket.clone(), prefix: folder.into() });
+        paths.parse_flip(key).is_some().then_some(paths)
+    }
+
     /// Returns the ULID of the flip whose record has this key, or `None` if this isn't a flip record's key.
     pub fn parse_flip(&self, key: &Key) -> Option<Ulid> {
         let name = key.key.strip_prefix(&self.flips().prefix)?.strip_suffix(".json")?;
@@ -211,6 +226,8 @@ mod tests {
         assert_eq!(TablePaths::parse_manifest(&paths.manifest(&generation)), Some((paths.clone(), generation)));
         assert_eq!(TablePaths::of_generation(&paths.generation(&generation)), Some((paths.clone(), generation)));
         assert_eq!(paths.parse_flip(&paths.flip(generation.ulid)), Some(generation.ulid));
+        assert_eq!(TablePaths::of_flip(&paths.flip(generation.ulid)), Some(paths.clone()));
+        assert_eq!(TablePaths::of_flip(&paths.manifest(&generation)), None);
         for (key, kind) in [
             (paths.generation(&generation).key("part-00000.parquet"), ObjectKind::Data(generation)),
             (paths.generation(&generation).key("dt=2024-01-01/part-00000.parquet"), ObjectKind::Data(generation)),
@@ -222,6 +239,7 @@ mod tests {
             (paths.views(), ObjectKind::Views),
             (paths.table(), ObjectKind::Table),
             (paths.export_failure(), ObjectKind::ExportFailure),
+            (paths.refresh(), ObjectKind::Refresh),
             (paths.verdict(&generation), ObjectKind::Verdict(generation)),
             (paths.pending(&generation), ObjectKind::Pending(generation)),
             (paths.failed(&generation), ObjectKind::Failed(generation)),

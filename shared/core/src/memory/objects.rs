@@ -53,7 +53,7 @@ impl Object {
 /// The name of the only bucket that doesn't exist.
 pub const NO_BUCKET: &str = "no-such-bucket-here";
 
-/// The only bucket whose settings can't be read.
+/// The name of the only bucket whose settings can't be read.
 pub const PRIVATE_BUCKET: &str = "private-bucket";
 
 /// Returns the bucket settings from template.yaml.

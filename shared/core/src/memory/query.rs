@@ -25,7 +25,7 @@ pub struct Memory {
 }
 
 impl Default for Memory {
-    /// Answers every query with `true`.
+    /// Returns an Athena that answers every query with `true`.
     fn default() -> Self {
         let answer: Answer = Arc::new(|_| Ok(one("true")));
         Memory { answer: Mutex::new(answer), asked: Mutex::default(), oldest: Mutex::default() }

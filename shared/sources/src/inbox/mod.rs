@@ -1,8 +1,7 @@
 //! Reads drops, the objects that applications put into an opt-out inbox, into consent records and rejects.
 //!
-//! A drop is CSV with a header, NDJSON or Parquet; CSV and NDJSON may be compressed as .gz or .zst. It has the key's
-//! columns, `state` and `occurred_at`; other columns are ignored. Invalid records are rejected, and the valid ones
-//! still count.
+//! A drop is CSV with a header, NDJSON or Parquet; CSV and NDJSON may be compressed. It has the key's columns, `state`
+//! and `occurred_at`; other columns are ignored. Invalid records are rejected, and the valid ones still count.
 
 pub mod csv;
 mod pages;

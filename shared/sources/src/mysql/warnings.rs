@@ -1,5 +1,5 @@
-//! The warnings of a statement. A warning says that the server has cut, changed or replaced a value, so it is an error
-//! unless the dataset allows its code.
+//! The warnings of a statement. A warning says that the server has truncated, changed or replaced a value, so it is an
+//! error unless the dataset allows its code.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use turntable_core::error::{Error, Result};
 /// The number of warnings that a server counts and keeps: `max_error_count`.
 const MAX_WARNINGS: usize = 65_535;
 
-/// The codes of notes that say that a value was cut or replaced. Other notes are about the statement.
+/// The codes of notes that say that a value was truncated or replaced. Other notes are about the statement.
 const LOSSY_NOTES: [u16; 7] = [1264, 1265, 1292, 1366, 1406, 1916, 1917];
 
 /// The codes of warnings about the statement's text, not about values: deprecated syntax and character sets.
@@ -69,7 +69,8 @@ fn fault(found: &[Warning], allowed: &[u16]) -> Option<String> {
     ))
 }
 
-/// Returns a code with its name, its number of warnings and, if it can't contain a row's value, its first message.
+/// Describes the warnings with one code: the code, its name, how many there are and, if it can't contain a row's value,
+/// the first message.
 fn shown(code: u16, count: usize, message: &str) -> String {
     let name = codes::name(code).map(|name| format!(" {name}")).unwrap_or_default();
     let times = if count == 1 { String::new() } else { format!(", {count} times") };

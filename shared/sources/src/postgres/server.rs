@@ -340,7 +340,7 @@ mod tests {
             assert_eq!(
                 server.unverified().unwrap(),
                 format!(
-                    "PostgreSQL at db:5432: sslmode {mode} doesn't verify the server, so whoever is on the network path can \
+                    "PostgreSQL at db:5432: sslmode {mode} doesn't verify the server, so anyone on the network path can \
                      read the password and change the rows: set sslmode = verify-full in url"
                 )
             );

@@ -19,7 +19,7 @@ source = { mongo = {} }
     .await;
     let expected = chain.named(
         "s3://${BUCKET}/datasets.toml:5:1: defaults: unknown key \"retian\", expected one of parquet, database, location, create, \
-         schema, on_drift, on_unflip, on_unrepresentable, retain, workgroups\n\
+         schema, on_drift, on_unflip, on_unrepresentable, retain, workgroups, refresh, timezone\n\
          s3://${BUCKET}/datasets.toml:7:34: datasets.users.source.files.columns.id: \"bigit\" is not a Glue type (error at character 6)\n\
          s3://${BUCKET}/datasets.toml:8:25: datasets.users.checks.max_shrink: expected a number from 0 to 1, found a string\n\
          s3://${BUCKET}/datasets.toml:8:12: datasets.users.checks: unknown key \"min_row\", expected one of min_rows, max_shrink, \

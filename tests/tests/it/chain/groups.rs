@@ -195,8 +195,8 @@ async fn a_flip_that_died_between_two_tables_is_finished() {
     }
 }
 
-/// Leaves what a `flip` that died after its first `UpdateTable` leaves: the group's record with the flip in flight, and
-/// one moved table.
+/// Simulates a `flip` that died after its first `UpdateTable`: writes the group's record with the flip in flight, and
+/// moves one table.
 async fn died_midway(chain: &Chain, run: &[Generation]) {
     let found = record(chain).await;
     let mut to = found.live.clone().unwrap();
@@ -220,8 +220,9 @@ async fn died_midway(chain: &Chain, run: &[Generation]) {
     update.version_id(table.version_id().unwrap()).send().await.unwrap();
 }
 
-/// Measures how long the members of a group are on different runs while they flip. `GROUP` says how many members there
-/// are (3): `GROUP=30 cargo test --workspace --test it chain::groups::between_the_flips -- --ignored --nocapture`
+/// Measures how long the members of a group are on different runs while they flip. The environment variable `GROUP`
+/// sets the number of members (default 3): `GROUP=30 cargo test --workspace --test it chain::groups::between_the_flips
+/// -- --ignored --nocapture`
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement"]
 async fn between_the_flips() {

@@ -34,7 +34,7 @@ async fn old_leftovers_are_deleted_and_drift_is_repaired() {
     let swept = chain.ask("sweep", &json!({})).await;
     assert!(swept.to_string().contains("; repaired"), "{swept}");
     assert_eq!(chain.live("users").await, Some(paths.generation(&green)));
-    // Whatever the sweep that repaired the table has left, the next sweep deletes.
+    // The next sweep deletes whatever the sweep that repaired the table has left.
     chain.ask("sweep", &json!({})).await;
     let keys = chain.keys("schemas/users/").await;
     assert!(left.iter().all(|key| !keys.contains(key)), "{keys:?}");
@@ -89,6 +89,7 @@ async fn leave(chain: &Chain, built: &Generation) -> [String; 3] {
         work: Work::Athena { workgroup: "etl".into(), database: "dmp".into(), sql: "UNLOAD".into() },
         folders: Vec::new(),
         until: "2024-11-21T01:00:00Z".parse().unwrap(),
+        inputs: Default::default(),
         run: None,
     };
     let flip = chain.get(&chain.keys(&paths.flips().prefix).await[0]).await.unwrap();

@@ -1,4 +1,4 @@
-//! `check` names every missing column, and tells a wrong file from an unreachable source.
+//! `check` names every missing column, and distinguishes a wrong file from an unreachable source.
 
 use cli::check::check;
 use tests::postgres::Database;
@@ -165,7 +165,7 @@ source.mysql = { url = "mysql://u:hunter2@127.0.0.1:1/d?ssl-mode=DISABLED", quer
     let checked = check(&file.0, None).await.unwrap();
     let remark = |line: &str, what: &str, verify: &str| {
         format!(
-            "{}:{line} doesn't verify the server, so whoever is on the network path can read the password and change the \
+            "{}:{line} doesn't verify the server, so anyone on the network path can read the password and change the \
              rows: set {what} = {verify} in url",
             file.0.display()
         )

@@ -38,7 +38,8 @@ async fn write(stream: &mut TcpStream, sequence: u8, packet: &[u8]) {
     stream.write_all(&[&header[..], packet].concat()).await.unwrap();
 }
 
-/// No package has a server with parsec (MariaDB 11.6 and later). So this is what such a server sends, by its protocol:
+/// No package provides a server with parsec (MariaDB 11.6 and later). So the test sends what such a server would,
+/// according to the protocol's documentation:
 /// <https://mariadb.com/docs/server/reference/clientserver-protocol/1-connecting/connection>.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_with_parsec_sends_a_signature() {

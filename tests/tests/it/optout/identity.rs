@@ -166,7 +166,7 @@ async fn table_is_not_built_without_what_was_archived() {
 #[derive(Debug, Clone, Default)]
 struct Said(BTreeMap<i64, (u64, bool)>);
 
-/// How often the schedules met what they are about, so that they can't pass by doing nothing.
+/// How often the histories reached each situation that they must cover, so that they can't pass by doing nothing.
 #[derive(Debug, Default)]
 struct Met {
     archived: u64,
@@ -178,8 +178,8 @@ struct Met {
     checked: u64,
 }
 
-/// Runs one random history. After each step, whoever was out by an acknowledged drop, and about whom nothing was said
-/// since, is left out by the view, or a query of the view fails.
+/// Runs one random history. After each step, the view must leave out everybody who is out according to an acknowledged
+/// drop and about whom no later drop says anything, or a query of the view must fail.
 async fn history(seed: u64, met: &mut Met) {
     let mut random = Random::new(seed);
     let lake = lake();
@@ -203,7 +203,7 @@ async fn history(seed: u64, met: &mut Met) {
                 now.0.insert(id, (minute, out));
             }
             5..=9 => {
-                // A refresh of the schedule; everything put before is acknowledged if nothing failed.
+                // The scheduled refresh. If nothing failed, every drop that was put before it is acknowledged.
                 if let Ok(answers) = lake.schedule().await
                     && answers.iter().all(|answer| answer.reasons.is_empty())
                 {
@@ -228,7 +228,7 @@ async fn history(seed: u64, met: &mut Met) {
                 met.edits += 1;
             }
             18 => {
-                // A foreign writer replaces the view. Somebody notices within a minute: the schedule.
+                // A foreign writer replaces the view. The schedule notices that within a minute.
                 let view = name(OUT);
                 if let Some(mut table) = lake.catalog.get(&view) {
                     table.view_original_text = Some("/* Presto View: e30= */".into());

@@ -13,7 +13,7 @@ pub fn name(table: &str) -> TableName {
     TableName { database: "dmp".into(), table: table.into() }
 }
 
-/// Returns a view that Turntable has stored, or `None` if it is missing or anybody else's.
+/// Returns a view that Turntable has stored, or `None` if the view is missing or somebody else stored it.
 fn stored(lake: &Lake, view: &str) -> Option<View> {
     turntable::aws::glue::version_of("dmp", lake.catalog.get(&name(view))?).view
 }

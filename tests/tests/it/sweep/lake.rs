@@ -146,6 +146,7 @@ impl Lake {
             ignored: Default::default(),
             merge: None,
             group: None,
+            inputs: Default::default(),
         };
         let key = self.dataset.paths.manifest(&generation);
         self.env.objects.put_new(&key, manifest.to_json().into()).await.unwrap();

@@ -49,7 +49,20 @@ struct Request {
     method: &'static str,
     path: String,
     headers: Vec<(String, String)>,
-    body: Vec<u8>,
+    body: Body,
+}
+
+/// The body of a request.
+#[derive(Debug, Clone, Default)]
+pub struct Body {
+    pub content_type: &'static str,
+    pub bytes: Vec<u8>,
+}
+
+impl Body {
+    pub fn json(bytes: Vec<u8>) -> Body {
+        Body { content_type: "application/json", bytes }
+    }
 }
 
 impl fmt::Debug for Request {
@@ -112,11 +125,12 @@ impl Signed {
             .retry_classifier(HttpStatusCodeClassifier::new_from_codes(RETRIED_CODES))
             .retry_classifier(TransientErrorClassifier::<Refused>::new())
             .serializer(|request: Request| {
-                let mut http = HttpRequest::new(SdkBody::from(request.body));
+                let Body { content_type, bytes } = request.body;
+                let mut http = HttpRequest::new(SdkBody::from(bytes));
                 http.set_method(request.method)?;
                 http.set_uri(request.path)?;
                 if !http.body().bytes().is_none_or(<[u8]>::is_empty) {
-                    http.headers_mut().try_insert("content-type", "application/json")?;
+                    http.headers_mut().try_insert("content-type", content_type)?;
                 }
                 for (name, value) in request.headers {
                     http.headers_mut().try_insert(name, value)?;
@@ -130,7 +144,7 @@ impl Signed {
 
     /// Sends a request. `path` must not contain characters that need encoding. If the service refuses the request, the
     /// error's source is a [`Refused`].
-    pub async fn send(&self, method: &'static str, path: &str, body: Vec<u8>) -> Result<Response> {
+    pub async fn send(&self, method: &'static str, path: &str, body: Body) -> Result<Response> {
         let request = self.request(method, path, body).await?;
         self.operation.invoke(request).await.map_err(|error| match error.as_service_error() {
             Some(refused) => anyhow!(refused.clone()),
@@ -138,7 +152,7 @@ impl Signed {
         })
     }
 
-    async fn request(&self, method: &'static str, path: &str, body: Vec<u8>) -> Result<Request> {
+    async fn request(&self, method: &'static str, path: &str, body: Body) -> Result<Request> {
         let credentials = self.credentials.provide_credentials().await.context("cannot load AWS credentials")?;
         let identity = credentials.into();
         let parameters = v4::SigningParams::builder()
@@ -150,7 +164,7 @@ impl Signed {
             .build()?
             .into();
         let url = format!("{}{path}", self.endpoint);
-        let signable = SignableRequest::new(method, &url, std::iter::empty(), SignableBody::Bytes(&body))?;
+        let signable = SignableRequest::new(method, &url, std::iter::empty(), SignableBody::Bytes(&body.bytes))?;
         let (instructions, _) = sign(signable, &parameters)?.into_parts();
         let headers = instructions.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Ok(Request { method, path: path.to_owned(), headers, body })
@@ -189,7 +203,7 @@ mod tests {
         let credentials = Credentials::new("AKID", "secret", Some("token".into()), None, "test");
         let lambda = Signed::new(&config(credentials, "eu-west-1", None), SERVICE).unwrap();
         assert_eq!(lambda.endpoint, "https://lambda.eu-west-1.amazonaws.com");
-        let request = lambda.request("GET", "/2016-08-19/account-settings/", Vec::new()).await.unwrap();
+        let request = lambda.request("GET", "/2016-08-19/account-settings/", Body::default()).await.unwrap();
         assert_eq!(request.path, "/2016-08-19/account-settings/");
         let header =
             |name: &str| request.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());

@@ -8,7 +8,7 @@ use aws_config::SdkConfig;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::signed::{Response, Service, Signed};
+use crate::signed::{Body, Response, Service, Signed};
 
 pub const SERVICE: Service = Service { name: "Lambda", host: "lambda", endpoint: "AWS_ENDPOINT_URL_LAMBDA" };
 
@@ -43,7 +43,7 @@ impl Lambda {
     pub async fn invoke(&self, function: &str, event: &Value) -> Result<Result<Value, FunctionError>> {
         let sent = async {
             let path = format!("/2015-03-31/functions/{}/invocations", named(function)?);
-            self.0.send("POST", &path, event.to_string().into_bytes()).await
+            self.0.send("POST", &path, Body::json(event.to_string().into_bytes())).await
         };
         let response = sent.await.with_context(|| format!("cannot invoke {function}"))?;
         let invalid = || format!("{function} returned a result that is not JSON");
@@ -55,14 +55,14 @@ impl Lambda {
 
     /// Reads settings with a GET request. `path` is the operation's path, such as `/2016-08-19/account-settings/`.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
-        let response = self.0.send("GET", path, Vec::new()).await?;
+        let response = self.0.send("GET", path, Body::default()).await?;
         serde_json::from_slice(&response.payload)
             .with_context(|| format!("Lambda's response to {path} is not as documented"))
     }
 
     /// Sends a GET request and returns the whole response.
     pub async fn response(&self, path: &str) -> Result<Response> {
-        self.0.send("GET", path, Vec::new()).await
+        self.0.send("GET", path, Body::default()).await
     }
 }
 

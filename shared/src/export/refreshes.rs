@@ -1,0 +1,167 @@
+//! Reads and changes the record of a dataset's refreshes, so that one run starts for each due time, and at most one at
+//! a time. See [`turntable_core::refresh::Record`].
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde_json::json;
+use tracing::{info, warn};
+use turntable_core::{
+    config::{Dataset, Refresh},
+    error::{Error, Result},
+    layout::{Entry, Key},
+    port::{Put, missing},
+    record,
+    refresh::{Claim, Next, Record, Running},
+};
+
+use super::environment::Export;
+use crate::{environment::Environment, inputs};
+
+/// How often to read and change the record again if others change it at the same time.
+const MAX_ATTEMPTS: usize = 10;
+
+/// Why a dataset is due.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Why {
+    /// By its own schedules, at this time.
+    Due(Timestamp),
+    /// Its inputs may have flipped since it was built.
+    Inputs,
+}
+
+/// What a message about a due dataset must do.
+pub(super) enum Claimed {
+    Run(Running),
+    /// Look again after this time.
+    Wait(Duration),
+    Nothing,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Ended {
+    Well,
+    Failed,
+    /// An earlier run of an engine is still in progress, and the due time waits for its end.
+    Postponed,
+}
+
+/// Claims the run for a due dataset, or for the group whose first member it is.
+pub(super) async fn claim(env: &Environment, lead: &Dataset, why: Why) -> Result<Claimed> {
+    for _ in 0..MAX_ATTEMPTS {
+        let stored = Stored::read(env, lead).await?;
+        let claim = match why {
+            Why::Due(due) => stored.record.claim(due, env.clock.now()),
+            // Read after the record: a run that ends in between makes the record stale.
+            Why::Inputs if inputs::is_due(env, lead).await? => stored.record.claim_after_inputs(env.clock.now()),
+            Why::Inputs => Claim::Done,
+        };
+        match claim {
+            Claim::Run(next) => {
+                if stored.replace(env, &next).await? {
+                    return Ok(next.running.map_or(Claimed::Nothing, Claimed::Run));
+                }
+            }
+            Claim::After(next) => {
+                if stored.replace(env, &next).await? {
+                    info!(dataset = lead.name, ?why, "a run is in progress, and another follows it");
+                    return Ok(Claimed::Nothing);
+                }
+            }
+            Claim::Wait(time) => return Ok(Claimed::Wait(Duration::try_from(time).unwrap_or_default())),
+            Claim::Done => {
+                info!(dataset = lead.name, ?why, "nothing is due");
+                return Ok(Claimed::Nothing);
+            }
+        }
+    }
+    Err(Error::conflict(format!(
+        "{}: others keep changing {}: invoke the function again",
+        lead.name,
+        lead.paths.refresh()
+    )))
+}
+
+/// Records how a run ended, and queues the run that follows it. If that fails, it is only logged, because the run itself
+/// is over: the record frees itself when the run would have died.
+pub(super) async fn end(export: &Export, lead: &Dataset, running: &Running, ended: Ended) {
+    if let Err(error) = try_end(export, lead, running, ended).await {
+        warn!(dataset = lead.name, error = error.report(), "the end of a run was not recorded");
+    }
+}
+
+async fn try_end(export: &Export, lead: &Dataset, running: &Running, ended: Ended) -> Result<()> {
+    for _ in 0..MAX_ATTEMPTS {
+        let stored = Stored::read(&export.env, lead).await?;
+        let next = match ended {
+            Ended::Well => stored.record.ended(running),
+            Ended::Failed => stored.record.failed(running),
+            Ended::Postponed => stored.record.postponed(running),
+        };
+        let Some(next) = next else { return Ok(()) };
+        if stored.replace(&export.env, &next).await? {
+            return match ended {
+                Ended::Well => queue(export, lead, &next).await,
+                // A retry takes what follows with it.
+                Ended::Failed | Ended::Postponed => Ok(()),
+            };
+        }
+    }
+    Err(Error::conflict(format!("others keep changing {}", lead.paths.refresh())))
+}
+
+/// Queues the run that waited for one that has ended or failed for good. Failures are only logged: the next due time
+/// makes up for it.
+pub(super) async fn follow(export: &Export, lead: &Dataset) {
+    let is_manual = |refresh: &Refresh| refresh.schedules.is_empty() && refresh.after.is_empty();
+    if lead.refresh.as_ref().is_none_or(is_manual) {
+        return;
+    }
+    let followed = async {
+        let stored = Stored::read(&export.env, lead).await?;
+        queue(export, lead, &stored.record).await
+    };
+    if let Err(error) = followed.await {
+        warn!(dataset = lead.name, error = error.report(), "the run that waits was not queued");
+    }
+}
+
+async fn queue(export: &Export, lead: &Dataset, record: &Record) -> Result<()> {
+    let body = match record.follows() {
+        Some(Next::Due(due)) => json!({ "dataset": lead.name, "due": due }),
+        Some(Next::Inputs) => json!({ "dataset": lead.name, "inputs": true }),
+        None => return Ok(()),
+    };
+    export.queue.send(vec![body.to_string()]).await
+}
+
+/// The record as it is stored.
+struct Stored {
+    key: Key,
+    /// `None` if there is no record yet.
+    entry: Option<Entry>,
+    record: Record,
+}
+
+impl Stored {
+    async fn read(env: &Environment, lead: &Dataset) -> Result<Stored> {
+        let key = lead.paths.refresh();
+        let Some(entry) = env.objects.head(&key).await? else {
+            return Ok(Stored { key, entry: None, record: Record::default() });
+        };
+        // If the record changes between the two requests, it isn't replaced.
+        let json: Bytes = env.objects.get(&key).await?.ok_or_else(|| missing(&key))?;
+        Ok(Stored { record: record::from_json(&key, &json)?, key, entry: Some(entry) })
+    }
+
+    /// Replaces the record. Returns `false` if it has changed since it was read.
+    async fn replace(&self, env: &Environment, with: &Record) -> Result<bool> {
+        let json = record::to_json(with).into();
+        match &self.entry {
+            Some(entry) => env.objects.replace(&self.key, &entry.etag, json).await,
+            None => Ok(env.objects.put_new(&self.key, json).await? == Put::Created),
+        }
+    }
+}

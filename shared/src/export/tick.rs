@@ -1,0 +1,42 @@
+//! Queues what has become due by the datasets' own schedules.
+//!
+//! A tick reads which due times have been queued, queues the latest of each dataset that has become due since, and then
+//! stores the due times. So a tick that came late or never is made up for by the next one, with one run. If it dies
+//! before it has stored them, the next tick queues them again, and [`super::refreshes`] lets only one of the messages
+//! run.
+
+use serde_json::json;
+use tracing::info;
+use turntable_core::{
+    config::Config,
+    due::{Due, LastDue, due, has_schedules},
+    error::{Error, Result},
+    record,
+};
+
+use super::{answer::Answer, environment::Export};
+
+/// Queues one message for each dataset or group that has become due. If nothing is due, this takes one request more
+/// than reading datasets.toml does, or none if no dataset has a schedule.
+pub(super) async fn tick(export: &Export, config: &Config) -> Result<Answer> {
+    let env = &export.env;
+    if !has_schedules(config) {
+        return Ok(Answer::Queued { queued: Vec::new() });
+    }
+    let key = env.stack_record("refresh.json").ok_or_else(|| {
+        Error::config("a tick needs datasets.toml in S3, beside which it keeps the due times: set DATASETS to s3://…")
+    })?;
+    let last: LastDue = env.record(&key).await?.unwrap_or_default();
+    let (found, next) = due(config, &last, env.clock.now());
+    let message = |due: &Due| json!({ "dataset": due.dataset, "due": due.at }).to_string();
+    if !found.is_empty() {
+        export.queue.send(found.iter().map(message).collect()).await?;
+        info!(datasets = found.len(), "due");
+    }
+    if next != last {
+        // Not conditional: two ticks at once may store an older time, and then a message is sent again, which does
+        // nothing.
+        env.objects.put(&key, record::to_json(&next).into()).await?;
+    }
+    Ok(Answer::Queued { queued: found.into_iter().map(|due| due.dataset).collect() })
+}

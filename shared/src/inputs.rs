@@ -1,0 +1,38 @@
+//! The inputs of a dataset: which of their generations are live, and whether the dataset must be built again.
+
+use turntable_core::{
+    config::Dataset,
+    due::{Inputs, is_due_after},
+    error::Result,
+    layout::{Location, TablePaths},
+};
+
+use crate::{environment::Environment, publish};
+
+/// Returns the live generations of the dataset's inputs. Takes one request for each.
+pub async fn live(env: &Environment, dataset: &Dataset) -> Result<Inputs> {
+    let mut live = Inputs::new();
+    for input in dataset.refresh.iter().flat_map(|refresh| refresh.inputs()) {
+        let table = env.catalog.table(&input.table).await?;
+        let location: Option<Location> = table.and_then(|table| table.location?.parse().ok());
+        let generation = location.and_then(|location| input.paths.parse_generation(&location));
+        live.extend(generation.map(|generation| (input.dataset.clone(), generation)));
+    }
+    Ok(live)
+}
+
+/// Returns the inputs of the dataset's newest complete generation; none if there is none. Takes two requests.
+pub async fn built(env: &Environment, dataset: &Dataset) -> Result<Inputs> {
+    let manifests = env.objects.list(&dataset.paths.manifests(), None).await?;
+    let complete = manifests.iter().filter_map(|entry| TablePaths::parse_manifest(&entry.key));
+    let Some((_, newest)) = complete.max_by_key(|(_, generation)| generation.ulid) else { return Ok(Inputs::new()) };
+    Ok(publish::manifest(env, dataset, &newest).await?.map(|manifest| manifest.inputs).unwrap_or_default())
+}
+
+/// Returns whether the dataset must be built again, because its inputs have flipped since its newest generation was
+/// built.
+pub async fn is_due(env: &Environment, dataset: &Dataset) -> Result<bool> {
+    let Some(refresh) = dataset.refresh.as_ref().filter(|refresh| !refresh.after.is_empty()) else { return Ok(false) };
+    let (built, live) = futures::try_join!(built(env, dataset), live(env, dataset))?;
+    Ok(is_due_after(refresh, &built, &live))
+}

@@ -1,0 +1,101 @@
+//! When a dataset was last refreshed, when it will be, and what it waits for.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use turntable_core::{
+    config::{Dataset, Refresh},
+    due::{Inputs, awaited, rolled_back},
+    error::Result,
+    manifest::Manifest,
+    refresh::{Next, Record},
+};
+
+use crate::{environment::Environment, inputs};
+
+/// The refreshes of a dataset that has a `refresh` of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefreshStatus {
+    /// The schedules, as datasets.toml has them. None if the dataset is refreshed by hand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schedules: Vec<String>,
+    /// The datasets after whose flips it is refreshed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<String>,
+    /// The last due time for which an export has ended well. `None` if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Timestamp>,
+    /// The next due time. `None` if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Timestamp>,
+    /// When the export that is in progress began. `None` if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running_since: Option<Timestamp>,
+    /// What the next export waits for. `None` if it only waits for its time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<String>,
+}
+
+/// Loads the refreshes of a dataset. Returns `None` if the stack's schedule refreshes it, or if it is an inbox. Takes
+/// one request, and for a dataset with inputs, two more and one for each input.
+pub async fn load(env: &Environment, dataset: &Dataset, now: Timestamp) -> Result<Option<RefreshStatus>> {
+    let Some(refresh) = &dataset.refresh else { return Ok(None) };
+    if refresh.schedules.is_empty() && refresh.after.is_empty() {
+        return Ok(Some(RefreshStatus::default()));
+    }
+    let record: Record = env.record(&refresh.record).await?.unwrap_or_default();
+    let (built, live) = match refresh.after.is_empty() {
+        true => Default::default(),
+        false => futures::try_join!(inputs::built(env, dataset), inputs::live(env, dataset))?,
+    };
+    let running = record.in_progress(now);
+    Ok(Some(RefreshStatus {
+        schedules: refresh.schedules.iter().map(|schedule| schedule.text().to_owned()).collect(),
+        after: refresh.inputs().into_iter().map(|input| input.dataset.clone()).collect(),
+        last: record.done,
+        next: refresh.next(now),
+        running_since: running.map(|running| running.since),
+        waits: waits(refresh, &record, (&built, &live), now),
+    }))
+}
+
+/// Returns what the next export waits for, apart from its time.
+fn waits(refresh: &Refresh, record: &Record, (built, live): (&Inputs, &Inputs), now: Timestamp) -> Option<String> {
+    if let Some(running) = record.in_progress(now) {
+        let next = match (record.waiting, record.waiting_for_inputs) {
+            (Some(due), _) => format!("the export for {due}"),
+            (None, true) => "the export for the inputs that have flipped".into(),
+            (None, false) => return None,
+        };
+        return Some(format!("{next} starts when the one that began at {} has ended", seconds(running.since)));
+    }
+    if let Some(Next::Due(due)) = record.follows() {
+        return Some(format!("the export for {due} starts when the engine's run has ended, or at the next due time"));
+    }
+    let awaited = awaited(refresh, built, live).filter(|awaited| !awaited.is_empty())?;
+    Some(format!("flips of {}", awaited.join(", ")))
+}
+
+/// Returns a message about the inputs that were rolled back since the live generation was built from them. `None` if
+/// there are none.
+pub async fn outdated(env: &Environment, dataset: &Dataset, manifest: Option<&Manifest>) -> Result<Option<String>> {
+    let Some(built) = manifest.map(|manifest| &manifest.inputs).filter(|built| !built.is_empty()) else {
+        return Ok(None);
+    };
+    let back: Vec<String> = rolled_back(built, &inputs::live(env, dataset).await?)
+        .into_iter()
+        .map(|(input, built, live)| format!("{input} {built}, which was rolled back to {live}"))
+        .collect();
+    let name = &dataset.name;
+    Ok((!back.is_empty()).then(|| {
+        format!(
+            "{name}: live was built from {}. Invoke export with {{\"dataset\":{name:?}}} to build it again, or roll it \
+             back too",
+            back.join(" and ")
+        )
+    }))
+}
+
+/// Returns a time without fractions of a second, for a message.
+fn seconds(at: Timestamp) -> Timestamp {
+    at.round(jiff::Unit::Second).unwrap_or(at)
+}
