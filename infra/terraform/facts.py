@@ -12,15 +12,16 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from test_template import FIXED, flat  # noqa: E402
+from test_template import FIXED, REQUIRED, flat  # noqa: E402
 
 PLACE = f"{FIXED['AWS::Region']}:{FIXED['AWS::AccountId']}"
-BUCKET = "bucket"
+BUCKET = REQUIRED["BucketName"]
 
 ARNS = {
     "AWS::CloudWatch::Alarm": f"arn:aws:cloudwatch:{PLACE}:alarm:",
     "AWS::Events::Rule": f"arn:aws:events:{PLACE}:rule/",
     "AWS::IAM::Role": f"arn:aws:iam::{FIXED['AWS::AccountId']}:role/",
+    "AWS::Lambda::Alias": f"arn:aws:lambda:{PLACE}:alias:",
     "AWS::Lambda::Function": f"arn:aws:lambda:{PLACE}:function:",
     "AWS::Logs::LogGroup": f"arn:aws:logs:{PLACE}:log-group:",
     "AWS::SQS::Queue": f"arn:aws:sqs:{PLACE}:",

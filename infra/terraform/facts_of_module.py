@@ -34,6 +34,7 @@ KINDS = {
     "aws_cloudwatch_metric_alarm.this": ("AWS::CloudWatch::Alarm", lambda key: f"{camel(key)}Alarm"),
     "aws_iam_role.function": ("AWS::IAM::Role", lambda key: f"{camel(key)}Role"),
     "aws_iam_role.schedule": ("AWS::IAM::Role", lambda key: f"{event(key)}Role"),
+    "aws_lambda_alias.operator": ("AWS::Lambda::Alias", lambda _: "FlipOperator"),
     "aws_lambda_event_source_mapping.queue": ("AWS::Lambda::EventSourceMapping", lambda key: f"{camel(key)}FunctionQueue"),
     "aws_lambda_function.this": ("AWS::Lambda::Function", lambda key: f"{camel(key)}Function"),
     "aws_lambda_function_event_invoke_config.this": (
@@ -48,6 +49,7 @@ KINDS = {
     "aws_s3_bucket_policy.this": ("AWS::S3::BucketPolicy", lambda _: "BucketPolicy"),
     "aws_s3_bucket_public_access_block.this": ("AWS::S3::Bucket", lambda _: "Bucket"),
     "aws_s3_bucket_server_side_encryption_configuration.this": ("AWS::S3::Bucket", lambda _: "Bucket"),
+    "aws_s3_bucket_versioning.this": ("AWS::S3::Bucket", lambda _: "Bucket"),
     "aws_scheduler_schedule.this": ("AWS::Scheduler::Schedule", event),
     "aws_sqs_queue.dead_letters": ("AWS::SQS::Queue", lambda key: f"{camel(key)}DeadLetters"),
     "aws_sqs_queue.work": ("AWS::SQS::Queue", lambda key: f"{camel(key)}Queue"),
@@ -68,6 +70,7 @@ def addresses(sets):
         if kind in ARNS:
             for address, (of, logical) in KINDS.items():
                 yield from ((f'{address}["{key}"]', known) for key in keys if of == kind and logical(key) == name)
+    yield "aws_lambda_alias.operator", {"arn": ARNS["AWS::Lambda::Alias"] + "FlipOperator"}
     yield "aws_s3_bucket.this[0]", {"id": BUCKET}
 
 
@@ -197,5 +200,9 @@ def encryption(rule):
 
 def lifecycle(rule):
     objects, expiration = rule.pop("Filter") or {}, rule.pop("Expiration") or {}
-    rule |= {"Prefix": objects.pop("Prefix", None), "ExpirationInDays": expiration.pop("Days", None)}
+    rule |= {
+        "Prefix": objects.pop("Prefix", None),
+        "ExpirationInDays": expiration.pop("Days", None),
+        "ExpiredObjectDeleteMarker": expiration.pop("ExpiredObjectDeleteMarker", None),
+    }
     return {**rule, "Filter": objects, "Expiration": expiration}

@@ -7,9 +7,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from facts import ARNS, BUCKET, dashboard, flattened, permissions, queue_url  # noqa: E402
+from facts import ARNS, dashboard, flattened, permissions, queue_url  # noqa: E402
 from parameters import snake  # noqa: E402
-from test_template import FIXED, solve, template, translated  # noqa: E402
+from test_template import FIXED, REQUIRED, solve, template, translated  # noqa: E402
 
 
 def facts(given):
@@ -47,6 +47,8 @@ def facts(given):
                 properties["Dimensions"] = {one["Name"]: one["Value"] for one in properties["Dimensions"]}
             case "AWS::CloudWatch::Dashboard":
                 properties["DashboardBody"] = dashboard(properties["DashboardBody"])
+            case "AWS::Scheduler::Schedule":
+                properties.setdefault("ScheduleExpressionTimezone", "UTC")  # AWS's default.
             case "AWS::Events::Rule":
                 for target in properties["Targets"]:
                     del target["Id"]
@@ -58,7 +60,7 @@ def outputs(given):
     """Returns the values of template.yaml's outputs with these parameters, by name in Terraform."""
     made = translated(**given)
     values = {name: parameter.get("Default", "") for name, parameter in template()["Parameters"].items()}
-    values |= {"BucketName": BUCKET} | FIXED | given
+    values |= REQUIRED | FIXED | given
     return {
         snake(name): str(resolved(solve(output["Value"], values, {}), made)) for name, output in template()["Outputs"].items()
     }
@@ -73,7 +75,7 @@ def resolved(node, made):
         match kind, of:
             case "AWS::Logs::LogGroup", "Arn":
                 return f"{ARNS[kind]}{name}:*"
-            case _, "Arn":
+            case (_, "Arn") | ("AWS::Lambda::Alias", "Ref"):
                 return ARNS[kind] + name
             case "AWS::SQS::Queue", "Ref":
                 return queue_url(name)

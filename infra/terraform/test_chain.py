@@ -32,6 +32,7 @@ from emulated import KEYS, REGION, client, emulator, logged, until  # noqa: E402
 from test_plan import mirror  # noqa: E402
 
 BUCKET = "lake-of-terraform"
+DEPLOYER = "arn:aws:iam::000000000000:role/deployer"
 FUNCTIONS = ["export", "flip", "optout", "sweep"]
 BINARIES = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
 LIMIT = 240  # Seconds that a command of Terraform may take.
@@ -81,7 +82,7 @@ class Example:
         (self.folder / "emulator_override.tf").write_text(OVERRIDE)
         self.endpoints = endpoints
         architecture = "arm64" if platform.machine() == "aarch64" else "x86_64"
-        variables = {"TF_VAR_bucket": BUCKET, "TF_VAR_region": REGION, "TF_VAR_architecture": architecture}
+        variables = {"TF_VAR_bucket": BUCKET, "TF_VAR_region": REGION, "TF_VAR_architecture": architecture, "TF_VAR_deployer": DEPLOYER}
         # A command that was ended leaves its lock, so the next one asks for none.
         arguments = {"init": f"-plugin-dir={plugins}", "plan": "-lock=false", "apply": "-auto-approve", "destroy": "-auto-approve -lock=false"}
         answers = {f"TF_CLI_ARGS_{command}": value for command, value in arguments.items()}

@@ -25,9 +25,9 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 import facts_of_module  # noqa: E402
 import facts_of_template  # noqa: E402
 import parameters  # noqa: E402
-from facts import BUCKET, PLACE  # noqa: E402
+from facts import PLACE  # noqa: E402
 from test_plan import mirror  # noqa: E402
-from test_template import FIXED, FUNCTIONS, template  # noqa: E402
+from test_template import FIXED, FUNCTIONS, REQUIRED, template  # noqa: E402
 
 MODULE = HERE / "modules/stack"
 KEY = f"arn:aws:kms:{PLACE}:key/2"
@@ -38,6 +38,9 @@ EVERYTHING = {
     "PermissionsBoundaryArn": f"arn:aws:iam::{FIXED['AWS::AccountId']}:policy/boundary",
     "DatasetsKey": "config/datasets.toml",
     "GlueDatabases": "dmp,sales_*",
+    "DeployerArns": "arn:aws:iam::123456789012:role/deployer,arn:aws:iam::123456789012:role/ci-*",
+    "VersionDays": "14",
+    "OtherAccounts": "210987654321,111122223333",
     "InboxPrefix": "drops/",
     "ArchiveDays": "7",
     "SourceBuckets": "files,more-files",
@@ -144,8 +147,8 @@ def runs():
 
 def inputs(given):
     """Returns the module's variables for these parameters of the template."""
-    values = {"release": "dist", "stack_name": FIXED["AWS::StackName"], "bucket_name": BUCKET}
-    for name, value in given.items():
+    values = {"release": "dist", "stack_name": FIXED["AWS::StackName"]}
+    for name, value in {**REQUIRED, **given}.items():
         match parameters.kind(template()["Parameters"][name]):
             case "bool":
                 value = value == "true"
@@ -249,7 +252,7 @@ def test_the_module_has_the_parameters_of_the_template():
 def test_the_sets_give_each_parameter_another_value():
     for name, parameter in template()["Parameters"].items():
         given = {values[name] for values in SETS.values() if name in values}
-        assert given - {str(parameter.get("Default"))} or name == "BucketName", f"test_stack.py, EVERYTHING: give {name} a value"
+        assert given - {str(parameter.get("Default"))} or name in REQUIRED, f"test_stack.py, EVERYTHING: give {name} a value"
 
 
 def test_names_begin_with_the_name_of_the_stack():
