@@ -56,9 +56,9 @@ clippy:
 docs:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-# check the sums in docs/, and that README lists each page
+# check the sums in docs/, that README lists each page, and that the examples are complete
 pages:
-    .ci/tool sam python -m pytest -q -p no:cacheprovider docs
+    .ci/tool sam python -m pytest -q -p no:cacheprovider docs examples
 
 # check licences, sources and banned crates
 deny:

@@ -22,6 +22,11 @@ variable "bucket" {
   type        = string
 }
 
+variable "deployer" {
+  description = "ARN of the IAM role that runs Terraform. It may write datasets.toml, and nobody else."
+  type        = string
+}
+
 variable "release" {
   description = "Folder with the zips of a release."
   type        = string
@@ -44,6 +49,7 @@ module "turntable" {
   release        = var.release
   architecture   = var.architecture
   bucket_name    = var.bucket
+  deployer_arns  = [var.deployer]
   glue_databases = [aws_glue_catalog_database.shop.name]
 }
 

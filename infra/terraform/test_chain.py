@@ -1,7 +1,7 @@
-"""Applies examples/terraform to the emulator, and runs export, flip and a query on what Terraform made.
+"""Applies examples/terraform to the emulator, and runs export, flip and queries on what Terraform made. The tests follow one another.
 
-The functions are those that `cargo build` made; IAM is enforced, so Terraform's policies must allow what the functions do. At the
-end, `terraform plan` must report no changes: flips change nothing that Terraform owns.
+The functions are those that `cargo build` made. IAM is enforced, so Terraform's policies must allow what the functions do. After
+flips, `terraform plan` must report no changes: flips change nothing that Terraform owns.
 
     cargo build -p export -p flip -p optout -p sweep
     .ci/tool athena python -m pytest -q infra/terraform/test_chain.py
@@ -16,28 +16,26 @@ import os
 import platform
 import re
 import shutil
-import socket
+import signal
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
-import boto3
 import pytest
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-LOCAL = ROOT / "infra/local"
 sys.path.insert(0, str(HERE))
 
+from emulated import KEYS, REGION, client, emulator, logged, until  # noqa: E402
 from test_plan import mirror  # noqa: E402
 
-REGION, BUCKET = "eu-west-1", "lake-of-terraform"
+BUCKET = "lake-of-terraform"
+DEPLOYER = "arn:aws:iam::000000000000:role/deployer"
 FUNCTIONS = ["export", "flip", "optout", "sweep"]
 BINARIES = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
-KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
-SECONDS = 60  # How long a step may take.
+LIMIT = 240  # Seconds that a command of Terraform may take.
 
 # MiniStack 1.5.33 doesn't return an alarm's statistic and period, and returns a default that AWS doesn't.
 OF_THE_EMULATOR = {"aws_cloudwatch_metric_alarm", "aws_lambda_function_event_invoke_config"}
@@ -60,55 +58,6 @@ module "turntable" {
 """
 
 
-def until(what, found):
-    """Returns the first true value of `found()`."""
-    deadline = time.monotonic() + SECONDS
-    while not (value := found()):
-        assert time.monotonic() < deadline, f"{what}: not within {SECONDS} s"
-        time.sleep(0.05)
-    return value
-
-
-@contextlib.contextmanager
-def process(folder, name, arguments, **environment):
-    """Runs a part of the emulator, and yields a function that returns its log."""
-    log = folder / f"{name}.log"
-    inherited = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
-    paths = {"PYTHONPATH": str(LOCAL / "athena"), "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(folder)}
-    with log.open("w") as file:
-        running = subprocess.Popen(
-            [sys.executable, *arguments], env={**inherited, **KEYS, **paths, **environment}, stdin=subprocess.PIPE, stdout=file, stderr=file
-        )
-
-    def text():
-        assert running.poll() is None, f"{name} ended:\n{log.read_text()[-3000:]}"
-        return log.read_text()
-
-    try:
-        yield text
-    finally:
-        running.terminate()
-        running.wait()
-        print(f"{name}:\n{log.read_text()[-5000:]}")  # Shown if a test fails.
-
-
-@contextlib.contextmanager
-def emulator(folder):
-    """Runs the emulator, and yields the variables by which AWS's SDKs and Terraform find it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        endpoint = f"http://127.0.0.1:{probe.getsockname()[1]}"
-    with process(folder, "athena", ["-m", "turntable_athena", "--events"], AWS_ENDPOINT_URL=endpoint) as log:
-        athena = until("the Athena endpoint", lambda: re.search(r'\{"endpoint": "(.+?)"\}', log()))[1]
-        endpoints = {"AWS_ENDPOINT_URL": endpoint, "AWS_ENDPOINT_URL_ATHENA": athena}
-        places = {"S3_DATA_DIR": str(folder / "s3"), "STATE_DIR": str(folder / "state")}
-        bind = {"BIND_HOST": "127.0.0.1", "MINISTACK_HOST": "127.0.0.1", "GATEWAY_PORT": endpoint.rpartition(":")[2]}
-        off = {"IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0"}
-        with process(folder, "ministack", [str(LOCAL / "emulator.py")], **endpoints, **places, **bind, **off) as log:
-            until("the emulator", lambda: f"Running on {endpoint} " in log())
-            yield endpoints
-
-
 def release(folder):
     """Makes the zips of a release whose executables are Cargo's."""
     folder.mkdir()
@@ -121,42 +70,77 @@ def release(folder):
         (folder / f"{name}.zip").write_bytes(file.getvalue())
 
 
+class Example:
+    """A copy of examples/terraform, with a release, for a fresh emulator."""
+
+    def __init__(self, folder, endpoints, plugins):
+        self.folder, module = folder / "examples/terraform", "infra/terraform/modules/stack"
+        ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*")
+        shutil.copytree(ROOT / "examples/terraform", self.folder, ignore=ignored)
+        shutil.copytree(ROOT / module, folder / module, ignore=ignored)
+        release(self.folder / "dist")
+        (self.folder / "emulator_override.tf").write_text(OVERRIDE)
+        self.endpoints = endpoints
+        architecture = "arm64" if platform.machine() == "aarch64" else "x86_64"
+        variables = {"TF_VAR_bucket": BUCKET, "TF_VAR_region": REGION, "TF_VAR_architecture": architecture, "TF_VAR_deployer": DEPLOYER}
+        # A command that was ended leaves its lock, so the next one asks for none.
+        arguments = {"init": f"-plugin-dir={plugins}", "plan": "-lock=false", "apply": "-auto-approve", "destroy": "-auto-approve -lock=false"}
+        answers = {f"TF_CLI_ARGS_{command}": value for command, value in arguments.items()}
+        self.environment = {**os.environ, **KEYS, **endpoints, **variables, **answers, "TF_CLI_CONFIG_FILE": os.devnull}
+
+    def run(self, command, tries=2):
+        """Runs a command and returns its output.
+
+        MiniStack 1.5.33 sometimes doesn't answer one of the provider's requests, and the provider waits forever. The command is
+        ended then, and run again.
+        """
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        # In a session of its own, so that the provider ends with Terraform.
+        running = subprocess.Popen(command, shell=True, cwd=self.folder, env=self.environment, start_new_session=True, **streams)
+        try:
+            output, _ = running.communicate(timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            os.killpg(running.pid, signal.SIGKILL)
+            running.communicate()
+            if tries == 1:
+                raise
+            return self.run(command, tries - 1)
+        assert running.returncode == 0, f"{command}: exit code {running.returncode}\n{output[-5000:]}"
+        return output
+
+    def follow(self, page, tries=2):
+        """Runs Terraform's commands on a page, as a reader who answers yes."""
+        for command in re.findall(r"^    (terraform .*)$", (ROOT / page).read_text(), re.M):
+            self.run(command, tries)
+
+    def changes(self):
+        """Returns the types of the resources that a plan would change."""
+        self.run("terraform plan -out=again")
+        planned = json.loads(self.run("terraform show -json again"))["resource_changes"]
+        return {resource["type"] for resource in planned if resource["change"]["actions"] not in (["no-op"], ["read"])}
+
+
 @pytest.fixture(scope="module")
-def terraform(tmp_path_factory):
-    """Applies a copy of the example. Yields functions that run Terraform and a page's commands in it, and the emulator's endpoints."""
+def example(tmp_path_factory):
+    """Yields the example after its page's commands have been followed."""
     if not shutil.which("terraform"):
         pytest.skip("terraform is not on the PATH")
     if not (plugins := mirror()):
         pytest.skip("no mirror of hashicorp/aws 5.x found; set TF_PLUGIN_MIRROR to the folder of one")
     if missing := [name for name in FUNCTIONS if not (BINARIES / name).exists()]:
         pytest.skip(f"run cargo build: {', '.join(missing)} not in {BINARIES}")
-    folder = tmp_path_factory.mktemp("chain")
-    example, module = folder / "examples/terraform", "infra/terraform/modules/stack"
-    ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*")
-    shutil.copytree(ROOT / "examples/terraform", example, ignore=ignored)
-    shutil.copytree(ROOT / module, folder / module, ignore=ignored)
-    release(example / "dist")
-    (example / "emulator_override.tf").write_text(OVERRIDE)
-    architecture = "arm64" if platform.machine() == "aarch64" else "x86_64"
-    variables = {"TF_VAR_bucket": BUCKET, "TF_VAR_region": REGION, "TF_VAR_architecture": architecture}
-    with emulator(folder) as endpoints:
-        answers = {"TF_CLI_ARGS_apply": "-auto-approve", "TF_CLI_ARGS_destroy": "-auto-approve", "TF_CLI_ARGS_init": f"-plugin-dir={plugins}"}
-        environment = {**os.environ, **KEYS, **endpoints, **variables, **answers, "TF_CLI_CONFIG_FILE": os.devnull}
-
-        def run(*arguments, expected=0):
-            command = ["terraform", f"-chdir={example}", *arguments, "-no-color"]
-            ran = subprocess.run(command, env=environment, capture_output=True, text=True)
-            assert ran.returncode == expected, f"{' '.join(arguments)}: {ran.returncode}\n{ran.stdout[-4000:]}{ran.stderr[-4000:]}"
-            return ran.stdout
-
-        def follow(page):
-            """Runs the page's commands, as a reader who answers yes."""
-            for command in re.findall(r"^    (terraform .*)$", (ROOT / page).read_text(), re.M):
-                ran = subprocess.run(command, shell=True, cwd=example, env=environment, capture_output=True, text=True)
-                assert ran.returncode == 0, f"{command}: {ran.stdout[-4000:]}{ran.stderr[-4000:]}"
-
-        follow("examples/terraform/README.md")
-        yield run, follow, endpoints
+    with contextlib.ExitStack() as stack:
+        for last in (False, True):
+            folder = tmp_path_factory.mktemp("chain")
+            made = Example(folder, stack.enter_context(emulator(folder)), plugins)
+            try:
+                # What an apply made before it was ended is in no state, so the next one needs a new emulator.
+                made.follow("examples/terraform/README.md", tries=1)
+                break
+            except subprocess.TimeoutExpired:
+                if last:
+                    raise
+        yield made
 
 
 def invoke(endpoints, function, payload):
@@ -164,19 +148,6 @@ def invoke(endpoints, function, payload):
     body = answer["Payload"].read().decode()
     assert "FunctionError" not in answer, body
     return json.loads(body)
-
-
-def client(service, endpoints):
-    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-    endpoint = endpoints["AWS_ENDPOINT_URL_ATHENA" if service == "athena" else "AWS_ENDPOINT_URL"]
-    return boto3.client(service, region_name=REGION, endpoint_url=endpoint, **keys)
-
-
-def changes(run):
-    """Returns the types of the resources that a plan would change."""
-    run("plan", "-out=again")
-    planned = json.loads(run("show", "-json", "again"))["resource_changes"]
-    return {resource["type"] for resource in planned if resource["change"]["actions"] not in (["no-op"], ["read"])}
 
 
 def query(endpoints, sql):
@@ -209,7 +180,11 @@ def published(endpoints, *datasets):
     before = {dataset: live(endpoints, dataset) for dataset in datasets}
     invoke(endpoints, "turntable-export", {"dataset": list(datasets)})
     for dataset in datasets:
-        until(f"{dataset} is live", lambda dataset=dataset: live(endpoints, dataset) != before[dataset])
+        until(
+            f"{dataset} is live",
+            lambda dataset=dataset: live(endpoints, dataset) != before[dataset],
+            lambda: "\n".join(logged(endpoints, f"turntable-{function}") for function in ("export", "flip")),
+        )
         assert live(endpoints, dataset).startswith(f"s3://{BUCKET}/schemas/{dataset}/")
 
 
@@ -220,9 +195,9 @@ def dead_letters(endpoints):
     return [message["Body"] for queue in queues for message in sqs.receive_message(QueueUrl=queue).get("Messages", [])]
 
 
-def test_datasets_go_live_on_what_terraform_made(terraform):
-    run, _, endpoints = terraform
-    functions = json.loads(run("output", "-json", "functions"))
+def test_datasets_go_live_on_what_terraform_made(example):
+    endpoints = example.endpoints
+    functions = json.loads(example.run("terraform output -json functions"))
     assert functions == {name: f"turntable-{name}" for name in ("export", "flip", "sweep")}
     upload(endpoints, "terraform")
     published(endpoints, "users", "orders")
@@ -232,11 +207,12 @@ def test_datasets_go_live_on_what_terraform_made(terraform):
     published(endpoints, "users")
     invoke(endpoints, functions["sweep"], {})
     assert dead_letters(endpoints) == []
-    assert changes(run) <= OF_THE_EMULATOR
+    assert example.changes() <= OF_THE_EMULATOR
 
 
-def test_a_table_that_athena_builds_follows_files(terraform):
-    *_, endpoints = terraform
+def test_a_table_that_athena_builds_follows_files(example):
+    endpoints = example.endpoints
+    client("athena", endpoints).create_work_group(Name="etl")
     upload(endpoints, "files")
     datasets = (ROOT / "examples/files/datasets.toml").read_text().replace("${BUCKET}", BUCKET)
     client("s3", endpoints).put_object(Bucket=BUCKET, Key="datasets.toml", Body=datasets.encode())
@@ -252,10 +228,10 @@ def test_a_table_that_athena_builds_follows_files(terraform):
     assert dead_letters(endpoints) == []
 
 
-def test_removing_the_stack_keeps_the_bucket_and_the_tables(terraform):
-    _, follow, endpoints = terraform
+def test_removing_the_stack_keeps_the_bucket_and_the_tables(example):
+    endpoints = example.endpoints
     location = live(endpoints, "users")
-    follow("docs/terraform.md")
+    example.follow("docs/terraform.md")
     assert client("lambda", endpoints).list_functions()["Functions"] == []
     assert live(endpoints, "users") == location
     assert query(endpoints, "SELECT count(*) FROM shop.users") == [["3"]]

@@ -1,7 +1,7 @@
 """Compares modules/stack with template.yaml: every resource, property, permission, output and parameter.
 
 Terraform plans the module with mocked AWS for several sets of parameters, and SAM translates the template for the same sets. Both are
-reduced to facts (stack_facts.py), which must be the same. A difference names the resource, the property and the module's file. Without
+reduced to facts (facts.py), which must be the same. A difference names the resource, the property and the module's file. Without
 Terraform 1.11 or a mirror of hashicorp/aws, the tests that need a plan are skipped.
 
     .ci/tool sam python -m pytest -q infra/terraform/test_stack.py
@@ -22,16 +22,63 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+import facts_of_module  # noqa: E402
+import facts_of_template  # noqa: E402
 import parameters  # noqa: E402
-import stack_facts  # noqa: E402
+from facts import PLACE  # noqa: E402
 from test_plan import mirror  # noqa: E402
-from test_template import FIXED, FUNCTIONS, template  # noqa: E402
+from test_template import FIXED, FUNCTIONS, REQUIRED, template  # noqa: E402
 
 MODULE = HERE / "modules/stack"
-KEY = f"arn:aws:kms:{stack_facts.PLACE}:key/2"
+KEY = f"arn:aws:kms:{PLACE}:key/2"
+
+# Gives each parameter a value that is not its default, except for the two about the bucket.
+EVERYTHING = {
+    "KmsKeyArn": KEY,
+    "PermissionsBoundaryArn": f"arn:aws:iam::{FIXED['AWS::AccountId']}:policy/boundary",
+    "DatasetsKey": "config/datasets.toml",
+    "GlueDatabases": "dmp,sales_*",
+    "DeployerArns": "arn:aws:iam::123456789012:role/deployer,arn:aws:iam::123456789012:role/ci-*",
+    "VersionDays": "14",
+    "OtherAccounts": "210987654321,111122223333",
+    "InboxPrefix": "drops/",
+    "ArchiveDays": "7",
+    "SourceBuckets": "files,more-files",
+    "SecretArns": "arn:aws:secretsmanager:*:*:secret:a,arn:aws:secretsmanager:*:*:secret:b",
+    "RdsUserArns": f"arn:aws:rds-db:{PLACE}:dbuser:db-1/reader",
+    "SubnetIds": "subnet-1,subnet-2",
+    "SecurityGroupIds": "sg-1",
+    "Layers": f"arn:aws:lambda:{PLACE}:layer:certificates:1,arn:aws:lambda:{PLACE}:layer:other:2",
+    "EngineWorkgroups": "etl,more",
+    "GlueJobs": "build-users,build-orders",
+    "ConnectorArns": f"arn:aws:lambda:{PLACE}:function:connector",
+    "Schedule": "rate(6 hours)",
+    "ScheduleTimezone": "Asia/Tokyo",
+    "ScheduleState": "DISABLED",
+    "OptoutSchedule": "rate(2 minutes)",
+    "LiveAgeSeconds": "3600",
+    "OptoutLagSeconds": "60",
+    "SweepSchedule": "rate(2 hours)",
+    "Workgroups": "primary,team-*",
+    "Architecture": "x86_64",
+    "ExportMemory": "4096",
+    "ExportConcurrency": "7",
+    "DatasetMetrics": "false",
+    "FlipReservedConcurrency": "4",
+    "OptoutReservedConcurrency": "3",
+    "AthenaWorkgroup": "checks",
+    "AthenaResults": "WORKGROUP",
+    "AthenaResultsArn": "arn:aws:s3:::results/team/*",
+    "LakeFormation": "true",
+    "LogLevel": "DEBUG",
+    "Tracing": "Active",
+    "AlarmTopicArn": f"arn:aws:sns:{PLACE}:alarms",
+    "LogRetentionDays": "365",
+}
+
 SETS = {
     "defaults": {},
-    "everything": stack_facts.EVERYTHING,
+    "everything": EVERYTHING,
     "existing bucket": {"CreateBucket": "false", "KmsKeyArn": KEY},
 }
 MANY = "100 databases"
@@ -85,10 +132,10 @@ mock_provider "aws" {{
 def runs():
     """Returns a file of `terraform test` that plans the module for each set of parameters."""
     overrides = [
-        f"  override_resource {{\n    target = {address}\n    values = {hcl(known)}\n  }}\n" for address, known in stack_facts.addresses()
+        f"  override_resource {{\n    target = {address}\n    values = {hcl(known)}\n  }}\n" for address, known in facts_of_module.addresses(SETS.values())
     ]
     blocks = [MOCKS, *overrides, "}\n"]
-    for name, given in {**SETS, MANY: stack_facts.EVERYTHING | DATABASES}.items():
+    for name, given in {**SETS, MANY: EVERYTHING | DATABASES}.items():
         blocks.append(f'run "set_{name.replace(" ", "_")}" {{\n  command = plan\n\n  variables {{\n')
         blocks += [f"    {key} = {hcl(value)}\n" for key, value in inputs(given).items()]
         blocks.append("  }\n}\n")
@@ -100,8 +147,8 @@ def runs():
 
 def inputs(given):
     """Returns the module's variables for these parameters of the template."""
-    values = {"release": "dist", "stack_name": FIXED["AWS::StackName"], "bucket_name": stack_facts.BUCKET}
-    for name, value in given.items():
+    values = {"release": "dist", "stack_name": FIXED["AWS::StackName"]}
+    for name, value in {**REQUIRED, **given}.items():
         match parameters.kind(template()["Parameters"][name]):
             case "bool":
                 value = value == "true"
@@ -182,7 +229,7 @@ def found(name, expected, actual, compared):
 
 
 def test_the_module_makes_the_resources_of_the_template():
-    found("resources", stack_facts.template_facts, stack_facts.module_facts, differences)
+    found("resources", facts_of_template.facts, facts_of_module.facts, differences)
 
 
 def test_the_module_has_the_outputs_of_the_template():
@@ -193,7 +240,7 @@ def test_the_module_has_the_outputs_of_the_template():
             if expected.get(name) != actual.get(name)
         ]
 
-    found("outputs", stack_facts.template_outputs, stack_facts.module_outputs, compared)
+    found("outputs", facts_of_template.outputs, facts_of_module.outputs, compared)
 
 
 def test_the_module_has_the_parameters_of_the_template():
@@ -205,7 +252,7 @@ def test_the_module_has_the_parameters_of_the_template():
 def test_the_sets_give_each_parameter_another_value():
     for name, parameter in template()["Parameters"].items():
         given = {values[name] for values in SETS.values() if name in values}
-        assert given - {str(parameter.get("Default"))} or name == "BucketName", f"stack_facts.py, EVERYTHING: give {name} a value"
+        assert given - {str(parameter.get("Default"))} or name in REQUIRED, f"test_stack.py, EVERYTHING: give {name} a value"
 
 
 def test_names_begin_with_the_name_of_the_stack():

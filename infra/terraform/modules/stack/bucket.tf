@@ -1,6 +1,6 @@
 resource "aws_s3_bucket" "this" {
   #checkov:skip=CKV_AWS_18:Access logs need a second bucket with its own retention. Enabling CloudTrail data events is up to the account.
-  #checkov:skip=CKV_AWS_21:No data file is ever overwritten, and old versions would keep the rows of people who opted out.
+  #checkov:skip=CKV_AWS_21:version_days enables it. By default it is off, because old versions would keep the rows of people who opted out.
   #checkov:skip=CKV_AWS_144:A copy in another region is up to the account.
   #checkov:skip=CKV_AWS_145:Encrypted with kms_key_arn or with S3's own key.
   #checkov:skip=CKV2_AWS_61:aws_s3_bucket_lifecycle_configuration.this has the rules.
@@ -58,6 +58,16 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "this" {
   }
 }
 
+resource "aws_s3_bucket_versioning" "this" {
+  count = var.create_bucket && local.has_versions ? 1 : 0
+
+  bucket = aws_s3_bucket.this[0].id
+
+  versioning_configuration {
+    status = "Enabled"
+  }
+}
+
 # No table data expires here: only sweep may delete it.
 resource "aws_s3_bucket_lifecycle_configuration" "this" {
   count = var.create_bucket ? 1 : 0
@@ -102,43 +112,27 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
       days_after_initiation = 1
     }
   }
-}
 
-resource "aws_s3_bucket_policy" "this" {
-  count = var.create_bucket ? 1 : 0
+  dynamic "rule" {
+    for_each = local.has_versions ? [0] : []
 
-  bucket     = aws_s3_bucket.this[0].id
-  depends_on = [aws_s3_bucket_public_access_block.this] # S3 refuses two changes of a bucket at the same time.
+    content {
+      id     = "expire-old-versions"
+      status = "Enabled"
 
-  policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = [
-      {
-        Sid       = "TlsOnly"
-        Effect    = "Deny"
-        Principal = "*"
-        Action    = "s3:*"
-        Resource  = [local.bucket, "${local.bucket}/*"]
-        Condition = { Bool = { "aws:SecureTransport" = "false" } }
-      },
-      # Denies overwriting a generation. See "Enforce conditional writes" in the S3 guide, which exempts the parts of an
-      # upload by ObjectCreationOperation. A ULID has 26 characters.
-      # The pattern excludes the longer file names of Athena and Spark, whose writers send no condition.
-      {
-        Sid       = "WriteOnce"
-        Effect    = "Deny"
-        Principal = "*"
-        Action    = "s3:PutObject"
-        Resource = [
-          "${local.bucket}/*/blue-??????????????????????????/*part-?????.parquet",
-          "${local.bucket}/*/green-??????????????????????????/*part-?????.parquet",
-          "${local.bucket}/*/_manifests/*.json",
-        ]
-        Condition = {
-          Null = { "s3:if-none-match" = "true" }
-          Bool = { "s3:ObjectCreationOperation" = "true" }
-        }
-      },
-    ]
-  })
+      filter {
+        prefix = ""
+      }
+
+      noncurrent_version_expiration {
+        noncurrent_days = var.version_days
+      }
+
+      expiration {
+        expired_object_delete_marker = true
+      }
+    }
+  }
+
+  depends_on = [aws_s3_bucket_versioning.this]
 }

@@ -6,14 +6,26 @@ locals {
       name       = "daily"
       function   = "export"
       expression = var.schedule
+      timezone   = var.schedule_timezone
       input      = {}
       retries    = 5
       max_age    = 3600
+    }
+    # Asks which datasets have become due by the `refresh` in datasets.toml.
+    export_tick = {
+      name       = "tick"
+      function   = "export"
+      expression = "rate(1 minute)"
+      timezone   = "UTC"
+      input      = { action = "tick" }
+      retries    = 0 # The next tick makes up for it.
+      max_age    = null
     }
     optout_schedule = {
       name       = "optout"
       function   = "optout"
       expression = var.optout_schedule
+      timezone   = var.schedule_timezone
       input      = {}
       retries    = 0 # The next scheduled run processes everything.
       max_age    = null
@@ -22,6 +34,7 @@ locals {
       name       = "sweep"
       function   = "sweep"
       expression = var.sweep_schedule
+      timezone   = var.schedule_timezone
       input      = {}
       retries    = 5
       max_age    = 3600
@@ -29,6 +42,22 @@ locals {
   }
 
   rules = {
+    # The record of each flip. If the event is lost, sweep makes up for it.
+    export_flipped = {
+      description = null
+      function    = "export"
+      queued      = false
+      retries     = 185
+      max_age     = 86400
+      pattern = {
+        source      = ["aws.s3"]
+        detail-type = ["Object Created"]
+        detail = {
+          bucket = { name = [var.bucket_name] }
+          object = { key = [{ wildcard = "*/_flips/*.json" }] }
+        }
+      }
+    }
     # AWS delivers it at best effort. If it is lost, sweep queues a check of the run.
     export_query_ended = {
       description = null
@@ -113,7 +142,7 @@ resource "aws_scheduler_schedule" "this" {
 
   name                         = "${var.stack_name}-${each.value.name}"
   schedule_expression          = each.value.expression
-  schedule_expression_timezone = var.schedule_timezone
+  schedule_expression_timezone = each.value.timezone
   state                        = var.schedule_state
 
   flexible_time_window {

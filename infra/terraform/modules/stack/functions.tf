@@ -103,6 +103,15 @@ resource "aws_lambda_function" "this" {
   depends_on = [aws_iam_role_policy.own, aws_iam_role_policy.shared]
 }
 
+# Operators invoke this alias, and EventBridge the function itself. So IAM can allow an operator's requests without the events,
+# and CloudTrail's data events say which of the two it was, and who asked.
+resource "aws_lambda_alias" "operator" {
+  name             = "operator"
+  description      = "For operators' requests. See docs/deploy.md#people-and-applications-outside-the-stack."
+  function_name    = aws_lambda_function.this["flip"].function_name
+  function_version = "$LATEST"
+}
+
 # For schedules and rules, which invoke asynchronously.
 resource "aws_lambda_function_event_invoke_config" "this" {
   for_each = aws_lambda_function.this

@@ -35,6 +35,7 @@ locals {
   has_boundary  = var.permissions_boundary_arn != ""
   has_subnets   = length(var.subnet_ids) > 0
   has_engines   = length(var.engine_workgroups) > 0
+  has_versions  = var.version_days > 0
   names_results = var.athena_results == "BUCKET"
 
   # Terraform's null omits an argument.

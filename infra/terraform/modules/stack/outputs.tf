@@ -79,3 +79,8 @@ output "optout_dead_letters_url" {
   description = "URL of the dead-letter queue of the function `optout`."
   value       = aws_sqs_queue.dead_letters["optout"].url
 }
+
+output "flip_operator_arn" {
+  description = "ARN of the alias of the function `flip` for operators' requests. Allow operators lambda:InvokeFunction on it."
+  value       = aws_lambda_alias.operator.arn
+}

@@ -29,7 +29,7 @@ locals {
   ]
 
   policies = {
-    # Export writes only generations, their manifests and the records of engine runs.
+    # Export writes only generations, their manifests, and the records of engine runs and of refreshes.
     export = [
       {
         actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
@@ -52,6 +52,8 @@ locals {
           "${local.bucket}/*/_manifests/*.json",
           "${local.bucket}/*/_pending/*.json",
           "${local.bucket}/*/_export_failed.json",
+          "${local.bucket}/*/_refresh.json",
+          "${local.bucket}/_stacks/${var.stack_name}/refresh.json",
         ])
       },
       {
@@ -356,6 +358,23 @@ locals {
           when      = var.lake_formation # It supports no narrower resource.
           actions   = ["lakeformation:GetDataAccess"]
           resources = ["*"]
+        },
+      ]
+    }
+
+    # Denies the stack's roles all resources of other accounts. A bucket that datasets.toml or a parameter names may belong to
+    # another account, for example after it was deleted. Calls without a resource have no aws:ResourceAccount.
+    account = {
+      roles = concat(local.function_names, keys(local.schedules))
+      statements = [
+        {
+          effect    = "Deny"
+          actions   = ["*"]
+          resources = ["*"]
+          condition = {
+            Null            = { "aws:ResourceAccount" = "false" }
+            StringNotEquals = { "aws:ResourceAccount" = concat([local.account], var.other_accounts) }
+          }
         },
       ]
     }

@@ -52,8 +52,10 @@ resource "aws_iam_role_policy" "shared" {
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [
-      for statement in each.value.statements : { Effect = "Allow", Action = statement.actions, Resource = statement.resources }
-      if try(statement.when, true)
+      for statement in each.value.statements : merge(
+        { Effect = try(statement.effect, "Allow"), Action = statement.actions, Resource = statement.resources },
+        can(statement.condition) ? { Condition = statement.condition } : {},
+      ) if try(statement.when, true)
     ]
   })
 }

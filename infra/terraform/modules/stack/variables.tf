@@ -32,10 +32,27 @@ variable "datasets_key" {
   }
 }
 
-variable "glue_databases" {
-  description = "Glue databases in which the functions may create and flip tables, as names or patterns (dmp,sales_*)."
+variable "deployer_arns" {
+  description = "ARNs or ARN patterns of the IAM roles and users that may write datasets.toml and the certificates under tls/ in the bucket. Nobody else may, whatever their own policies allow."
   type        = list(string)
-  default     = ["*"]
+  nullable    = false
+}
+
+variable "version_days" {
+  description = "Days that overwritten and deleted objects stay as noncurrent versions, among them earlier versions of datasets.toml. The rows of people who opted out stay as long. 0 for no versioning."
+  type        = number
+  default     = 0
+  nullable    = false
+
+  validation {
+    condition     = var.version_days >= 0 && var.version_days <= 365
+    error_message = "The value must be between 0 and 365."
+  }
+}
+
+variable "glue_databases" {
+  description = "Glue databases in which the functions may create and flip tables, as names or patterns (dmp,sales_*). Name only databases whose tables Turntable may take over."
+  type        = list(string)
   nullable    = false
 }
 
@@ -133,7 +150,7 @@ variable "connector_arns" {
 # Schedule
 
 variable "schedule" {
-  description = "Schedule on which every dataset is exported, as an EventBridge Scheduler expression."
+  description = "Schedule on which every dataset without a `refresh` of its own is exported, as an EventBridge Scheduler expression."
   type        = string
   default     = "cron(0 2 * * ? *)"
   nullable    = false
@@ -407,4 +424,11 @@ variable "permissions_boundary_arn" {
     condition     = can(regex("^$|^arn:[^:]+:iam::.+", var.permissions_boundary_arn))
     error_message = "The value must match ^$|^arn:[^:]+:iam::.+."
   }
+}
+
+variable "other_accounts" {
+  description = "IDs of other AWS accounts that own something the functions use, such as buckets in `source_buckets`, secrets, the KMS key or shared subnets. Calls on resources of any other account are denied. Empty for none."
+  type        = list(string)
+  default     = []
+  nullable    = false
 }
