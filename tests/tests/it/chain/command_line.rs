@@ -127,7 +127,7 @@ async fn a_stack_is_operated_from_the_command_line() {
 
 /// Follows the commands of docs/cli.md.
 async fn page_commands(chain: &Chain, first: &str) {
-    let page = chain.follower("docs/cli.md").await.with("TURNTABLE_STACK", &chain.name);
+    let page = chain.follower("docs/cli.md").await;
     let heading = "Before something changes";
     page.follow(heading, 0..1, &[]).await;
     let before = chain.live("users").await;
