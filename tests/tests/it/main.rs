@@ -32,6 +32,7 @@ mod postgres;
 mod protocol;
 mod readme;
 mod reference;
+mod relocate;
 mod rename;
 mod retire;
 mod samples;
