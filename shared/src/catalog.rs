@@ -76,7 +76,16 @@ pub async fn retired(env: &Environment, config: &Config, tables: &[Reader]) -> R
         {
             continue;
         }
-        messages.push((table.name.clone(), retired_message(&table.name, &generation)));
+        let in_folder = |reader: &Reader| reader.locations.iter().any(|at| at.overlaps(paths.location()));
+        let is_renamed = |dataset: &&&Dataset| {
+            !dataset.is_inbox() && tables.iter().any(|reader| reader.name == dataset.table && in_folder(reader))
+        };
+        // A rename that has made the new table reads the old folder until the next flip.
+        let message = match datasets.iter().find(is_renamed) {
+            Some(dataset) => identity::unfinished_message(dataset, &table.name),
+            None => retired_message(&table.name, &generation),
+        };
+        messages.push((table.name.clone(), message));
     }
     Ok(messages)
 }

@@ -89,6 +89,7 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ("docs/operate.md", "aws s3api …", RUNBOOK),
     ("docs/operate.md", "ask sweep '{}'", RUNBOOK),
     ("docs/operate.md", "ask flip '{\"dataset\": \"users\", \"action\": \"rename\"…", RETIRE),
+    ("docs/operate.md", "ask flip '{\"dataset\": \"users\", \"action\": \"move\"…", RETIRE),
     ("docs/operate.md", "ask flip '{\"dataset\": \"orders\", \"action\": \"retire\"…", RETIRE),
     (
         "docs/operate.md",

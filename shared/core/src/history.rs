@@ -111,6 +111,7 @@ mod tests {
             live_as_of: None,
             flips: flips.iter().map(flip).collect(),
             hold: None,
+            moved_away: None,
             live_is_merge: false,
             may_create: true,
         }

@@ -100,6 +100,10 @@ topics! {
     BucketUnreadable: "bucket-unreadable", "the-buckets-settings";
     /// A table that Turntable doesn't publish and that reads every generation of a dataset at once.
     OverFolder: "over-folder", "a-table-reads-a-whole-folder";
+    /// A folder in which the table was published before its dataset's location changed.
+    Moved: "moved", "move";
+    /// A rename that has made the new table and has not dropped the old one.
+    UnfinishedRename: "unfinished-rename", "rename";
     /// A table that no dataset publishes any more.
     RetiredTable: "retired-table", "a-table-that-no-dataset-publishes";
 }

@@ -16,7 +16,7 @@ use turntable_core::{
 
 use crate::{
     environment::Environment,
-    publish::{self, views::compare_protected},
+    publish::{self, view_check::held_back, views::compare_protected},
 };
 
 /// Objects of one kind.
@@ -112,6 +112,9 @@ const MAX_CONCURRENT_DATASETS: usize = 16;
 async fn view_of(env: &Environment, dataset: &Dataset) -> Result<Option<Condition>> {
     let name = view::protected_name(&dataset.table);
     if let Some(protected) = &dataset.protected {
+        if let Some(message) = held_back(env, protected).await? {
+            return Ok(Some(Condition::new(Topic::ViewFails, name, format!("{}: {message}", dataset.name))));
+        }
         let compared = compare_protected(env, protected).await;
         return Ok(compared
             .err()

@@ -145,11 +145,11 @@ async fn standing(env: &Environment, dataset: &Dataset, now: Timestamp) -> Resul
     let waits = younger.filter(|found| !loaded.state.was_live(found)).max_by_key(|found| found.ulid).copied();
     let newest = complete.iter().map(|found| time_of(found.ulid)).max();
     let (table, manifest) = (loaded.table.as_ref(), loaded.live_manifest.as_ref());
-    let (stale, rejected, failed_export, other_stack, refresh, outdated, inbox, differences) = futures::try_join!(
+    let (stale, rejected, failed_export, standing, refresh, outdated, inbox, differences) = futures::try_join!(
         is_stale(env, dataset, &loaded.state, waits),
         verdict(env, dataset, waits),
         failed_export(env, dataset, newest),
-        publish::identity::other_stack(env, &dataset.paths),
+        publish::identity::standing(env, dataset, live),
         refresh::load(env, dataset, now),
         refresh::outdated(env, dataset, manifest),
         inbox_summary(env, dataset, manifest, now),
@@ -173,7 +173,9 @@ async fn standing(env: &Environment, dataset: &Dataset, now: Timestamp) -> Resul
         rejected,
         failed_export,
         crawler: table.filter(|_| !matches!(live, Live::NoTable)).and_then(|table| table.crawler.clone()),
-        other_stack: other_stack.map(|other| publish::identity::other_stack_message(dataset, &other)),
+        other_stack: standing.other_stack.map(|other| publish::identity::other_stack_message(dataset, &other)),
+        renaming: standing.renaming.iter().map(|old| publish::identity::unfinished_message(dataset, old)).collect(),
+        left: standing.left.iter().map(|folder| publish::identity::left_message(dataset, folder)).collect(),
         hold: loaded.state.hold.as_ref().map(|hold| hold.reason.clone()),
         held_at: loaded.state.hold.as_ref().map(|hold| hold.at),
         unfinished: record.as_ref().and_then(Record::unfinished),

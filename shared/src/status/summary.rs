@@ -67,6 +67,13 @@ pub struct DatasetSummary {
     /// A message about another stack that also publishes the table. `None` if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_stack: Option<String>,
+    /// A message about each rename that has made the new table and has not dropped the old one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub renaming: Vec<String>,
+    /// A message about each folder in which the table was published before the dataset's location changed, if nobody has
+    /// decided about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<String>,
     /// The reason for the dataset's hold, or for its group's hold. `None` if there is no hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
@@ -144,6 +151,8 @@ impl DatasetSummary {
             failed_export: None,
             crawler: None,
             other_stack: None,
+            renaming: Vec::new(),
+            left: Vec::new(),
             hold: None,
             held_at: None,
             unfinished: None,
@@ -177,6 +186,8 @@ impl DatasetSummary {
         ] {
             found.extend(message.iter().map(|text| about(topic, text.clone())));
         }
+        found.extend(self.renaming.iter().map(|text| about(Topic::UnfinishedRename, text.clone())));
+        found.extend(self.left.iter().map(|text| about(Topic::Moved, text.clone())));
         let unfinished = self.unfinished.iter();
         found.extend(unfinished.map(|text| about(Topic::UnfinishedGroup, named(text)).since(self.unfinished_since)));
         found.extend(

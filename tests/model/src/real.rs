@@ -148,6 +148,7 @@ impl Turntable {
             live_as_of: slot.map(|slot| time(slot.as_of)),
             flips: self.flips(state, flips).into_iter().map(|(_, flip)| flip).collect(),
             hold: state.hold.then_some(hold),
+            moved_away: None,
             live_is_merge: slot.is_some_and(|slot| slot.merge.is_some()),
             may_create: true,
         }

@@ -266,6 +266,11 @@ impl Lake {
         flip::handle(self.env(Wire::default()), event).await
     }
 
+    /// Returns the status of all datasets.
+    pub async fn overview(&self) -> turntable::status::Overview {
+        turntable::flip::status_of_all(&self.env(Wire::default())).await.expect("an overview")
+    }
+
     pub fn paths(&self) -> TablePaths {
         TablePaths::new(&"s3://lake/schemas".parse().unwrap(), "optouts")
     }

@@ -76,6 +76,14 @@ fn flips() -> Vec<(&'static str, Flip)> {
                 reason: "the table moves to the new database".into(),
             },
         ),
+        (
+            "flip-move.json",
+            Flip::Move {
+                dataset: dataset(),
+                from: "s3://lake/old".parse().unwrap(),
+                reason: "one folder for each team".into(),
+            },
+        ),
         ("flip-status.json", Flip::Status { dataset: dataset() }),
     ]
 }

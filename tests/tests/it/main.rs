@@ -34,6 +34,7 @@ mod protocol;
 mod readme;
 mod reference;
 mod refresh;
+mod relocate;
 mod rename;
 mod retire;
 mod samples;

@@ -199,6 +199,28 @@ async fn a_query_whose_answer_is_lost_runs_once() {
     assert_eq!(token(&seen[0]), token(&seen[1]));
 }
 
+#[tokio::test]
+async fn a_query_that_takes_too_long_is_cancelled() {
+    let (athena, config) = service(|_, request| match request.header("x-amz-target") {
+        "AmazonAthena.StartQueryExecution" => json(200, "{\"QueryExecutionId\":\"q\"}"),
+        "AmazonAthena.GetQueryExecution" => {
+            json(200, "{\"QueryExecution\":{\"QueryExecutionId\":\"q\",\"Status\":{\"State\":\"RUNNING\"}}}")
+        }
+        _ => json(200, "{}"),
+    })
+    .await;
+    let time = std::time::Duration::from_millis(100);
+    let error = Athena::new(&config, "primary".into(), None).run_within("dmp", "SELECT 1", time).await.unwrap_err();
+    assert!(
+        error.kind() == Kind::Unavailable && error.message().contains("for more than 100ms"),
+        "{}",
+        error.message()
+    );
+    let last = athena.seen().pop().unwrap();
+    assert_eq!(last.header("x-amz-target"), "AmazonAthena.StopQueryExecution");
+    assert!(last.body.contains("\"q\""), "{}", last.body);
+}
+
 const MANAGED: &str = "{\"__type\":\"InvalidRequestException\",\"AthenaErrorCode\":\"INVALID_INPUT\",\"Message\":\
                        \"ManagedQueryResultsConfiguration and ResultConfiguration cannot be set together.\"}";
 const MISMATCH: &str = "{\"__type\":\"InvalidRequestException\",\"Message\":\"Idempotent parameters do not match\"}";

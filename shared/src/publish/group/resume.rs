@@ -218,7 +218,8 @@ impl<'a> GroupFlip<'a> {
                 if now.as_ref() != Some(self.flipping) {
                     return Ok(false);
                 }
-                let policy = if to.by == FlipOrigin::Rollback { dataset.schema.back() } else { dataset.schema };
+                let goes_back = matches!(to.by, FlipOrigin::Rollback | FlipOrigin::Repair);
+                let policy = if goes_back { dataset.schema.back() } else { dataset.schema };
                 self::ready(self.env, dataset, member, loaded, policy).await?
             }
         };
