@@ -4,7 +4,7 @@ _default:
     @just --list
 
 # run everything that CI checks
-check: fmt clippy test docs pages deny typos workflows template permissions terraform athena fuzz soak
+check: fmt clippy test (databases "postgresql-18") docs pages deny typos workflows template permissions terraform athena fuzz soak
 
 # run the whole chain on an emulated AWS
 run *args:
