@@ -4,7 +4,7 @@ _default:
     @just --list
 
 # run everything that CI checks
-check: fmt typos pages workflows template terraform athena deny clippy docs test permissions fuzz soak
+check: fmt typos pages workflows template terraform athena deny clippy docs test (databases "postgresql-18") permissions fuzz soak
 
 # run the whole chain on an emulated AWS
 run *args:
