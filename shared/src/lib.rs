@@ -11,6 +11,7 @@
 //! | [`status`] | reports the state of one dataset or of all |
 //! | [`buckets`], [`dead_letters`] | check the buckets' settings; read the dead-letter queues |
 //! | [`answer`], [`request`] | define the functions' answers; parse events into requests |
+//! | [`config_faults`] | reports the entries of `datasets.toml` that have faults |
 //! | [`environment`], [`clock`], [`deadline`] | provide clients, time and randomness, and an invocation's deadline |
 //! | [`lambda`], [`metric`] | connect a function to Lambda's runtime; write CloudWatch metrics |
 //!
@@ -30,6 +31,7 @@ pub mod answer;
 pub mod buckets;
 pub mod catalog;
 pub mod clock;
+pub mod config_faults;
 pub mod dead_letters;
 pub mod deadline;
 pub mod engine;

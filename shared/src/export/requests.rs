@@ -14,6 +14,7 @@ use super::{
     environment::Export,
     failure, group, single,
 };
+use crate::config_faults;
 
 /// Carries out one request. A failed queue message is redelivered or goes to the dead-letter queue, and does not fail
 /// the invocation.
@@ -23,6 +24,7 @@ pub async fn carry_out(export: &Export, request: request::Export) -> Result<Answ
         return Ok(Answer::Batch(request::redeliver(handle_messages(export, messages).await)));
     }
     let config = export.env.config().await?;
+    config_faults::report(&export.env, &config);
     match request {
         request::Export::One(name) => {
             let dataset = config.dataset(&name)?;

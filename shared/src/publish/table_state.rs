@@ -78,7 +78,9 @@ impl TableState {
     fn of(dataset: &Dataset, head: TableHead, hold: Option<Hold>, flips: Vec<(Ulid, Flip)>) -> TableState {
         let TableHead { table, live, live_manifest } = head;
         let (flips, records) = flips.into_iter().unzip();
+        let may_adopt = !is_elsewhere(&live) || matches!(&live, Live::Unmanaged(at) if dataset.trusts(at));
         let state = FlipState {
+            may_adopt,
             live_as_of: live_manifest.as_ref().map(Manifest::snapshot_at),
             live,
             flips: records,

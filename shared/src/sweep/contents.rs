@@ -79,7 +79,13 @@ pub async fn load(env: &Environment, dataset: &Dataset, tables: &[Reader]) -> Re
             Some(ObjectKind::Pending(generation)) => runs.push(generation),
             Some(ObjectKind::Failed(generation)) => failed.push(generation),
             Some(ObjectKind::Verdict(generation)) => verdicts.push(generation),
-            Some(ObjectKind::Hold | ObjectKind::Views | ObjectKind::Table | ObjectKind::ExportFailure) => {}
+            Some(
+                ObjectKind::Hold
+                | ObjectKind::Views
+                | ObjectKind::Table
+                | ObjectKind::ExportFailure
+                | ObjectKind::Returning,
+            ) => {}
             None => unknown = (unknown.0 + 1, unknown.1 + entry.size),
         }
     }

@@ -36,6 +36,8 @@ pub enum ObjectKind {
     Table,
     /// The record of the last export that failed.
     ExportFailure,
+    /// The record of the drops that `max_returning` holds back.
+    Returning,
     /// The record of the last audit that rejected a candidate.
     Verdict(Generation),
     /// The record of an engine run.
@@ -107,6 +109,11 @@ impl TablePaths {
         self.0.key("_export_failed.json")
     }
 
+    /// Returns the key of the record of the drops that `max_returning` holds back.
+    pub fn returning(&self) -> Key {
+        self.0.key("_returning.json")
+    }
+
     /// Returns the key of the record of the last audit that rejected a candidate.
     pub fn verdict(&self, generation: &Generation) -> Key {
         self.0.folder(VERDICTS).key(&format!("{generation}.json"))
@@ -140,6 +147,7 @@ impl TablePaths {
             None if *key == self.views() => return Some(ObjectKind::Views),
             None if *key == self.table() => return Some(ObjectKind::Table),
             None if *key == self.export_failure() => return Some(ObjectKind::ExportFailure),
+            None if *key == self.returning() => return Some(ObjectKind::Returning),
             None => return None,
             Some(split) => split,
         };
@@ -222,6 +230,7 @@ mod tests {
             (paths.views(), ObjectKind::Views),
             (paths.table(), ObjectKind::Table),
             (paths.export_failure(), ObjectKind::ExportFailure),
+            (paths.returning(), ObjectKind::Returning),
             (paths.verdict(&generation), ObjectKind::Verdict(generation)),
             (paths.pending(&generation), ObjectKind::Pending(generation)),
             (paths.failed(&generation), ObjectKind::Failed(generation)),

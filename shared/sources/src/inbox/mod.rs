@@ -4,8 +4,10 @@
 //! columns, `state` and `occurred_at`; other columns are ignored. Invalid records are rejected, and the valid ones
 //! still count.
 
+pub mod control;
 pub mod csv;
-mod pages;
+mod limits;
+pub mod pages;
 pub mod parquet;
 mod reader;
 mod record;
@@ -17,7 +19,8 @@ pub mod text;
 mod read;
 mod table;
 
-pub use read::{ENOUGH, Read, list, read};
+pub use limits::{ENOUGH, Limits, Rules};
+pub use read::{MAX_DROP_BYTES, Read, list, read};
 pub use reader::{ParsedDrop, Reader};
 pub use reject::Rejects;
 pub use table::records;
