@@ -65,7 +65,7 @@ impl Reader {
 /// dataset was removed from datasets.toml, or its `table` or `location` was changed. Leaves out tables that another
 /// stack publishes.
 pub async fn retired(env: &Environment, config: &Config, tables: &[Reader]) -> Result<Vec<(TableName, String)>> {
-    let datasets: Vec<&Dataset> = config.datasets().collect();
+    let datasets: Vec<&Dataset> = config.known().collect();
     let mut messages = Vec::new();
     for table in tables {
         let Some((paths, generation)) = table.locations.iter().find_map(TablePaths::of_generation) else { continue };

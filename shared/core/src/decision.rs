@@ -93,6 +93,8 @@ pub struct FlipState {
     pub live_is_merge: bool,
     /// Whether the dataset's settings allow creating a missing table.
     pub may_create: bool,
+    /// Whether an event may take over the files at live's location, if it is unmanaged.
+    pub may_adopt: bool,
 }
 
 impl FlipState {
@@ -156,6 +158,13 @@ pub fn flip(paths: &TablePaths, candidate: &Manifest, state: &FlipState, trigger
             return Err(Error::conflict(format!(
                 "the table of dataset {:?} is at {location}, which is unmanaged, although Turntable has flipped the \
                  table before: something else moved it. To take the table back, invoke flip with {generation}",
+                candidate.dataset
+            )));
+        }
+        Live::Unmanaged(location) if trigger == Trigger::Event && !state.may_adopt => {
+            return Err(Error::config(format!(
+                "the table of dataset {:?} is at {location}, and Turntable has never published it. The first flip of such \
+                 a table takes a confirmation: set adopt = \"{location}\" in the dataset, or invoke flip with {generation}",
                 candidate.dataset
             )));
         }

@@ -107,6 +107,7 @@ mod tests {
             adopted: None,
         };
         FlipState {
+            may_adopt: true,
             live: Live::Managed(generation(live)),
             live_as_of: None,
             flips: flips.iter().map(flip).collect(),

@@ -13,6 +13,7 @@ use turntable_events as request;
 
 use super::{answer::Flipped, dataset, group};
 use crate::{
+    config_faults,
     environment::Environment,
     metric::{Metric, emit},
     publish::{
@@ -28,6 +29,11 @@ use crate::{
 pub async fn carry_out(env: &Environment, request: request::Flip) -> Result<Flipped> {
     let started = Instant::now();
     let config = env.config().await?;
+    config_faults::report(env, &config);
+    if matches!(request, request::Flip::Retire { .. } | request::Flip::Rename { .. }) {
+        // Whether a table is no longer configured can be told only from the whole file.
+        config.ensure_valid()?;
+    }
     let request = match request {
         request::Flip::Retire { dataset, table, reason } => {
             let decided = Decided { old_table: table, why: reason, renamed_to: None, moved_to: None };

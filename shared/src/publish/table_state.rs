@@ -95,7 +95,9 @@ impl TableState {
     ) -> TableState {
         let TableHead { table, live, live_manifest } = head;
         let (flips, records) = flips.into_iter().unzip();
+        let may_adopt = !is_elsewhere(&live) || matches!(&live, Live::Unmanaged(at) if dataset.trusts(at));
         let state = FlipState {
+            may_adopt,
             live_as_of: live_manifest.as_ref().map(Manifest::snapshot_at),
             live,
             flips: records,

@@ -131,6 +131,15 @@ pub struct InboxSummary {
     /// Whether the oldest unread drop has waited for more than `min_interval` and five minutes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub overdue: bool,
+    /// The number of people whom drops would bring back that `max_returning` holds back. These drops are not counted as
+    /// unread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_back_at: Option<Timestamp>,
+    /// What is held back, and the request that lets it pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_back_message: Option<String>,
 }
 
 impl DatasetSummary {
@@ -195,6 +204,10 @@ impl DatasetSummary {
         );
         found.extend(self.waiting(now));
         found.extend(self.unread());
+        if let Some(inbox) = &self.inbox {
+            let held = inbox.held_back_message.iter();
+            found.extend(held.map(|text| about(Topic::Returning, named(text)).since(inbox.held_back_at)));
+        }
         found.extend(self.failed_export.as_ref().filter(|failure| !is_retried(failure, now)).map(|failure| {
             let message = format!(
                 "{dataset}: the export failed at {}, and live stays as it is: {}: {}. Remove the cause, then invoke export \

@@ -59,7 +59,7 @@ pub(super) async fn sweep_retired(round: &Round<'_>, config: &Config, swept: &mu
 async fn sweep_one(round: &Round<'_>, config: &Config, found: &Found, swept: &mut Swept) -> Result<()> {
     let (env, record) = (&round.sweep.env, &found.record);
     let paths = TablePaths::at(record.location.clone());
-    if config.datasets().any(|dataset| dataset.paths == paths) {
+    if config.known().any(|dataset| dataset.paths == paths) {
         if !round.dry_run && !record.is_claimed(round.now) {
             found.replace(env, &Retired { released: true, deleting: None, ..record.clone() }).await?;
         }
@@ -288,9 +288,12 @@ fn began(kind: ObjectKind) -> Option<Timestamp> {
         | ObjectKind::Pending(generation)
         | ObjectKind::Failed(generation) => Some(time_of(generation.ulid)),
         ObjectKind::Flip(flip) | ObjectKind::RevertIntent(flip) => Some(time_of(flip)),
-        ObjectKind::Hold | ObjectKind::Views | ObjectKind::Table | ObjectKind::ExportFailure | ObjectKind::Refresh => {
-            None
-        }
+        ObjectKind::Hold
+        | ObjectKind::Views
+        | ObjectKind::Table
+        | ObjectKind::ExportFailure
+        | ObjectKind::Refresh
+        | ObjectKind::Returning => None,
     }
 }
 

@@ -144,6 +144,7 @@ impl Turntable {
         let slot = slot.filter(|slot| slot.manifest);
         let hold = record::Hold { at: time(0), reason: String::new(), released: false };
         decision::FlipState {
+            may_adopt: true,
             live: self.live(state, live),
             live_as_of: slot.map(|slot| time(slot.as_of)),
             flips: self.flips(state, flips).into_iter().map(|(_, flip)| flip).collect(),

@@ -301,7 +301,11 @@ impl Lake {
 
     /// Returns the contents of each object in `_rejected/`: the drop's name, and its rejected records.
     pub fn rejected(&self) -> Vec<(String, Vec<Rejected>)> {
-        let keys = self.objects.keys().into_iter().filter(|key| key.contains("/_rejected/"));
+        let keys = self
+            .objects
+            .keys()
+            .into_iter()
+            .filter(|key| key.contains("/_rejected/") && !key.ends_with("/_control.json"));
         keys.map(|key| {
             let file: Value = serde_json::from_slice(&self.get(&key).unwrap()).unwrap();
             let records = file["records"].as_array().unwrap();

@@ -7,6 +7,7 @@
 mod adoption;
 mod architecture;
 mod authorities;
+mod broken_entry;
 mod chain;
 mod checks;
 mod command_line;

@@ -10,7 +10,7 @@ use turntable::{
     aws::{
         athena::Athena,
         glue::{Glue, GlueApi},
-        s3::S3,
+        s3::{BucketOwners, S3},
         sqs::Sqs,
     },
     error::Kind,
@@ -148,6 +148,29 @@ async fn a_new_object_recognises_its_own_echo() {
     let (s3, config) = forgetful().await;
     assert_eq!(S3::new(&config).copy(&key("a"), "e", &key("c")).await.unwrap(), "e");
     assert_eq!(s3.seen()[0].header("x-amz-copy-source-if-match"), "\"e\"");
+}
+
+#[tokio::test]
+async fn every_request_names_the_account_that_owns_the_bucket() {
+    let (s3, config) = service(|_, _| found("e")).await;
+    let owners = BucketOwners::parse(Some("111122223333"), Some("theirs=444455556666")).unwrap();
+    let objects = S3::with_owners(&config, owners);
+    let theirs: Key = "s3://theirs/a".parse().unwrap();
+    drop(objects.get(&key("a")).await);
+    drop(objects.head(&theirs).await);
+    drop(objects.put(&key("a"), Bytes::from_static(b"x")).await);
+    drop(objects.put_new(&key("a"), Bytes::from_static(b"x")).await);
+    drop(objects.list(&"s3://theirs/x/".parse().unwrap(), None).await);
+    drop(objects.delete(&[key("a")]).await);
+    drop(objects.copy(&theirs, "e", &key("a")).await);
+    assert!(s3.seen().len() >= 7);
+    for request in s3.seen() {
+        let expected = if request.line.contains("/theirs") { "444455556666" } else { "111122223333" };
+        assert_eq!(request.header("x-amz-expected-bucket-owner"), expected, "{}", request.line);
+        let is_copy = !request.header("x-amz-copy-source").is_empty();
+        let source = if is_copy { "444455556666" } else { "" };
+        assert_eq!(request.header("x-amz-source-expected-bucket-owner"), source, "{}", request.line);
+    }
 }
 
 #[tokio::test]

@@ -49,6 +49,7 @@ fn state(live: Live, live_as_of: Option<i64>, flips: Vec<Flip>) -> FlipState {
         moved_away: None,
         live_is_merge: false,
         may_create: true,
+        may_adopt: true,
     }
 }
 

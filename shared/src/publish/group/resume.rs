@@ -147,7 +147,15 @@ impl<'a> GroupFlip<'a> {
     fn members(&self) -> Result<Vec<(&'a Dataset, &'a Member)>, String> {
         let of = |(name, member): (&String, &'a Member)| {
             let dataset = self.group.member(name);
-            dataset.map(|dataset| (dataset, member)).ok_or_else(|| format!("{name} is no longer a member"))
+            let dataset = dataset.ok_or_else(|| format!("{name} is no longer a member"))?;
+            // The record is only trusted as far as it names generations of the members themselves.
+            if member.location != dataset.paths.generation(&member.generation) {
+                return Err(format!(
+                    "the group's record says that {} of {name} is at {}, which is not the generation's location",
+                    member.generation, member.location
+                ));
+            }
+            Ok((dataset, member))
         };
         self.flipping.to.tables.iter().map(of).collect()
     }

@@ -64,7 +64,7 @@ async fn a_table_of_postgresql_becomes_an_entry_that_runs() {
 database = "dmp" # the Glue database
 location = "s3://${BUCKET}/schemas" # the parent of the tables' folders
 
-# ${DATABASE_URL} comes from the environment: use another name for another database. In AWS, replace url with
+# ${DATABASE_URL} comes from the environment: TURNTABLE_… for another database. In AWS, replace url with
 # secret = "NAME", a secret in Secrets Manager.
 
 [datasets.order_items]

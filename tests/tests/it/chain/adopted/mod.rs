@@ -27,22 +27,27 @@ use crate::postgres::files::duckdb;
 
 const DATASETS: &str = r#"
 [datasets.users]
+adopt = true
 schema = "additive"
 source = { files = { location = "s3://${BUCKET}/source/users/", columns = { id = "bigint", name = "string", points = "int" } } }
 
 [datasets.wrangled]
+adopt = true
 source = { files = { location = "s3://${BUCKET}/source/narrow/", columns = { id = "bigint", name = "string" } } }
 
 [datasets.by_dbt]
+adopt = true
 source = { files = { location = "s3://${BUCKET}/source/narrow/", columns = { id = "bigint", name = "string" } } }
 
 [datasets.seed]
 source = { files = { location = "s3://${BUCKET}/source/narrow/", columns = { id = "bigint", name = "string" } } }
 
 [datasets.crawled]
+adopt = true
 source = { files = { location = "s3://${BUCKET}/source/narrow/", columns = { id = "bigint", name = "string" } } }
 
 [datasets.buckets]
+adopt = true
 source = { files = { location = "s3://${BUCKET}/source/narrow/", columns = { id = "bigint", name = "string" } } }
 "#;
 
