@@ -83,6 +83,7 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ("docs/groups.md", "aws s3 cp …", Nobody("reads one object, which tests/tests/it/chain/groups.rs reads too")),
     ("docs/groups.md", "GROUP=30 …", LONG),
     ("docs/migration.md", "turntable …", CHAIN),
+    ("docs/operate.md", "turntable check datasets.toml", LAPTOP),
     ("docs/operate.md", "aws glue …", RUNBOOK),
     ("docs/operate.md", "aws s3 mv …", RUNBOOK),
     ("docs/operate.md", "aws s3 rm …", RUNBOOK),

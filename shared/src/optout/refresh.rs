@@ -67,8 +67,12 @@ pub async fn refresh(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &
             tokio::time::sleep(Duration::from_millis(pause * u64::from(attempts.lost() + 1))).await;
             continue;
         };
-        if let Some(before) = before.take() {
+        if let Some(mut before) = before.take() {
             if done.outcome != Outcome::Committed {
+                if done.held_back > 0 {
+                    before.held_back = done.held_back;
+                    before.reasons.extend(done.reasons);
+                }
                 return Ok(before);
             }
             done.returning += before.returning;

@@ -34,7 +34,7 @@ async fn other_datasets_work_on_and_the_fault_is_reported() {
     let request = json!({ "dataset": "users", "action": "hold", "reason": "look" });
     let refused = lake.operator(request).await.unwrap_err();
     assert_eq!(refused.kind(), Kind::Config);
-    assert!(refused.report().contains("datasets.toml:8:"), "{}", refused.report());
+    assert!(refused.report().contains("datasets.toml:9:"), "{}", refused.report());
     let retire = json!({ "dataset": "old", "action": "retire", "table": "keep", "reason": "old" });
     assert_eq!(lake.operator(retire).await.unwrap_err().kind(), Kind::Config);
 
