@@ -34,9 +34,9 @@ pub struct TableState {
     pub state: FlipState,
     /// The live generation's manifest. `None` if no managed generation is live, or if the manifest is missing.
     pub live_manifest: Option<Manifest>,
-    /// The number of rows in the generation that the table reads in another folder, from before the dataset's table or
-    /// location changed. `None` if it reads none.
-    pub rows_elsewhere: Option<u64>,
+    /// The manifest of the generation that the table reads in another folder, from before the dataset's table or location
+    /// changed. `None` if it reads none.
+    pub elsewhere: Option<Manifest>,
     /// The ULIDs of the flip records in `state.flips`, in the same order.
     pub flips: Vec<Ulid>,
 }
@@ -58,9 +58,8 @@ impl TableState {
             live_manifest(env, dataset, &live),
         )?;
         let moved_away = retired::moved_away(env, dataset, &live, &flips).await?;
-        let rows_elsewhere = rows_elsewhere(env, dataset, &live).await;
-        let loaded = TableState::of(dataset, TableHead { table, live, live_manifest }, hold, flips, moved_away);
-        Ok(TableState { rows_elsewhere, ..loaded })
+        let more = (moved_away, elsewhere(env, dataset, &live).await);
+        Ok(TableState::of(dataset, TableHead { table, live, live_manifest }, hold, flips, more))
     }
 
     /// Returns the columns that the table has, or, if somebody has changed them since the last flip, those that it
@@ -68,7 +67,7 @@ impl TableState {
     /// doesn't cause a rejection, and the flip undoes it.
     pub fn columns(&self) -> Option<Vec<Column>> {
         let table = self.table.as_ref()?;
-        Some(match &self.live_manifest {
+        Some(match self.published() {
             Some(live) => verify::published_columns(&table.columns, live),
             None => table.columns.clone(),
         })
@@ -79,11 +78,16 @@ impl TableState {
     pub fn partition_keys(&self) -> Option<Vec<Column>> {
         let keys = &self.table.as_ref()?.partition_keys;
         let published = |key: &Column| {
-            let mut partitions = self.live_manifest.iter().flat_map(|live| &live.partitions);
+            let mut partitions = self.published().into_iter().flat_map(|live| &live.partitions);
             partitions.find(|partition| partition.column.name == key.name).map(|partition| partition.column.clone())
         };
         let restored = |key: &Column| published(key).filter(|column| !is_same_key(column, key));
         Some(keys.iter().map(|key| restored(key).unwrap_or_else(|| key.clone())).collect())
+    }
+
+    /// Returns the manifest of the generation that the table reads, in the dataset's folder or in an earlier one.
+    pub fn published(&self) -> Option<&Manifest> {
+        self.live_manifest.as_ref().or(self.elsewhere.as_ref())
     }
 
     fn of(
@@ -91,7 +95,7 @@ impl TableState {
         head: TableHead,
         hold: Option<Hold>,
         flips: Vec<(Ulid, Flip)>,
-        moved_away: Option<Timestamp>,
+        (moved_away, elsewhere): (Option<Timestamp>, Option<Manifest>),
     ) -> TableState {
         let TableHead { table, live, live_manifest } = head;
         let (flips, records) = flips.into_iter().unzip();
@@ -106,7 +110,7 @@ impl TableState {
             live_is_merge: live_manifest.as_ref().is_some_and(|manifest| manifest.merge.is_some()),
             may_create: dataset.create,
         };
-        TableState { table, state, live_manifest, rows_elsewhere: None, flips }
+        TableState { table, state, live_manifest, elsewhere, flips }
     }
 
     /// Ensures that the live generation, if it is managed, has a flip record. Returns the record if it had to be
@@ -182,13 +186,14 @@ impl TableState {
     }
 }
 
-/// Returns the number of rows in a generation that the table reads in another folder of the bucket.
-async fn rows_elsewhere(env: &Environment, dataset: &Dataset, live: &Live) -> Option<u64> {
+/// Returns the manifest of a generation that the table reads in another folder of the bucket.
+async fn elsewhere(env: &Environment, dataset: &Dataset, live: &Live) -> Option<Manifest> {
     let Live::Unmanaged(location) = live else { return None };
-    TablePaths::of_generation(location).filter(|_| location.bucket == dataset.paths.location().bucket)?;
+    if TablePaths::of_generation(location).is_none() || location.bucket != dataset.paths.location().bucket {
+        return None;
+    }
     // A location that only looks like a generation's has no manifest.
-    let manifest = manifest_at(env, location).await.ok()??;
-    Some(manifest.rows)
+    manifest_at(env, location).await.ok().flatten()
 }
 
 /// The part of a table's state that must be loaded first. The caller can load the rest ([`TableHead::finish`]) while it
@@ -220,7 +225,8 @@ impl TableHead {
         let since = self.live.generation().map(|generation| generation.ulid);
         let flips = flips(env, dataset, since).await?;
         let moved_away = retired::moved_away(env, dataset, &self.live, &flips).await?;
-        Ok(TableState::of(dataset, self, hold, flips, moved_away))
+        let more = (moved_away, elsewhere(env, dataset, &self.live).await);
+        Ok(TableState::of(dataset, self, hold, flips, more))
     }
 }
 

@@ -39,4 +39,4 @@ pub use flip::flip;
 pub use operator::{hold, release, rollback, status};
 pub use record::{against_repair, named, record};
 pub use report::GroupFlipReport;
-pub use restore::restore;
+pub use restore::{finish, restore};

@@ -7,13 +7,14 @@ use turntable_core::{
     config::{Config, Dataset, Group},
     decision::Live,
     error::Result,
-    group::{Record, Set},
+    group::{self, Set},
     layout::Generation,
     record::FlipOrigin,
 };
 
 use super::{
     go_to::{go_to, has_members},
+    record::record,
     resume, store,
 };
 use crate::{
@@ -76,8 +77,22 @@ pub async fn restore(env: &Environment, dataset: &Dataset, damaged: Generation, 
     }
 }
 
+/// Finishes a move back that died, because no event does. Returns a message if there was one.
+pub async fn finish(env: &Environment, dataset: &Dataset) -> Result<Option<String>> {
+    let Some(record) = record(env, dataset).await? else { return Ok(None) };
+    if record.flipping.is_none_or(|flipping| flipping.to.by != FlipOrigin::Repair) {
+        return Ok(None);
+    }
+    let config: Config = env.config().await?;
+    let Some(group) = config.dataset(&dataset.name).ok().and_then(|dataset| config.group_of(dataset)) else {
+        return Ok(None);
+    };
+    resume::settle(env, &group, BTreeMap::new()).await?;
+    Ok(Some(format!("group {}: its move back from lost files was unfinished, and is finished now", group.name)))
+}
+
 /// Returns the newest earlier set whose files are all there and unchanged, and that nobody has taken back.
-async fn newest_complete(env: &Environment, group: &Group<'_>, record: &Record) -> Result<Option<Set>> {
+async fn newest_complete(env: &Environment, group: &Group<'_>, record: &group::Record) -> Result<Option<Set>> {
     for set in record.not_taken_back() {
         if has_members(group, set) && is_complete(env, group, set).await? {
             return Ok(Some(set.clone()));

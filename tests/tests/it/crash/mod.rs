@@ -4,6 +4,7 @@
 
 mod concurrent;
 mod drops;
+mod edits;
 mod event;
 mod every;
 mod gate;
@@ -11,6 +12,7 @@ mod group;
 mod mutants;
 mod play;
 mod random;
+mod readers;
 mod rest;
 mod scenario;
 mod watch;

@@ -5,6 +5,7 @@ use sweep::{Limits, Sweep};
 use turntable::{environment::Environment, manifest::GroupRun, publish::Outcome, record::FlipOrigin};
 
 use super::lake::{Lake, event, paths, some};
+use crate::wire::Wire;
 
 const REPAIR: &str = "on_drift = \"repair\"\nretain = { generations = 3 }\n";
 
@@ -78,4 +79,22 @@ async fn nothing_comes_back_that_a_rollback_has_taken_back_or_a_hold_forbids() {
 fn lake_run(lake: &Lake) -> GroupRun {
     let live = lake.record().live.unwrap();
     GroupRun { group: "core".into(), run: live.run, members: lake.named().unwrap() }
+}
+
+#[tokio::test]
+async fn crash_at_any_call_is_made_good_by_the_next_sweep() {
+    for at in 0.. {
+        let lake = Lake::with(REPAIR);
+        let (first, second) = (lake.flipped().await, lake.flipped().await);
+        lose(&lake, "b", &second);
+        let (wire, env) = Wire::dying(&lake.env(), at);
+        sweep_on(&lake, env).await;
+        for _ in 0..2 {
+            notes(&lake).await;
+        }
+        lake.is_settled_at(&[&first], &format!("died at call {at}"));
+        if wire.calls() <= at {
+            break;
+        }
+    }
 }
