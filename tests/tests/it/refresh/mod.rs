@@ -142,6 +142,10 @@ async fn what_becomes_due_during_an_export_is_exported_once_after_it() {
             let waits = refresh["waits"].as_str().unwrap();
             assert!(waits.starts_with("the export for 2027-01-15T08:15:00Z starts when"), "{waits}");
             assert!(refresh["running_since"].is_string());
+            let attention = rig.attention().await;
+            let slow =
+                attention.iter().find(|message| message.contains("was still in progress when the next one was due"));
+            assert!(slow.is_some(), "{attention:?}");
         })
     });
     let env = rig.env_on(rig.catalog.port(), during.on(&rig.objects));
