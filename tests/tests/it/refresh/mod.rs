@@ -1,6 +1,7 @@
 //! Refreshes by the datasets' own schedules, in process: ticks, due times, and one run for each.
 
 mod inputs;
+mod page;
 mod support;
 mod week;
 
