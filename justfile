@@ -4,11 +4,11 @@ _default:
     @just --list
 
 # run everything that CI checks
-check: fmt clippy test docs pages deny typos workflows template permissions terraform athena fuzz soak
+check: fmt typos pages workflows template terraform athena deny clippy docs test (databases "postgresql-18") permissions fuzz soak
 
 # run the whole chain on an emulated AWS
 run *args:
-    cargo run -p local -- {{args}}
+    cargo run -- {{args}}
 
 # run the tests with README's command
 test:
@@ -27,6 +27,10 @@ quick:
     TURNTABLE_OPTOUT_SCHEDULES=50 TURNTABLE_SWEEP_HISTORIES=200 cargo --config profile.dev.package.tests.opt-level=0 \
         test --workspace --test it -- --skip chain:: --skip contract:: --skip crash:: --skip interrupted:: --skip laptop:: --skip mysql:: \
         --skip pages:: --skip postgres:: --skip readme:: --skip reference:: --skip sdk::
+
+# run the database tests on PostgreSQL 18, MariaDB 11.8 and MySQL 9: tests/README.md
+databases *names:
+    python3 tests/databases.py {{names}}
 
 # check the protocol's model in every order; builds no SDK
 model:
@@ -52,39 +56,57 @@ clippy:
 docs:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-# check the sums in docs/, and that README lists each page
+# check the sums in docs/, that README lists each page, and that the examples are complete
 pages:
-    .ci/tool sam python -m pytest -q -p no:cacheprovider docs
+    .ci/tool sam python -m pytest -q -p no:cacheprovider docs examples
 
 # check licences, sources and banned crates
 deny:
     @command -v cargo-deny >/dev/null || cargo install cargo-deny --version 0.20.2 --locked
     cargo deny check licenses bans sources
 
+# check for advisories about crates and Python packages; needs the network, so only .github/workflows/security.yaml runs it
+advisories:
+    @command -v cargo-deny >/dev/null || cargo install cargo-deny --version 0.20.2 --locked
+    cargo deny check advisories
+    for lock in .ci/requirements/*.txt infra/local/*.txt tests/*.txt; do .ci/tool audit pip-audit --require-hashes --disable-pip -r "$lock" || exit 1; done
+
 # check the spelling
 typos:
     .ci/tool lint typos
 
-# lint the CI and release workflows: syntax, pins, permissions
+# lint the CI and release workflows, and check what is pinned: actions, Python packages, and that no secret is in the repository
 workflows:
-    .ci/tool workflows zizmor --offline --pedantic --strict-collection .github/workflows
+    .ci/tool workflows zizmor --offline --pedantic --strict-collection .github
+    .ci/tool sam python -m pytest -q -p no:cacheprovider .ci
+    git ls-files -z | xargs -0 .ci/tool secrets detect-secrets-hook --disable-plugin Base64HighEntropyString \
+        --disable-plugin HexHighEntropyString --disable-plugin KeywordDetector --disable-plugin BasicAuthDetector
+
+# pin every Python package with the hashes of its files, after a change of a .in file; --upgrade takes the newest versions
+lock *args:
+    .ci/tool lock python .ci/lock.py {{args}}
 
 # check the SAM template and the release script: syntax, behaviour, security
 template:
     .ci/tool lint cfn-lint template.yaml
     .ci/tool sam sam validate --lint
     .ci/tool checkov checkov --skip-download --framework cloudformation -f template.yaml --compact --quiet
-    .ci/tool sam python -m pytest -q -p no:cacheprovider infra/test_template.py infra/test_deployer.py infra/test_policies.py infra/test_release.py
+    .ci/tool sam python -m pytest -q -p no:cacheprovider infra/test_template.py infra/test_deployer.py infra/test_policies.py infra/test_principals.py infra/test_release.py
 
 # evaluate each role's policies for the calls that the chain tests recorded, and check those against AWS's models: run `just test` first
 permissions:
     .ci/tool sam python -m pytest -q -p no:cacheprovider infra/test_permissions.py
 
-# check the Terraform module: format, security, and that `terraform plan` reports "No changes" after a flip
+# The test of the chain mostly waits for the AWS provider, so the other tests run beside it.
+# check the Terraform modules: format, security, plans after flips, the stack against template.yaml, and the chain on what Terraform makes
 terraform:
     @! command -v terraform >/dev/null || terraform fmt -check -recursive infra/terraform
-    .ci/tool checkov checkov --skip-download --framework terraform -d infra/terraform --compact --quiet
-    .ci/tool lint python infra/terraform/test_plan.py
+    @! command -v terraform >/dev/null || terraform fmt -check -recursive examples
+    .ci/tool checkov checkov --skip-download --framework terraform -d infra/terraform -d examples --compact --quiet
+    .ci/tool athena python -m pytest -q -p no:cacheprovider infra/terraform/test_chain.py & chain=$!; \
+        .ci/tool lint python infra/terraform/test_plan.py && \
+        .ci/tool sam python -m pytest -q -p no:cacheprovider infra/terraform/test_stack.py; \
+        others=$?; wait $chain && exit $others
 
 # run the tests of the local Athena endpoint
 athena:
@@ -108,8 +130,11 @@ bench *args:
 soak seconds="60":
     cargo run --example soak -- {{seconds}}
 
-# fuzz every parser for this many seconds per target, one target per core at a time
-fuzz seconds="60":
+# build the fuzz targets
+fuzz-build:
     @command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --version 0.13.1 --locked
     RUSTC_BOOTSTRAP=1 cargo fuzz build --target-dir target/fuzz
+
+# fuzz every parser for this many seconds per target, one target per core at a time
+fuzz seconds="20": fuzz-build
     cargo fuzz list | xargs -P "$(nproc)" -I TARGET fuzz/run TARGET {{seconds}}

@@ -43,12 +43,17 @@ def applies(statement, action, resource, context):
 
 
 def holds(operator, key, values, context):
-    """Returns whether a condition holds. A key that the request lacks fulfils only `Null` and what ends with `IfExists`."""
+    """Returns whether a condition holds.
+
+    A key that the request lacks fulfils only `Null`, what ends with `IfExists`, and a negated operator such as StringNotEquals.
+    """
     known = {name.lower(): value for name, value in context.items()}
     value = known.get(key.lower())
     if operator == "Null":
         return (value is None) == (str(values[0]).lower() == "true")
     plain = operator.removesuffix("IfExists")
+    if "Not" in plain:
+        return value is None or not holds(plain.replace("Not", "", 1), key, values, context)
     if value is None:
         return plain != operator
     match plain:

@@ -25,6 +25,7 @@ ARNS = {
     "AWS::Events::Rule": f"arn:aws:events:{PLACE}:rule/{STACK}-{{}}-1A",
     "AWS::IAM::Policy": f"arn:aws:iam::{FIXED['AWS::AccountId']}:role/{STACK}-ExportRole-1A",
     "AWS::IAM::Role": f"arn:aws:iam::{FIXED['AWS::AccountId']}:role/{STACK}-{{}}-1A",
+    "AWS::Lambda::Alias": f"arn:aws:lambda:{PLACE}:function:{STACK}-flip",
     "AWS::Lambda::EventInvokeConfig": f"arn:aws:lambda:{PLACE}:function:{STACK}-export",
     "AWS::Lambda::EventSourceMapping": f"arn:aws:lambda:{PLACE}:event-source-mapping:1a",
     "AWS::Lambda::Function": f"arn:aws:lambda:{PLACE}:function:{STACK}-export",
@@ -40,6 +41,7 @@ ARNS = {
 # Actions for features that the template doesn't use, which handlers call only for them.
 UNUSED = {
     "AWS::IAM::Policy": {"iam:*GroupPolicy", "iam:*UserPolicy"},
+    "AWS::Lambda::Alias": {"codedeploy:*", "lambda:*ProvisionedConcurrencyConfig"},
     "AWS::Lambda::EventSourceMapping": {"kms:*"},
     "AWS::Lambda::Function": {
         "elasticfilesystem:*", "kms:*", "lambda:AssociateRuntimeAlias", "lambda:GetCodeSigningConfig",

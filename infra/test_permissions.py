@@ -24,6 +24,9 @@ CALLS = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "tmp/calls"
 # Parameters that enable every optional statement, with the names that the tests use.
 GIVEN = {
     "BucketName": "turntable-123456789012",
+    "GlueDatabases": "*",
+    "DeployerArns": "arn:aws:iam::123456789012:role/deployer",
+    "OtherAccounts": "210987654321",
     "SourceBuckets": "turntable-123456789012-scratch",
     "SecretArns": "arn:aws:secretsmanager:*:*:secret:*",
     "RdsUserArns": "arn:aws:rds-db:eu-west-1:123456789012:dbuser:db-1/turntable",
@@ -135,7 +138,7 @@ UNRECORDED = [
     ("Export Optout", "rds-db:connect", GIVEN["RdsUserArns"], "Signing a token makes no call, and only RDS checks it."),
     ("Optout", "s3:AbortMultipartUpload", f"{GENERATION}/part-00000.parquet", "No test fails in the middle of a large upload."),
     ("Sweep", "s3:AbortMultipartUpload", f"{GENERATION}/part-00000.parquet", "MiniStack can't backdate an upload by an hour."),
-    ("Flip", "s3:PutObject", f"{BUCKET}/_groups/day.json", "No test has its tables in the bucket's root."),
+    ("Flip Sweep", "s3:PutObject", f"{BUCKET}/_groups/day.json", "No test has its tables in the bucket's root."),
     *[
         ("Optout", "glue:GetPartitions", resource, "No test gives an opt-out table registered partitions.")
         for resource in (CATALOG, f"{GLUE}:database/dmp", f"{GLUE}:table/dmp/optouts")
@@ -194,9 +197,11 @@ def on_behalf(function):
 
 @cache
 def policies(function):
-    """Returns the statements of the function's role. The ARN of a resource of the stack becomes a pattern."""
+    """Returns what the function's role allows. The ARN of a resource of the stack becomes a pattern."""
     made = []
     for statement in statements(f"{function}Role", **GIVEN):
+        if statement["Effect"] == "Deny":
+            continue
         resources = [f"*-{named(each)}-*" if isinstance(each, dict) else alike(each) for each in flat(statement["Resource"])]
         made.append({**statement, "Action": flat(statement["Action"]), "Resource": resources})
     return made
@@ -208,17 +213,32 @@ def named(reference):
 
 
 @cache
-def bucket_policy():
+def bucket_policy(**given):
     """Returns what the bucket's policy denies. It restricts every caller, and allows nothing."""
-    (policy,) = of("AWS::S3::BucketPolicy", **GIVEN).values()
-    made = policy["PolicyDocument"]["Statement"]
+    (policy,) = of("AWS::S3::BucketPolicy", **GIVEN | given).values()
+    text = re.sub(r'\{"Fn::GetAtt": \["(\w+Role)", "Arn"\]\}', lambda role: f'"{role_arn(role[1])}"', json.dumps(policy))
+    made = json.loads(text)["PolicyDocument"]["Statement"]
     assert all(statement["Effect"] == "Deny" and statement["Principal"] == "*" for statement in made)
     return [{**statement, "Resource": [alike(each) for each in flat(statement["Resource"])]} for statement in made]
 
 
+def role_arn(name):
+    """Returns the ARN of a role of the stack. CloudFormation adds a random text to its name."""
+    return f"arn:aws:iam::{FIXED['AWS::AccountId']}:role/{FIXED['AWS::StackName']}-{name}-1A"
+
+
+@cache
+def account_policy():
+    """Returns what every role of the stack is denied: resources of other accounts."""
+    (policy,) = [one for one in of("AWS::IAM::Policy", **GIVEN).values() if one["PolicyName"] == "account"]
+    return policy["PolicyDocument"]["Statement"]
+
+
 def is_allowed(own, call):
+    """Returns whether a role of the stack may make a call, by default on a resource of the stack's account."""
     action, resource, context = call
-    return allows([*own, *bucket_policy()], action, resource, {"aws:SecureTransport": "true", **dict(context)})
+    known = {"aws:SecureTransport": "true", "aws:PrincipalArn": role_arn("FlipRole"), "aws:ResourceAccount": FIXED["AWS::AccountId"]}
+    return allows([*own, *account_policy(), *bucket_policy()], action, resource, known | dict(context))
 
 
 def reduced(own, at, action):
@@ -341,6 +361,11 @@ def test_a_denial_outweighs_what_is_allowed(action, resource, context, allowed):
         ("ArnLike", ["arn:aws:events:*:rule/x"], "arn:aws:events:1:rule/x", True),
         ("StringEquals", ["a"], None, False),
         ("StringEqualsIfExists", ["a"], None, True),
+        ("StringNotEquals", ["a", "b"], "b", False),
+        ("StringNotEquals", ["a", "b"], "c", True),
+        ("StringNotEquals", ["a"], None, True),
+        ("ArnNotLike", ["arn:aws:iam::1:role/x*"], "arn:aws:iam::1:role/xy", False),
+        ("ArnNotLike", ["arn:aws:iam::1:role/x*"], None, True),
         ("Bool", [False], "false", True),
         ("Null", ["false"], "x", True),
     ],

@@ -16,6 +16,8 @@ from samtranslator.translator.transform import transform
 
 ROOT = Path(__file__).resolve().parents[1]
 FUNCTIONS = ["Export", "Flip", "Optout", "Sweep"]
+# The parameters without a default.
+REQUIRED = {"BucketName": "bucket", "GlueDatabases": "dmp", "DeployerArns": "arn:aws:iam::123456789012:role/deployer"}
 FIXED = {"AWS::StackName": "lake", "AWS::Region": "eu-west-1", "AWS::AccountId": "123456789012", "AWS::Partition": "aws"}
 
 
@@ -30,7 +32,7 @@ def translated(**given):
     loader = ManagedPolicyLoader(None)
     loader._policy_map = {}
     values = {name: parameter.get("Default", "") for name, parameter in template()["Parameters"].items()}
-    values |= {"BucketName": "bucket"} | given
+    values |= REQUIRED | given
     sam = json.loads(json.dumps(template()))
     for name in FUNCTIONS:
         sam["Resources"][f"{name}Function"]["Properties"]["CodeUri"] = "s3://code/zip"
@@ -308,10 +310,38 @@ def test_no_statement_has_broad_wildcards():
     documents += [policy["PolicyDocument"] for policy in policies.values()]
     for document in documents:
         for statement in flat(document["Statement"]):
+            if statement["Effect"] == "Deny":
+                continue
             actions = flat(statement["Action"])
             assert not any("*" in action for action in actions), actions
             if "*" in flat(statement["Resource"]):
                 assert everywhere & set(actions), actions
+
+
+def test_parameters_that_decide_who_may_do_what_have_no_default():
+    without = {name for name, parameter in template()["Parameters"].items() if "Default" not in parameter}
+    assert without == REQUIRED.keys()
+
+
+def test_versions_are_kept_only_on_request_and_then_expire():
+    def found(**given):
+        bucket = of("AWS::S3::Bucket", **given)["Bucket"]
+        rules = {rule["Id"]: rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
+        return bucket.get("VersioningConfiguration"), rules.get("expire-old-versions", {}).get("NoncurrentVersionExpiration")
+
+    assert found() == (None, None)
+    assert found(VersionDays="30") == ({"Status": "Enabled"}, {"NoncurrentDays": "30"})
+
+
+def test_operators_invoke_an_alias_and_events_the_function():
+    (alias,) = of("AWS::Lambda::Alias").values()
+    assert (alias["Name"], named(alias["FunctionName"])) == ("operator", "FlipFunction")
+    rules = of("AWS::Events::Rule")
+    targets = {target["Arn"]["Fn::GetAtt"][0] for rule in rules.values() for target in rule["Targets"]}
+    allowed = {named(permission["FunctionName"]) for permission in of("AWS::Lambda::Permission").values()}
+    assert "FlipFunction" in targets and "FlipOperator" not in targets | allowed
+    for permission in of("AWS::Lambda::Permission").values():
+        assert permission["Principal"] == "events.amazonaws.com" and named(permission["SourceArn"]) in rules
 
 
 def test_only_sweep_may_delete_objects_and_the_bucket_is_retained():

@@ -1,6 +1,6 @@
-"""Converts a CSV or Parquet file to Parquet with DuckDB or DataFusion.
+"""Converts a CSV, NDJSON or Parquet file to Parquet with DuckDB or DataFusion.
 
-They get the types of the CSV columns, which Turntable infers.
+They get the types of the columns in text, which Turntable infers.
 """
 
 import sys
@@ -13,6 +13,8 @@ engine, kind, source, out = sys.argv[1:]
 def duckdb_sql() -> str:
     if kind == "parquet":
         return f"read_parquet('{source}')"
+    if kind == "json":
+        return f"read_json('{source}', format = 'newline_delimited', columns = {COLUMNS})"
     return f"read_csv('{source}', header = true, columns = {COLUMNS})"
 
 
@@ -39,5 +41,10 @@ else:
     import datafusion
 
     session = datafusion.SessionContext()
-    frame = session.read_csv(source, schema=arrow_schema()) if kind == "csv" else session.read_parquet(source)
+    if kind == "csv":
+        frame = session.read_csv(source, schema=arrow_schema())
+    elif kind == "json":
+        frame = session.read_json(source, schema=arrow_schema())
+    else:
+        frame = session.read_parquet(source)
     frame.write_parquet(out, compression="zstd", compression_level=1)

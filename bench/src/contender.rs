@@ -10,8 +10,10 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
+    mariadb::Mariadb,
     postgres::{PASSWORD, Postgres, USER},
     store::{BUCKET, Store},
+    table,
     tools::{self, Tools},
 };
 
@@ -32,6 +34,24 @@ pub enum Contender {
     EncodeOnly,
     /// Converts a file of this format to Parquet, with this engine.
     Files(Engine, Format),
+    /// Turntable reading from MariaDB.
+    OursMariadb,
+    /// MariaDB's client, with its output converted by DuckDB.
+    MariadbDuckdb,
+    /// A lower bound: the work of MariaDB alone, with a client that discards all rows.
+    MariadbClient,
+}
+
+/// The end of a contender's name if the baseline runs it.
+pub const BASELINE: &str = "@baseline";
+
+/// The build of Turntable that runs as a contender.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Build {
+    /// This program.
+    Current,
+    /// The program that `--baseline` names.
+    Baseline,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -44,6 +64,7 @@ pub enum Engine {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     Csv,
+    Json,
     Parquet,
 }
 
@@ -59,9 +80,29 @@ pub enum Left {
 pub struct Place {
     pub tools: Tools,
     pub server: Postgres,
+    /// Started only for the section that needs it.
+    pub mariadb: Option<Mariadb>,
     pub store: Store,
+    /// The program `bench` of another build, to compare with.
+    pub baseline: Option<PathBuf>,
     /// A folder for temporary files.
     pub work: PathBuf,
+}
+
+impl Place {
+    pub fn mariadb(&self) -> Result<&Mariadb> {
+        self.mariadb.as_ref().context("MariaDB is not running")
+    }
+}
+
+impl Build {
+    /// Returns the name of a contender that runs with this build.
+    pub fn name(self, contender: Contender) -> String {
+        match self {
+            Build::Current => contender.name(),
+            Build::Baseline => contender.name() + BASELINE,
+        }
+    }
 }
 
 impl Contender {
@@ -76,12 +117,28 @@ impl Contender {
             Contender::PsqlCopy => "psql_copy".into(),
             Contender::EncodeOnly => "encode_only".into(),
             Contender::Files(engine, format) => format!("{}_{}", format.name(), engine.name()),
+            Contender::OursMariadb => "mariadb_ours".into(),
+            Contender::MariadbDuckdb => "mariadb_duckdb".into(),
+            Contender::MariadbClient => "mariadb_client".into(),
         }
+    }
+
+    /// Returns the builds that can run this contender: other tools have only one.
+    pub fn builds(self, place: &Place) -> &'static [Build] {
+        let is_ours = matches!(
+            self,
+            Contender::Ours(_)
+                | Contender::OursS3(_)
+                | Contender::EncodeOnly
+                | Contender::Files(Engine::Ours, _)
+                | Contender::OursMariadb
+        );
+        if is_ours && place.baseline.is_some() { &[Build::Baseline, Build::Current] } else { &[Build::Current] }
     }
 
     /// Returns the command, and where it writes its files. Empties the folder for files on disk. `rows` is the number
     /// of rows in `table`.
-    pub fn command(self, place: &Place, table: &str, rows: u64) -> Result<(Command, Left)> {
+    pub fn command(self, place: &Place, build: Build, table: &str, rows: u64) -> Result<(Command, Left)> {
         let out = place.work.join("out");
         let _ = fs::remove_dir_all(&out);
         fs::create_dir_all(&out)?;
@@ -111,11 +168,11 @@ impl Contender {
                 (shell, Left::Disk(out))
             }
             Contender::Ours(connections) => {
-                (ours(place, &postgres(place, table, connections), Some(&place.work))?, Left::Disk(out.clone()))
+                (ours(place, build, &postgres(place, table, connections), Some(&place.work))?, Left::Disk(out.clone()))
             }
             Contender::OursS3(connections) => {
                 let left = Left::S3(format!("s3://{BUCKET}/out/"));
-                (ours(place, &postgres(place, table, connections), None)?, left)
+                (ours(place, build, &postgres(place, table, connections), None)?, left)
             }
             Contender::PsqlCopy => {
                 let mut psql = Command::new("psql");
@@ -123,19 +180,36 @@ impl Contender {
                 (psql, Left::Nothing)
             }
             Contender::EncodeOnly => {
-                let mut command = ours(place, &postgres(place, table, 1), Some(&place.work))?;
+                let mut command = ours(place, build, &postgres(place, table, 1), Some(&place.work))?;
                 command.arg("--encode-only").stdout(File::create(place.work.join("phase"))?);
                 return Ok((command, Left::Disk(out)));
             }
             Contender::Files(Engine::Ours, format) => {
                 let source = format!("files = {{ location = \"s3://in/{}/\" }}", format.name());
-                (ours(place, &source, Some(&place.work))?, Left::Disk(out))
+                (ours(place, build, &source, Some(&place.work))?, Left::Disk(out))
             }
             Contender::Files(engine, format) => {
                 let from = format.file(place).to_string_lossy().into_owned();
                 let arguments = [engine.name(), format.name(), &from, &folder(&out)];
                 (python(place, "files.py", &arguments), Left::Disk(out))
             }
+            Contender::OursMariadb => {
+                let url = place.mariadb()?.url();
+                let source =
+                    format!("mysql = {{ url = \"{url}?ssl-mode=DISABLED\", query = \"SELECT * FROM {table}\" }}");
+                (ours(place, build, &source, Some(&place.work))?, Left::Disk(out))
+            }
+            Contender::MariadbDuckdb => {
+                let client = mariadb_client(place, &table::for_client(table))?;
+                let mut shell = Command::new("bash");
+                shell.args(["-o", "pipefail", "-c"]);
+                shell.arg(r#"python=$1 script=$2 out=$3; shift 3; "$@" | "$python" "$script" "$out""#);
+                shell.arg("-").arg(&place.tools.python).arg(script("mariadb_duckdb.py")).arg(&out);
+                shell.arg(client.get_program()).args(client.get_args());
+                shell.envs(client.get_envs().filter_map(|(name, value)| Some((name, value?))));
+                (shell, Left::Disk(out))
+            }
+            Contender::MariadbClient => (mariadb_client(place, &table::for_client(table))?, Left::Nothing),
         };
         connected(&mut command, place);
         command.stdout(Stdio::null());
@@ -157,6 +231,7 @@ impl Format {
     pub fn name(self) -> &'static str {
         match self {
             Format::Csv => "csv",
+            Format::Json => "json",
             Format::Parquet => "parquet",
         }
     }
@@ -192,10 +267,20 @@ fn postgres(place: &Place, table: &str, connections: u32) -> String {
     )
 }
 
-/// Returns the command that runs this program as the contender `ours`. It writes to the folder `out` in `disk`, or to
+/// Returns the command that runs a query with MariaDB's client.
+fn mariadb_client(place: &Place, query: &str) -> Result<Command> {
+    let mut client = place.mariadb()?.client();
+    client.args(["--quick", "-e", query]);
+    Ok(client)
+}
+
+/// Returns the command that runs a build of this program as the contender `ours`. It writes to the folder `out` in `disk`, or to
 /// S3 if `disk` is `None`.
-fn ours(place: &Place, source: &str, disk: Option<&Path>) -> Result<Command> {
-    let mut command = Command::new(env::current_exe()?);
+fn ours(place: &Place, build: Build, source: &str, disk: Option<&Path>) -> Result<Command> {
+    let mut command = match (build, &place.baseline) {
+        (Build::Baseline, Some(program)) => Command::new(program),
+        _ => Command::new(env::current_exe()?),
+    };
     command.args(["ours", "--source", source]);
     match disk {
         Some(folder) => {

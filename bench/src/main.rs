@@ -1,14 +1,14 @@
-//! Measures how long it takes to get a table from PostgreSQL to Parquet, with `export`'s code and with the tools that
+//! Measures how long it takes to get a table from PostgreSQL, MariaDB or files to Parquet, with `export`'s code and with the tools that
 //! users would pick instead: `cargo run --release -p bench`. Prints one table, and keeps the figures of every run in
 //! `target/bench/`.
 //!
 //! | module | purpose |
 //! |---|---|
 //! | [`options`] | the command line |
-//! | [`sections`] | the sections of the benchmark: the large table, a small one, files, memory |
+//! | [`sections`] | the sections of the benchmark: the large table, a small one, files, MariaDB, memory |
 //! | [`contender`] | the contenders, each as a command in its own process |
 //! | [`measure`] | wall-clock time, CPU time and peak memory of a process and its descendants |
-//! | [`table`], [`store`], [`tools`] | the table, the S3 emulator, and the tools (Python packages, JDBC driver) |
+//! | [`table`], [`store`], [`tools`] | the table and its copies, the S3 emulator, and the tools (Python packages, JDBC driver) |
 //! | [`ours`], [`disk`] | Turntable as a contender, and its object store on disk |
 //! | [`report`], [`chart`] | medians, the text table, the JSON, the SVG |
 
@@ -20,6 +20,10 @@
 mod chart;
 mod contender;
 mod disk;
+/// Included by path for the same reason as `postgres`.
+#[path = "../../tests/src/mariadb.rs"]
+#[allow(dead_code, reason = "only the tests use all of it")]
+mod mariadb;
 mod measure;
 mod options;
 mod ours;

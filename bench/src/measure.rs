@@ -57,7 +57,7 @@ pub fn run(mut command: Command, log: &Path) -> Result<Run> {
 }
 
 /// Returns the CPU time, in seconds, of this process's children that have exited, with their descendants.
-/// `/proc/self/stat` gives it with a resolution of 10 ms.
+/// The resolution of `/proc/self/stat` is 10 ms.
 fn children_s() -> Result<f64> {
     let stat = fs::read_to_string("/proc/self/stat")?;
     let ticks = fields(&stat).into_iter().skip(13).take(2).map(str::parse::<f64>);
@@ -65,7 +65,7 @@ fn children_s() -> Result<f64> {
 }
 
 /// Returns the resident memory of the process `root` and its descendants in kB: their current sum, or the peak of any
-/// one of them, whichever is more.
+/// one of them, whichever is greater.
 fn resident(root: u32) -> u64 {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for process in fs::read_dir("/proc").into_iter().flatten().flatten() {

@@ -9,12 +9,16 @@ pub struct Options {
     /// Rows of the large table
     #[arg(long, default_value_t = 3_300_000)]
     pub rows: u64,
-    /// Runs per contender; each round starts with the next contender
+    /// Runs per contender; each round starts with a different contender
     #[arg(long, default_value_t = 3)]
     pub rounds: usize,
     /// Runs only these contenders, such as ours_1,psql_copy
     #[arg(long, value_delimiter = ',')]
     pub only: Vec<String>,
+    /// The program `bench` of another build, for example of an earlier commit. Each of Turntable's contenders also runs
+    /// with it in every round, as NAME@baseline
+    #[arg(long)]
+    pub baseline: Option<PathBuf>,
     /// Runs only these sections
     #[arg(long, value_delimiter = ',', value_enum, default_values_t = Section::ALL)]
     pub sections: Vec<Section>,
@@ -32,12 +36,14 @@ pub enum Section {
     Large,
     /// 100,000 rows, including the start of the process
     Small,
-    /// CSV and Parquet sources
+    /// CSV, NDJSON and Parquet sources
     Files,
+    /// The large table in MariaDB
+    Mariadb,
     /// Memory by table size: 1/11, 1 and 3 times the rows
     Memory,
 }
 
 impl Section {
-    pub const ALL: [Section; 4] = [Section::Large, Section::Small, Section::Files, Section::Memory];
+    pub const ALL: [Section; 5] = [Section::Large, Section::Small, Section::Files, Section::Mariadb, Section::Memory];
 }

@@ -84,7 +84,7 @@ mod tests {
     use futures::TryStreamExt;
 
     use super::*;
-    use crate::{postgres::Postgres, table};
+    use crate::{mariadb::Mariadb, postgres::Postgres, table};
 
     /// Runs the whole path on a small table: creates the table, writes it to disk, and reads the files back.
     #[tokio::test(flavor = "multi_thread")]
@@ -108,6 +108,12 @@ mod tests {
             ours(format!("files = {{ location = \"s3://{from}/\" }}"), to, false).run().await.unwrap();
             assert_eq!(rows(&folder, to).await, 5000);
         }
+        let mariadb = tokio::task::spawn_blocking(|| Mariadb::start_with(&["--local-infile=1"])).await.unwrap();
+        table::copy_to_mariadb(&server.url(), &mariadb, "users", &folder).await.unwrap();
+        let source =
+            format!("mysql = {{ url = \"{}?ssl-mode=DISABLED\", query = \"SELECT * FROM users\" }}", mariadb.url());
+        ours(source, "three", false).run().await.unwrap();
+        assert_eq!(rows(&folder, "three").await, 5000);
         std::fs::remove_dir_all(folder).unwrap();
     }
 

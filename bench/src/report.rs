@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::measure::Run;
+use crate::{contender::BASELINE, measure::Run};
 
 /// One run of one contender, as stored in the JSON file.
 #[derive(Serialize)]
@@ -50,8 +50,13 @@ pub struct Report {
     pub small: BTreeMap<String, Figures>,
     /// The figures for files as sources, by contender.
     pub files: BTreeMap<String, Figures>,
+    /// The figures for the table in MariaDB, by contender.
+    pub mariadb: BTreeMap<String, Figures>,
     /// The figures for tables of three sizes, by `CONTENDER:ROWS`.
     pub memory: BTreeMap<String, Figures>,
+    /// This build divided by the baseline, by `SECTION CONTENDER`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub baseline: BTreeMap<String, Ratios>,
     /// Descriptions of the rows that differ or are missing; empty if `equal`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unequal: Vec<String>,
@@ -72,6 +77,16 @@ pub struct Figures {
     pub files: u64,
 }
 
+/// The figures of this build, divided by those of the baseline.
+#[derive(Debug, Clone, Serialize)]
+pub struct Ratios {
+    /// The ratio of the medians.
+    pub wall_s: f64,
+    pub cpu_s: f64,
+    pub rss_mb: f64,
+    pub bytes: f64,
+}
+
 impl Report {
     pub fn new(rows: u64, versions: Vec<String>, measured: &[Measured]) -> Report {
         let unequal = unequal(measured);
@@ -86,13 +101,18 @@ impl Report {
             }
             by_key.into_iter().map(|(key, runs)| (key, Figures::of(&runs))).collect()
         };
+        let [contenders, small, files, mariadb, memory] = SECTIONS.map(section);
+        let figures = SECTIONS.iter().zip([&contenders, &small, &files, &mariadb, &memory]);
+        let baseline = figures.flat_map(|(name, figures)| ratios(name, figures)).collect();
         Report {
             rows,
-            contenders: section("large"),
+            contenders,
             equal: unequal.is_empty(),
-            small: section("small"),
-            files: section("files"),
-            memory: section("memory"),
+            small,
+            files,
+            mariadb,
+            memory,
+            baseline,
             unequal,
             machine: machine(),
             versions,
@@ -108,20 +128,28 @@ impl Report {
             (format!("{} rows, 22 columns", self.rows), &self.contenders, "pyspark_1"),
             ("a small table, from the start of the process".into(), &self.small, "awswrangler"),
             ("files".into(), &self.files, ""),
+            ("MariaDB".into(), &self.mariadb, "mariadb_duckdb"),
             ("memory, by rows".into(), &self.memory, ""),
         ] {
             if section.is_empty() {
                 continue;
             }
             let _ = writeln!(text, "\n{title}");
-            let _ = writeln!(text, "{name:<18}{wall:>28}{times:>8}{cpu:>9}{peak:>9}{bytes:>15}{files:>7}");
+            let _ = writeln!(text, "{name:<28}{wall:>28}{times:>8}{cpu:>9}{peak:>9}{bytes:>15}{files:>7}");
             let unit = section.get(unit).map(|figures| figures.wall_s[1]);
             let mut rows: Vec<_> = section.iter().collect();
             rows.sort_by(|a, b| b.1.wall_s[1].total_cmp(&a.1.wall_s[1]));
             for (name, Figures { wall_s: [least, median, most], cpu_s, rss_mb, bytes, files }) in rows {
                 let wall = format!("{median:.2} ({least:.2}–{most:.2})");
                 let times = unit.map(|unit| format!("{:.1} ×", unit / median)).unwrap_or_default();
-                let _ = writeln!(text, "{name:<18}{wall:>28}{times:>8}{cpu_s:>9.2}{rss_mb:>9.0}{bytes:>15}{files:>7}");
+                let _ = writeln!(text, "{name:<28}{wall:>28}{times:>8}{cpu_s:>9.2}{rss_mb:>9.0}{bytes:>15}{files:>7}");
+            }
+        }
+        if !self.baseline.is_empty() {
+            let _ = writeln!(text, "\nthis build ÷ the baseline");
+            let _ = writeln!(text, "{:<36}{:>8}{:>8}{:>9}{:>8}", "", "wall", "CPU", "peak MB", "bytes");
+            for (name, Ratios { wall_s, cpu_s, rss_mb, bytes }) in &self.baseline {
+                let _ = writeln!(text, "{name:<36}{wall_s:>8.2}{cpu_s:>8.2}{rss_mb:>9.2}{bytes:>8.3}");
             }
         }
         let _ = write!(text, "\nequal: {}", self.equal);
@@ -150,6 +178,26 @@ impl Figures {
             files: result.map_or(0, |result| result.files),
         }
     }
+}
+
+/// The names of the sections, as [`Measured`] has them.
+const SECTIONS: [&str; 5] = ["large", "small", "files", "mariadb", "memory"];
+
+/// Returns the ratios of a section's contenders that ran with both builds.
+fn ratios(section: &str, figures: &BTreeMap<String, Figures>) -> Vec<(String, Ratios)> {
+    let pairs = figures.iter().filter_map(|(name, before)| {
+        let name = name.contains(BASELINE).then(|| name.replace(BASELINE, ""))?;
+        let after = figures.get(&name)?;
+        let ratio = |after: f64, before: f64| if before > 0.0 { rounded(after / before) } else { 1.0 };
+        let ratios = Ratios {
+            wall_s: ratio(after.wall_s[1], before.wall_s[1]),
+            cpu_s: ratio(after.cpu_s, before.cpu_s),
+            rss_mb: ratio(after.rss_mb, before.rss_mb),
+            bytes: ratio(after.bytes as f64, before.bytes as f64),
+        };
+        Some((format!("{section} {name}"), ratios))
+    });
+    pairs.collect()
 }
 
 /// Rounds to a thousandth.
@@ -233,6 +281,10 @@ mod tests {
             (report.equal, report.unequal),
             (false, vec!["large b (round 1) and large a differ in name".into()])
         );
+        let report = Report::new(3, Vec::new(), &[one("a", 3.0, "x"), one("a@baseline", 2.0, "x")]);
+        let ratios = serde_json::to_value(&report).unwrap()["baseline"].clone();
+        assert_eq!(ratios, json!({ "large a": { "wall_s": 1.5, "cpu_s": 1.5, "rss_mb": 1.5, "bytes": 1.0 } }));
+        assert!(report.text().contains("this build ÷ the baseline"));
         let mut swapped = one("b", 1.0, "x");
         swapped.result.as_mut().unwrap().all = json!("y");
         assert!(!Report::new(3, Vec::new(), &[one("a", 1.0, "x"), swapped]).equal);

@@ -1,5 +1,5 @@
 //! Runs the sections of the benchmark in interleaved rounds. Each contender runs once per round, and each round starts
-//! with the next contender.
+//! with the contender that came second in the previous one.
 
 use std::{
     fs,
@@ -10,7 +10,8 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use crate::{
-    contender::{Contender, Engine, Format, Left, Place, connected, script},
+    contender::{Build, Contender, Engine, Format, Left, Place, connected, script},
+    mariadb::Mariadb,
     measure::{self, Run},
     options::{Options, Section},
     postgres::Postgres,
@@ -42,18 +43,23 @@ const SMALL: [Contender; 6] = [
     Contender::Ours(1),
     Contender::OursS3(1),
 ];
-const FILES: [Contender; 6] = [
+const FILES: [Contender; 9] = [
     Contender::Files(Engine::Ours, Format::Csv),
     Contender::Files(Engine::DuckDb, Format::Csv),
     Contender::Files(Engine::DataFusion, Format::Csv),
+    Contender::Files(Engine::Ours, Format::Json),
+    Contender::Files(Engine::DuckDb, Format::Json),
+    Contender::Files(Engine::DataFusion, Format::Json),
     Contender::Files(Engine::Ours, Format::Parquet),
     Contender::Files(Engine::DuckDb, Format::Parquet),
     Contender::Files(Engine::DataFusion, Format::Parquet),
 ];
+const MARIADB: [Contender; 3] = [Contender::MariadbDuckdb, Contender::OursMariadb, Contender::MariadbClient];
 const MEMORY: [Contender; 2] = [Contender::Ours(1), Contender::Ours(4)];
 const SMALL_ROWS: u64 = 100_000;
 
-/// PostgreSQL settings for filling the tables without a write-ahead log, which would need as much disk space again.
+/// PostgreSQL settings for filling the tables without a write-ahead log, which would take up as much disk space as the
+/// tables.
 const SERVER_SETTINGS: [&str; 5] = [
     "shared_buffers=512MB",
     "maintenance_work_mem=512MB",
@@ -76,7 +82,7 @@ pub async fn run(options: Options) -> Result<()> {
     eprintln!("bench: starting PostgreSQL and MiniStack");
     let store = Store::start(&tools)?;
     let server = Postgres::start_with(&SERVER_SETTINGS);
-    let place = Place { tools, server, store, work };
+    let place = Place { tools, server, mariadb: None, store, baseline: options.baseline.clone(), work };
     let mut bench = Bench { options, place, measured: Vec::new() };
     let ran = bench.sections().await;
     let _ = fs::remove_dir_all(&bench.place.work);
@@ -105,8 +111,9 @@ impl Bench {
         let has = |section| self.options.sections.contains(&section);
         let (large, small, files, memory) =
             (has(Section::Large), has(Section::Small), has(Section::Files), has(Section::Memory));
+        let mariadb = has(Section::Mariadb);
         let (first, third) = (rows / 11, rows * 3);
-        if large || files || memory {
+        if large || files || mariadb || memory {
             self.make("users", rows).await?;
         }
         if large {
@@ -115,6 +122,14 @@ impl Bench {
         if files {
             self.make_files()?;
             self.rounds("files", &FILES, "users", rows, rounds)?;
+        }
+        if mariadb {
+            eprintln!("bench: copying the table users to MariaDB");
+            let server = Mariadb::start_with(&["--local-infile=1"]);
+            table::copy_to_mariadb(&self.place.server.url(), &server, "users", &self.place.work).await?;
+            self.place.mariadb = Some(server);
+            self.rounds("mariadb", &MARIADB, "users", rows, rounds)?;
+            self.place.mariadb = None;
         }
         if small {
             self.make("small", SMALL_ROWS.min(rows)).await?;
@@ -135,22 +150,24 @@ impl Bench {
         table::make(&self.place.server.url(), name, rows).await
     }
 
-    /// Writes the table `users` as one CSV file and as one Parquet file.
+    /// Writes the table `users` as one file in each format.
     fn make_files(&self) -> Result<()> {
-        for format in [Format::Csv, Format::Parquet] {
+        for format in [Format::Csv, Format::Json, Format::Parquet] {
             let file = format.file(&self.place);
             let folder = file.parent().context("the file has no folder")?;
             fs::create_dir_all(folder)?;
+            let psql = |copy: String| {
+                let mut psql = Command::new("psql");
+                psql.args(["-qc", &copy]).stdout(fs::File::create(&file)?);
+                connected(&mut psql, &self.place);
+                anyhow::Ok(psql)
+            };
             let mut command = match format {
-                Format::Csv => {
-                    let mut psql = Command::new("psql");
-                    psql.args(["-qc", &table::to_csv("users")]).stdout(fs::File::create(&file)?);
-                    connected(&mut psql, &self.place);
-                    psql
-                }
+                Format::Csv => psql(table::to_csv("users"))?,
+                Format::Json => psql(table::to_json("users"))?,
                 Format::Parquet => {
-                    let (command, _) = Contender::PsqlDuckdb.command(&self.place, "users", self.options.rows)?;
-                    command
+                    let rows = self.options.rows;
+                    Contender::PsqlDuckdb.command(&self.place, Build::Current, "users", rows)?.0
                 }
             };
             run_unmeasured(&mut command)?;
@@ -166,12 +183,16 @@ impl Bench {
             Contender::PySpark(_) if self.place.tools.driver.is_none() => false,
             _ => self.options.only.is_empty() || self.options.only.contains(&contender.name()),
         };
-        let mut contenders: Vec<Contender> = all.iter().filter(wanted).copied().collect();
+        let contenders = all.iter().filter(wanted);
+        let mut contenders: Vec<(Contender, Build)> = contenders
+            .flat_map(|contender| contender.builds(&self.place).iter().map(|build| (*contender, *build)))
+            .collect();
         if contenders.is_empty() {
             return Ok(());
         }
         // An unmeasured run warms the caches, so that the first contender has no disadvantage.
-        let (warm, _) = Contender::PsqlCopy.command(&self.place, table, rows)?;
+        let reader = if section == "mariadb" { Contender::MariadbClient } else { Contender::PsqlCopy };
+        let (warm, _) = reader.command(&self.place, Build::Current, table, rows)?;
         measure::run(warm, &self.place.work.join("log"))?;
         for round in 1..=rounds {
             for contender in &contenders {
@@ -188,9 +209,16 @@ impl Bench {
         Ok(())
     }
 
-    fn once(&self, section: &str, contender: Contender, table: &str, rows: u64, round: usize) -> Result<Measured> {
-        let name = contender.name();
-        let (command, left) = contender.command(&self.place, table, rows)?;
+    fn once(
+        &self,
+        section: &str,
+        (contender, build): (Contender, Build),
+        table: &str,
+        rows: u64,
+        round: usize,
+    ) -> Result<Measured> {
+        let name = build.name(contender);
+        let (command, left) = contender.command(&self.place, build, table, rows)?;
         let mut run = measure::run(command, &self.place.work.join("log")).with_context(|| name.clone())?;
         if contender == Contender::EncodeOnly {
             #[derive(Deserialize)]
@@ -239,6 +267,7 @@ fn versions(place: &Place) -> Result<Vec<String>> {
     let script = "import importlib.metadata as m, sys\nprint('Python', sys.version.split()[0])\n\
         for n in 'adbc-driver-postgresql awswrangler datafusion duckdb ministack pandas pg8000 pyarrow pyspark'.split():\n    print(n, m.version(n))";
     let mut lines = vec![format!("turntable {}", env!("CARGO_PKG_VERSION"))];
+    lines.extend(place.baseline.iter().map(|program| format!("baseline {}", program.display())));
     for command in [
         Command::new(&place.tools.python).args(["-c", script]),
         Command::new("psql").args(["-Atc", "SELECT 'PostgreSQL ' || current_setting('server_version')"]),

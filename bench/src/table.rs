@@ -1,7 +1,12 @@
 //! The table that all contenders read: 22 columns, like the users table of an application.
 
-use anyhow::Result;
+use std::{fs, path::Path, process::Stdio};
+
+use anyhow::{Result, bail};
+use futures::{TryStreamExt, pin_mut};
 use tokio_postgres::NoTls;
+
+use crate::mariadb::Mariadb;
 
 /// The columns: name, type, and an SQL expression for the value in row `g`. Six of them have NULLs. Some strings
 /// repeat, others are unique, and `hash` and `uuid` don't compress.
@@ -39,6 +44,72 @@ const COLUMNS: [(&str, &str, &str); 22] = [
 pub fn to_csv(name: &str) -> String {
     let of = |(name, of, _)| if of == "boolean" { format!("{name}::text AS {name}") } else { String::from(name) };
     format!("COPY (SELECT {} FROM {name}) TO STDOUT (FORMAT csv, HEADER)", COLUMNS.map(of).join(", "))
+}
+
+/// Returns the `COPY` statement that writes the contenders' NDJSON file: one object per row. With these delimiters, which
+/// JSON can't contain, `COPY` doesn't escape anything.
+pub fn to_json(name: &str) -> String {
+    let of = |(name, of, _)| if of == "jsonb" { format!("{name}::text AS {name}") } else { String::from(name) };
+    let columns = COLUMNS.map(of).join(", ");
+    format!(
+        "COPY (SELECT row_to_json(t) FROM (SELECT {columns} FROM {name}) AS t) TO STDOUT \
+         (FORMAT csv, DELIMITER E'\\x01', QUOTE E'\\x02')"
+    )
+}
+
+/// Returns the query for a client that prints text: MariaDB prints a `float` with six digits.
+pub fn for_client(name: &str) -> String {
+    let of =
+        |(name, of, _)| if of == "real" { format!("CAST({name} AS double) AS {name}") } else { String::from(name) };
+    format!("SELECT {} FROM {name}", COLUMNS.map(of).join(", "))
+}
+
+/// Creates the table in MariaDB with the same rows. `work` is a folder for temporary files.
+pub async fn copy_to_mariadb(postgres: &str, mariadb: &Mariadb, name: &str, work: &Path) -> Result<()> {
+    let (client, connection) = tokio_postgres::connect(postgres, NoTls).await?;
+    let connection = tokio::spawn(connection);
+    let value = |(name, of, _)| match of {
+        "boolean" => format!("{name}::int"),
+        "timestamptz" => format!("{name} AT TIME ZONE 'UTC'"),
+        _ => String::from(name),
+    };
+    // LOAD DATA reads the format that COPY writes.
+    let copy = format!("COPY (SELECT {} FROM {name}) TO STDOUT", COLUMNS.map(value).join(", "));
+    let (rows, path) = (client.copy_out(&copy).await?, work.join("mariadb.txt"));
+    let mut file = std::io::BufWriter::new(fs::File::create(&path)?);
+    pin_mut!(rows);
+    while let Some(bytes) = rows.try_next().await? {
+        std::io::Write::write_all(&mut file, &bytes)?;
+    }
+    std::io::Write::flush(&mut file)?;
+    drop(client);
+    connection.await??;
+    let columns = COLUMNS.map(|(name, of, _)| format!("{name} {}", in_mariadb(of))).join(", ");
+    let sql = format!(
+        "SET time_zone = '+00:00'; CREATE TABLE {name} ({columns}, PRIMARY KEY (id)); \
+         LOAD DATA LOCAL INFILE '{}' INTO TABLE {name} CHARACTER SET utf8mb4; ANALYZE TABLE {name}",
+        path.display()
+    );
+    let filled = mariadb.client().args(["--local-infile=1", "-e", &sql]).stdin(Stdio::null()).output()?;
+    fs::remove_file(path)?;
+    if !filled.status.success() {
+        bail!("MariaDB can't load the table: {}", String::from_utf8_lossy(&filled.stderr));
+    }
+    Ok(())
+}
+
+/// Returns MariaDB's type for a PostgreSQL type.
+fn in_mariadb(of: &str) -> &str {
+    match of {
+        "uuid" => "char(36) CHARACTER SET ascii",
+        "double precision" => "double",
+        "real" => "float",
+        "numeric(12,2)" => "decimal(12,2)",
+        "timestamp" => "datetime(6)",
+        "timestamptz" => "timestamp(6) NULL",
+        "jsonb" => "json",
+        same => same,
+    }
 }
 
 /// Creates and fills the table, then vacuums, freezes and analyzes it, so that it resembles a table that has long been

@@ -1,4 +1,4 @@
-//! Fuzzes the decoder for PostgreSQL's COPY stream: no input causes a panic, and the chunk size doesn't change the
+//! Fuzzes the decoder for PostgreSQL's COPY stream: no input may cause a panic, and the chunk size must not change the
 //! result. The limit on allocations in `fuzz/run` also catches a decoder that trusts a length field.
 //!
 //! An input holds the chunk size (0: one chunk), the policy for unrepresentable values, the number of columns, the type

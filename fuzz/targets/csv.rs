@@ -1,4 +1,4 @@
-//! Fuzzes CSV as a drop and as a table's source: no input causes a panic, and the chunk size doesn't change the
+//! Fuzzes CSV as a drop and as a table's source: no input may cause a panic, and the chunk size must not change the
 //! result.
 //!
 //! An input holds the chunk size (0: one chunk), the compression, the key, the dialect and the text.

@@ -1,5 +1,5 @@
-//! Fuzzes the parser of `datasets.toml`: no input causes a panic, every dataset is found by its name, and every error
-//! begins with the file's name.
+//! Fuzzes the parser for `datasets.toml`: no input may cause a panic, every dataset must be found by its name, and
+//! every error must begin with the file's name.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Fuzzes the event parsers of all four functions: no input causes a panic, and the manifest key of a parsed `flip`
-//! event parses to the same table and generation.
+//! Fuzzes the event parsers of all four functions: no input may cause a panic, and the manifest key of a parsed `flip`
+//! event must parse to the same table and generation.
 
 #![no_main]
 

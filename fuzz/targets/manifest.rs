@@ -1,5 +1,5 @@
-//! Fuzzes the manifest parser: no input causes a panic, and a parsed manifest is unchanged after it is written and
-//! parsed again.
+//! Fuzzes the manifest parser: no input may cause a panic, and writing a parsed manifest and parsing it again must not
+//! change it.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Fuzzes the splitter for the PostgreSQL server's messages: the chunk size doesn't change the result, and no byte is
-//! invented or reordered.
+//! Fuzzes the splitter for the PostgreSQL server's messages: the chunk size must not change the result, and no byte may
+//! be invented or reordered.
 //!
 //! An input holds the chunk size (0: one chunk) and the bytes that the server sends.
 

@@ -1,6 +1,6 @@
-//! Fuzzes the parsers of locations, keys, generations and the objects in a table's folder: no input causes a panic, and
-//! formatting a parsed value and parsing it again doesn't change it. A generation or the name of a data file formats as
-//! the same text, because a second spelling would be a second path.
+//! Fuzzes the parsers of locations, keys, generations and the objects in a table's folder: no input may cause a panic,
+//! and formatting a parsed value and parsing it again must not change it. A generation or the name of a data file must
+//! format as the text that was parsed, because a second spelling would be a second path.
 
 #![no_main]
 

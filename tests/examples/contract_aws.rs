@@ -28,7 +28,7 @@ struct Arguments {
     region: String,
     /// The endpoint of an emulator, for trying out this example without AWS; not in [`USAGE`].
     endpoint: Option<String>,
-    /// The same for Athena.
+    /// The emulator's endpoint for Athena; not in [`USAGE`] either.
     athena_endpoint: Option<String>,
     workgroup: Option<String>,
     report: Option<PathBuf>,

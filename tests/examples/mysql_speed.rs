@@ -7,7 +7,7 @@ use futures::StreamExt;
 use tests::{mariadb::Mariadb, memory};
 use turntable::{
     clock::Clock,
-    config::{self, Connect, OnUnrepresentable, Session},
+    config::{self, Connect, OnUnrepresentable, Session, SharedSnapshot},
     layout::TableName,
     sources::{Context, mysql},
 };
@@ -46,7 +46,9 @@ async fn main() {
         let options = config::Mysql {
             connect: Connect::Url(server.url()),
             query: "SELECT * FROM users".into(),
+            parallel: 1,
             split_by: None,
+            snapshot: SharedSnapshot::default(),
             sql_mode: None,
             allow_warnings: Vec::new(),
             session: Session::default(),

@@ -98,7 +98,7 @@ impl Memory {
         self.state().denied = table;
     }
 
-    /// From now on, accepts an update with any version, as if it had sent none.
+    /// From now on, accepts every update, whatever version it sends, as Glue does for an update that sends none.
     pub fn takes_any_version(&self) {
         self.state().any_version = true;
     }

@@ -22,6 +22,7 @@ const LAMBDA: RunBy =
     Nobody("needs cargo-lambda, half a gigabyte with its compiler; the chain tests invoke with the same events");
 const LONG: RunBy = Nobody("a measurement of many minutes, which a person starts");
 const CHAIN: RunBy = Test("tests/tests/it/chain/pages.rs");
+const COMMAND_LINE: RunBy = Test("tests/tests/it/chain/command_line.rs");
 const WEEK: RunBy = Test("tests/tests/it/chain/week.rs");
 const RETIRE: RunBy = Test("tests/tests/it/chain/retire.rs");
 const RUNBOOK: RunBy = Test("tests/tests/it/chain/runbook.rs");
@@ -29,6 +30,11 @@ const LAPTOP: RunBy = Test("tests/tests/it/readme.rs");
 const TESTS: RunBy = Check { file: ".ci/run", text: "cargo test --workspace" };
 const MODEL: RunBy = Check { file: "justfile", text: "cargo test -p model -- --nocapture" };
 const SOAK: RunBy = Check { file: "justfile", text: "cargo run --example soak -- {{seconds}}" };
+const APPLIES: RunBy =
+    Check { file: "infra/terraform/test_chain.py", text: "follow(\"examples/terraform/README.md\", tries=1)" };
+const REMOVES: RunBy = Check { file: "infra/terraform/test_chain.py", text: "follow(\"docs/terraform.md\")" };
+const APPLIED: RunBy = Nobody("needs an AWS account; infra/terraform/test_chain.py exports the same datasets");
+const EXAMPLES: RunBy = Check { file: "tests/tests/it/reference/examples.rs", text: "join(\"examples\")" };
 const PLAN: RunBy = Nobody("needs a state of the reader's own; infra/terraform/test_plan.py plans the same module");
 
 /// Page, command, and what runs it. A command that ends with `…` stands for all of the page's commands that start with
@@ -38,21 +44,24 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ("CONTRIBUTING.md", "just quick", Nobody("CI runs all these tests, with all their schedules")),
     ("CONTRIBUTING.md", "cargo test -p turntable-core decision::", TESTS),
     ("CONTRIBUTING.md", "just mutants hold", Check { file: ".github/workflows/nightly.yaml", text: "just mutants" }),
-    ("README.md", "cargo run -p local", LAPTOP),
-    ("README.md", "cargo run -p local -- --datasets datasets.toml", LAPTOP),
-    ("README.md", "cargo run -p local -- --json", LAPTOP),
-    ("README.md", "cargo run -p local -- up", LAPTOP),
-    ("README.md", "cargo run -p local -- status", LAPTOP),
-    ("README.md", "cargo run -p local -- doctor", LAPTOP),
-    ("README.md", "cargo run -p local -- query …", LAPTOP),
-    ("README.md", "cargo run -p local -- check datasets.toml", LAPTOP),
+    ("README.md", "cargo run", LAPTOP),
+    ("README.md", "cargo run -- run datasets.toml", LAPTOP),
+    ("README.md", "cargo run -- demo --output json", LAPTOP),
+    ("README.md", "cargo run -- up", LAPTOP),
+    ("README.md", "cargo run -- status", LAPTOP),
+    ("README.md", "cargo run -- doctor", LAPTOP),
+    ("README.md", "cargo run -- query …", LAPTOP),
+    ("README.md", "cargo run -- check datasets.toml", LAPTOP),
     ("README.md", "DATABASE_URL=…", LAPTOP),
     ("README.md", "cargo lambda …", LAMBDA),
     ("README.md", "sam build && sam deploy --guided", ACCOUNT),
     ("README.md", "aws …", CHAIN),
+    ("README.md", "turntable …", CHAIN),
+    ("docs/cli.md", "cargo install …", Nobody("builds a release for minutes; the chain tests run the same program")),
+    ("docs/cli.md", "turntable …", COMMAND_LINE),
     ("docs/benchmarks.md", "cargo run --release -p bench…", LONG),
     ("docs/contract.md", "just contract-aws …", ACCOUNT),
-    ("docs/datasets.md", "cargo run -p local -- check datasets.toml", LAPTOP),
+    ("docs/datasets.md", "cargo run -- check datasets.toml", LAPTOP),
     ("docs/deploy.md", "git clone …", Nobody("a clone is where the tests run")),
     ("docs/deploy.md", "gh attestation …", Nobody("asks GitHub for what only its release workflow signs")),
     ("docs/deploy.md", "sam build && sam deploy --guided", ACCOUNT),
@@ -65,7 +74,7 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ("docs/deploy.md", "sam build && sam deploy --stack-name …", ACCOUNT),
     ("docs/deploy.md", "aws …", CHAIN),
     ("docs/deploy.md", "QUERY=…", CHAIN),
-    ("docs/deploy.md", "cargo run -p local -- doctor …", CHAIN),
+    ("docs/deploy.md", "turntable …", CHAIN),
     (
         "docs/engines.md",
         "POSTGRES_URL=…",
@@ -73,13 +82,14 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ),
     ("docs/groups.md", "aws s3 cp …", Nobody("reads one object, which tests/tests/it/chain/groups.rs reads too")),
     ("docs/groups.md", "GROUP=30 …", LONG),
-    ("docs/migration.md", "aws …", CHAIN),
+    ("docs/migration.md", "turntable …", CHAIN),
     ("docs/operate.md", "aws glue …", RUNBOOK),
     ("docs/operate.md", "aws s3 mv …", RUNBOOK),
     ("docs/operate.md", "aws s3 rm …", RUNBOOK),
     ("docs/operate.md", "aws s3api …", RUNBOOK),
     ("docs/operate.md", "ask sweep '{}'", RUNBOOK),
     ("docs/operate.md", "ask flip '{\"dataset\": \"users\", \"action\": \"rename\"…", RETIRE),
+    ("docs/operate.md", "ask flip '{\"dataset\": \"users\", \"action\": \"move\"…", RETIRE),
     ("docs/operate.md", "ask flip '{\"dataset\": \"orders\", \"action\": \"retire\"…", RETIRE),
     (
         "docs/operate.md",
@@ -89,11 +99,16 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ),
     ("docs/operate.md", "aws …", WEEK),
     ("docs/operate.md", "ask …", WEEK),
-    ("docs/operate.md", "cargo run -p local -- status …", WEEK),
+    ("docs/operate.md", "turntable status …", WEEK),
     ("docs/operate.md", "QUEUE=…", WEEK),
     ("docs/reliability.md", "just model", MODEL),
     ("docs/reliability.md", "just soak SECONDS", SOAK),
     ("docs/reliability.md", "cargo run --example soak -- SECONDS", SOAK),
+    ("docs/terraform.md", "terraform …", REMOVES),
+    ("examples/README.md", "cargo run -p local -- check examples/files/datasets.toml", EXAMPLES),
+    ("examples/files/README.md", "aws …", APPLIED),
+    ("examples/terraform/README.md", "aws …", APPLIED),
+    ("examples/terraform/README.md", "terraform …", APPLIES),
     ("infra/local/athena/README.md", "python -m venv V…", Check { file: ".ci/tool", text: "python3 -m venv" }),
     (
         "infra/local/athena/README.md",

@@ -96,7 +96,7 @@ impl Memory {
         self.state().answer = std::iter::once(Some(count.to_string())).chain(types).collect();
     }
 
-    /// Returns every query so far, apart from those that are runs.
+    /// Returns every query so far that isn't a run.
     pub fn asked(&self) -> Vec<String> {
         self.state().asked.clone()
     }

@@ -17,9 +17,8 @@ use crate::{
     page::Page,
 };
 
-/// Comes first in every script, and defines `aws` and `cargo`. `aws` is version 1 of the AWS CLI, from PyPI, which
-/// sends a payload unchanged. For calls that the emulator lacks, the CLI only checks the arguments against the
-/// service's model. `cargo run -p local` runs the binary that was built for these tests.
+/// Comes first in every script, and defines `aws`, `cargo` and `turntable`. `aws` is version 1 of the AWS CLI, from PyPI. For calls that the emulator lacks, the CLI only checks the arguments against the
+/// service's model. `cargo run` and `turntable` run the binary that was built for these tests.
 const PREAMBLE: &str = r#"
 set -euo pipefail
 aws() {
@@ -29,10 +28,14 @@ aws() {
     "$ROOT/.ci/tool" aws aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"
 }
 cargo() {
-    [ "$1 $2 $3" = "run -p local" ] || { echo "not cargo run -p local: $*" >&2; exit 1; }
-    shift 3
+    [ "$1" = run ] || { echo "not cargo run: $*" >&2; exit 1; }
+    shift
+    if [ "${1-}" = --quiet ]; then shift; fi
     if [ "${1-}" = -- ]; then shift; fi
-    exec "$LOCAL" "$@"
+    exec "$TURNTABLE" "$@"
+}
+turntable() {
+    "$TURNTABLE" "$@"
 }
 "#;
 
@@ -54,7 +57,7 @@ impl Follower {
         let (variables, replaced, followed) = (Vec::new(), Vec::new(), Mutex::default());
         Follower { page: Page::read(page), folder, variables, replaced, followed }
             .with("ROOT", workspace::root().to_string_lossy())
-            .with("LOCAL", target.join("debug/local").to_string_lossy())
+            .with("TURNTABLE", target.join("debug/turntable").to_string_lossy())
     }
 
     /// Sets an environment variable of the commands.
@@ -69,7 +72,8 @@ impl Follower {
         self
     }
 
-    /// Returns a script with the `which`-th commands under a heading, and counts these commands as followed.
+    /// Returns a script with the commands under a heading at the positions `which`, and counts these commands as
+    /// followed.
     pub fn script(&self, heading: &str, which: Range<usize>) -> String {
         let told = &self.page.under(heading)[which];
         self.followed.lock().expect("no panic").extend(told.iter().map(|instruction| instruction.command.clone()));
@@ -80,7 +84,7 @@ impl Follower {
         let defined = self.page.text.find("    ask() {").map(|at| &self.page.text[at..]);
         let ask =
             defined.and_then(|rest| rest.split("\n    }").next()).map_or(String::new(), |body| format!("{body}\n}}"));
-        format!("{PREAMBLE}{ask}\n{script}").replace("--cli-binary-format raw-in-base64-out ", "")
+        format!("{PREAMBLE}{ask}\n{script}")
     }
 
     /// Returns a `bash` command that runs a script.
@@ -91,11 +95,18 @@ impl Follower {
         command
     }
 
-    /// Runs the `which`-th commands under a heading, and returns their output. Panics if one fails.
+    /// Runs the commands under a heading at the positions `which`, and returns their output. Panics if one fails.
     pub async fn follow(&self, heading: &str, which: Range<usize>, variables: &[(&str, &str)]) -> String {
         let script = self.script(heading, which);
         let output = self.shell(&script, variables).output().await.expect("bash");
         told(&script, &output)
+    }
+
+    /// Runs the `which`-th commands under a heading as [`Follower::follow`] does, but returns what came of them, also if one
+    /// failed.
+    pub async fn run(&self, heading: &str, which: Range<usize>, variables: &[(&str, &str)]) -> Output {
+        let script = self.script(heading, which);
+        self.shell(&script, variables).output().await.expect("bash")
     }
 
     /// Panics unless all of the page's commands that tests/src/commands.rs assigns to this test have been followed.

@@ -2,7 +2,7 @@
 
 /// The programs that the pages' commands run. A line that looks like a command for another program fails
 /// `tests/tests/it/pages`.
-const PROGRAMS: [&str; 17] = [
+const PROGRAMS: [&str; 18] = [
     ".ci/tool",
     "V/bin/pip",
     "V/bin/python",
@@ -20,6 +20,7 @@ const PROGRAMS: [&str; 17] = [
     "sam",
     "sha256sum",
     "terraform",
+    "turntable",
 ];
 /// Languages of fenced blocks that aren't shell scripts.
 const NO_SHELL: [&str; 6] = ["hcl", "json", "python", "sql", "toml", "yaml"];

@@ -2,7 +2,8 @@
 //!
 //! The server's programs come from the distribution (`/usr/sbin/mariadbd`). Without them, Debian's packages are
 //! unpacked under `target/`, not installed. For another version, `TURNTABLE_MARIADB` names a folder with
-//! `sbin/mariadbd`, `bin/mariadb`, `share/mysql` and `lib/mysql/plugin`.
+//! `sbin/mariadbd`, `bin/mariadb`, `share/mysql` and `lib/mysql/plugin`, or, for MySQL, with `sbin/mysqld` and
+//! `bin/mysql`. MySQL gets views in place of the tables of MariaDB's sequence engine.
 
 use std::{
     fs,
@@ -64,16 +65,18 @@ impl Mariadb {
         let name = format!("turntable-mariadb-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let directory = std::env::temp_dir().join(name);
         let _ = fs::remove_dir_all(&directory);
-        fs::create_dir_all(directory.join("data/mysql")).expect("a directory for MariaDB");
-        fs::create_dir(directory.join("tmp")).expect("a directory for MariaDB");
+        fs::create_dir_all(directory.join("tmp")).expect("a directory for MariaDB");
         let programs = programs();
         bootstrap(&programs, &directory);
-        let users = format!(
+        let mut sql = format!(
             "CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4;\n\
              CREATE USER {USER}@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n\
              GRANT ALL ON *.* TO {USER}@'127.0.0.1' WITH GRANT OPTION;\n"
         );
-        fs::write(directory.join("init.sql"), users).expect("MariaDB's first statements");
+        if programs.is_mysql {
+            sql += &sequences();
+        }
+        fs::write(directory.join("init.sql"), sql).expect("MariaDB's first statements");
         let (port, shell) = server::launch(&directory, &WORDS, |port| serve(&programs, &directory, port, settings));
         Mariadb { directory, port, programs, shell: Mutex::new(shell) }
     }
@@ -91,17 +94,16 @@ impl Mariadb {
     /// under test.
     pub fn client(&self) -> Command {
         let mut command = self.programs.command(&self.programs.client);
-        command.args(["--no-defaults", "--batch", "--skip-column-names", "--default-character-set=utf8mb4"]).args([
-            "-h",
-            "127.0.0.1",
-            "-P",
-            &self.port.to_string(),
-            "-u",
-            USER,
-            &format!("-p{PASSWORD}"),
-            DATABASE,
-        ]);
+        command.args(["--no-defaults", "--batch", "--skip-column-names", "--default-character-set=utf8mb4"]);
+        // Since 11.4, MariaDB's client demands TLS, which the servers here don't offer.
+        command.arg(if self.programs.is_mysql { "--get-server-public-key" } else { "--skip-ssl" });
+        command.args(["-h", "127.0.0.1", "-P", &self.port.to_string(), "-u", USER, &format!("-p{PASSWORD}"), DATABASE]);
         command
+    }
+
+    /// Returns whether the server is MySQL.
+    pub fn is_mysql(&self) -> bool {
+        self.programs.is_mysql
     }
 
     /// Kills the server.
@@ -109,6 +111,12 @@ impl Mariadb {
         let mut shell = self.shell.lock().unwrap_or_else(PoisonError::into_inner);
         drop(shell.stdin.take());
         let _ = shell.wait();
+    }
+
+    /// Returns whether the server accepts a statement.
+    pub fn accepts(&self, sql: &str) -> bool {
+        let ran = self.client().args(["-e", sql]).stdin(Stdio::null()).output();
+        ran.is_ok_and(|output| output.status.success())
     }
 
     /// Runs statements, and returns all their rows as MariaDB's client prints them.
@@ -164,6 +172,7 @@ struct Programs {
     /// The directory in which the server finds its messages and character sets.
     base: PathBuf,
     libraries: Option<String>,
+    is_mysql: bool,
 }
 
 impl Programs {
@@ -184,7 +193,8 @@ impl Programs {
         // In a shared directory, a server would remove another server's temporary tables.
         words.push(format!("--tmpdir={}", directory.join("tmp").display()));
         // With many servers, the kernel runs out of asynchronous I/O requests.
-        words.extend(["--innodb-log-file-size=16M".into(), "--skip-innodb-use-native-aio".into()]);
+        words.push("--skip-innodb-use-native-aio".into());
+        words.push(if self.is_mysql { "--innodb-redo-log-capacity=64M" } else { "--innodb-log-file-size=16M" }.into());
         if Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0") {
             words.push("--user=root".into());
         }
@@ -193,6 +203,22 @@ impl Programs {
 }
 
 fn bootstrap(programs: &Programs, directory: &Path) {
+    let mut command = programs.command(&programs.server);
+    command.args(programs.server(directory));
+    if programs.is_mysql {
+        command.arg("--initialize-insecure").stdin(Stdio::null());
+    } else {
+        fs::create_dir_all(directory.join("data/mysql")).expect("a directory for MariaDB");
+        fs::write(directory.join("bootstrap.sql"), system_tables(programs)).expect("MariaDB's system tables");
+        let sql = fs::File::open(directory.join("bootstrap.sql")).expect("MariaDB's system tables");
+        command.arg("--bootstrap").stdin(sql);
+    }
+    let made = command.output().expect("the server's program");
+    assert!(made.status.success(), "the server's first start: {}", String::from_utf8_lossy(&made.stderr));
+}
+
+/// Returns the statements that create MariaDB's system tables.
+fn system_tables(programs: &Programs) -> String {
     let tables = |name: &str| {
         // MariaDB 11 renamed these files.
         let folder = programs.base.join("share/mysql");
@@ -203,16 +229,53 @@ fn bootstrap(programs: &Programs, directory: &Path) {
     };
     let data = tables("system_tables_data.sql");
     let data: Vec<&str> = data.lines().filter(|line| !line.contains("@current_hostname")).collect();
-    let sql = format!("use mysql;\n{}\n{}\n", tables("system_tables.sql"), data.join("\n"));
-    fs::write(directory.join("bootstrap.sql"), sql).expect("MariaDB's system tables");
-    let made = programs
-        .command(&programs.server)
-        .args(programs.server(directory))
-        .arg("--bootstrap")
-        .stdin(fs::File::open(directory.join("bootstrap.sql")).expect("MariaDB's system tables"))
-        .output()
-        .expect("mariadbd");
-    assert!(made.status.success(), "mariadbd --bootstrap: {}", String::from_utf8_lossy(&made.stderr));
+    format!("use mysql;\n{}\n{}\n", tables("system_tables.sql"), data.join("\n"))
+}
+
+/// The first and the last number of the sequences that the tests read.
+const SEQUENCES: [(u64, u64); 18] = [
+    (1, 1),
+    (1, 2),
+    (1, 3),
+    (1, 5),
+    (1, 9),
+    (1, 10),
+    (1, 90),
+    (1, 200),
+    (1, 300),
+    (1, 500),
+    (1, 700),
+    (1, 1000),
+    (1, 2997),
+    (1, 4000),
+    (1, 9000),
+    (1, 20_000),
+    (1, 30_000),
+    (67, 69),
+];
+
+/// Returns the statements that create views in place of MariaDB's sequences, one per line.
+fn sequences() -> String {
+    let mut sql = format!(
+        "SET cte_max_recursion_depth = 30000;\nCREATE TABLE {DATABASE}.numbers (seq bigint unsigned PRIMARY KEY);\n\
+         INSERT INTO {DATABASE}.numbers WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 30000) \
+         SELECT n FROM s;\n"
+    );
+    for (first, last) in SEQUENCES {
+        sql += &format!(
+            "CREATE SQL SECURITY INVOKER VIEW {DATABASE}.seq_{first}_to_{last} AS SELECT seq FROM {DATABASE}.numbers \
+             WHERE seq BETWEEN {first} AND {last};\n"
+        );
+    }
+    for (thousands, millions) in [(2_000, 1), (1_000, 1_000)] {
+        sql += &format!(
+            "CREATE SQL SECURITY INVOKER VIEW {DATABASE}.seq_1_to_{} AS SELECT (c.seq - 1) * 1000000 + (b.seq - 1) * 1000 + a.seq AS seq \
+             FROM {DATABASE}.numbers c JOIN {DATABASE}.numbers b JOIN {DATABASE}.numbers a \
+             WHERE a.seq <= 1000 AND b.seq <= {thousands} AND c.seq <= {millions};\n",
+            thousands * 1000 * millions
+        );
+    }
+    sql
 }
 
 fn serve(programs: &Programs, directory: &Path, port: u16, settings: &[&str]) -> Child {
@@ -230,6 +293,13 @@ fn serve(programs: &Programs, directory: &Path, port: u16, settings: &[&str]) ->
         .args(["--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0", "--innodb-buffer-pool-size=1G"])
         .args(["--character-set-server=utf8mb4", "--max-allowed-packet=64M", "--skip-stack-trace"])
         .args(settings);
+    // MySQL, and MariaDB since 11.4, make a certificate for themselves.
+    if !settings.iter().any(|setting| setting.starts_with("--ssl-cert")) {
+        command.arg(if programs.is_mysql { "--tls-version=" } else { "--skip-ssl" });
+    }
+    if programs.is_mysql {
+        command.args(["--mysqlx=OFF", "--secure-file-priv="]);
+    }
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
     command.spawn().expect("a shell for MariaDB")
 }
@@ -241,17 +311,14 @@ fn chosen() -> Option<PathBuf> {
 
 fn programs() -> Programs {
     if let Some(base) = chosen() {
-        return Programs {
-            server: base.join("sbin/mariadbd"),
-            client: base.join("bin/mariadb"),
-            base,
-            libraries: None,
-        };
+        let is_mysql = base.join("sbin/mysqld").is_file();
+        let [server, client] = if is_mysql { ["sbin/mysqld", "bin/mysql"] } else { ["sbin/mariadbd", "bin/mariadb"] };
+        return Programs { server: base.join(server), client: base.join(client), base, libraries: None, is_mysql };
     }
     let [server, client] = ["/usr/sbin/mariadbd", "/usr/bin/mariadb"].map(PathBuf::from);
     let base = PathBuf::from("/usr");
     if server.is_file() && client.is_file() && base.join("share/mysql/mysql_system_tables.sql").is_file() {
-        return Programs { server, client, base, libraries: None };
+        return Programs { server, client, base, libraries: None, is_mysql: false };
     }
     let root = unpacked("mariadb", &PACKAGES, &LIBRARIES);
     let libraries = ["usr/lib", "lib"].iter().flat_map(|below| fs::read_dir(root.join(below)).into_iter().flatten());
@@ -261,6 +328,7 @@ fn programs() -> Programs {
         client: root.join("usr/bin/mariadb"),
         base: root.join("usr"),
         libraries: Some(libraries.filter(|path| path.ends_with("-linux-gnu")).collect::<Vec<_>>().join(":")),
+        is_mysql: false,
     }
 }
 

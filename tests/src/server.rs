@@ -11,7 +11,7 @@ use std::{
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Phrases in the log that tell a started server from one that failed.
+/// Phrases in the log that distinguish a started server from one that failed.
 pub(crate) struct Words {
     pub up: &'static [&'static str],
     pub failed: &'static str,

@@ -201,7 +201,7 @@ impl Head {
     }
 
     /// Returns the head and as much of the body as has arrived, with `Connection: close` and the endpoint's own `Host`,
-    /// because it refuses others.
+    /// because the endpoint refuses requests for another host.
     fn last(&self, endpoint: &str) -> Vec<u8> {
         let replaced = |line: &&str| ["connection:", "host:"].iter().any(|name| line.to_lowercase().starts_with(name));
         let lines = self.head.trim_end().lines().filter(|line| !replaced(line));

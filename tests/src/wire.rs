@@ -367,6 +367,10 @@ impl Query for Wired<dyn Query> {
         self.once(Op::Query, sql, None, self.port.run(database, sql)).await
     }
 
+    async fn run_within(&self, database: &str, sql: &str, time: Duration) -> Result<Answered> {
+        self.once(Op::Query, sql, None, self.port.run_within(database, sql, time)).await
+    }
+
     async fn oldest_running(&self, workgroups: &[String]) -> Result<Option<Timestamp>> {
         self.once(Op::OldestQuery, workgroups.join(", "), Some(None), self.port.oldest_running(workgroups)).await
     }
@@ -390,7 +394,8 @@ impl Queue for Wired<dyn Queue> {
 
 #[async_trait]
 impl Engine for Wired<dyn Engine> {
-    /// In Athena, the SDK's second attempt has the same token as the first. A Glue job's start is sent once.
+    /// Starts a run. In Athena, the SDK's second attempt has the same token as the first. The request that starts a
+    /// Glue job is sent only once.
     async fn start(&self, pending: &Planned, again: bool) -> Result<String> {
         self.once(Op::Start, &pending.location, None, self.port.start(pending, again)).await
     }

@@ -1,6 +1,6 @@
-//! The `export` function: writes a dataset's next generation, with the manifest last; or starts an engine run that
-//! writes the generation, and settles that run when it has ended. A request for several datasets is queued as one
-//! message per dataset.
+//! The `export` function: writes a dataset's next generation, manifest last. If an engine writes the files, the
+//! function starts the engine run, and settles the run once it has ended. A request for several datasets is queued as
+//! one message per dataset.
 
 use serde_json::Value;
 use turntable::{error::Result, export, request};

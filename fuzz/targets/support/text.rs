@@ -47,6 +47,8 @@ impl Choice {
         let compression = match byte(1) % 8 {
             0 => Compression::Gzip,
             1 => Compression::Zstd,
+            2 => Compression::Bzip2,
+            3 => Compression::Snappy,
             _ => Compression::None,
         };
         let column = |name: &str, kind| (name.to_owned(), kind);
@@ -76,8 +78,8 @@ impl Choice {
         Object::new(entry, self.compression)
     }
 
-    /// Returns whether the text is compressed. If the stream is damaged, the chunk size decides whether the decoder
-    /// first meets the damage or an error in the text before it, so results may differ.
+    /// Returns whether the text is compressed. In a damaged stream, the chunk size decides whether the decoder first
+    /// meets the damage or an earlier error in the text, so results may differ.
     fn is_compressed(&self) -> bool {
         self.compression != Compression::None
     }
@@ -89,7 +91,13 @@ impl Choice {
 
     pub fn as_a_drop(&self, text: &[u8], read: impl Fn(&Object, Input, &Reader) -> Result<ParsedDrop>) {
         let (now, spill) = (Timestamp::from_second(1_800_000_000).expect("a valid time"), Arc::default());
-        let reader = Reader { key: self.key.clone(), normalize: self.normalize.clone(), now, spill };
+        let reader = Reader {
+            key: self.key.clone(),
+            states: Default::default(),
+            normalize: self.normalize.clone(),
+            now,
+            spill,
+        };
         let object = self.object(text);
         let parsed = |chunk| {
             let result = input::open(&object, Dribble::new(text, chunk), inbox::text::MAX_ZSTD_WINDOW_LOG)
@@ -120,7 +128,7 @@ impl Choice {
     }
 }
 
-/// Returns whether two results are equal. Compares their debug output too, because NaN doesn't equal itself.
+/// Returns whether two results are equal. Also accepts equal debug output, because NaN doesn't equal itself.
 fn same(one: &Result<Vec<RecordBatch>, String>, other: &Result<Vec<RecordBatch>, String>) -> bool {
     one == other || format!("{one:?}") == format!("{other:?}")
 }

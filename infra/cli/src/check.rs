@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,6 +13,7 @@ use std::{
 use anyhow::Result;
 use async_trait::async_trait;
 use aws_config::SdkConfig;
+use clap::Args;
 use futures::{StreamExt, stream};
 use turntable::{
     audit,
@@ -30,11 +31,58 @@ use turntable::{
 };
 
 use crate::{
-    adoption,
+    adoption, aws,
     datasets::Datasets,
-    glue_table, laptop,
+    done::Done,
+    glue_table,
+    graph::{self, Form},
+    laptop,
     source_context::{self, Clients},
 };
+
+/// The command `check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The datasets.toml. Each ${NAME} in it comes from the environment
+    file: PathBuf,
+    /// Look up existing tables in AWS instead of in the local stack that `turntable up` runs
+    #[arg(long)]
+    aws: bool,
+    /// The name of the local stack
+    #[arg(long, value_name = "NAME", env = "TURNTABLE_STACK", default_value = laptop::STACK)]
+    stack: String,
+    /// The profile of the AWS CLI's configuration
+    #[arg(long, value_name = "NAME", requires = "aws")]
+    profile: Option<String>,
+    /// The region
+    #[arg(long, value_name = "REGION", requires = "aws")]
+    region: Option<String>,
+    /// Only show when each dataset is refreshed, and which datasets are built from which
+    #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
+    graph: Option<Form>,
+}
+
+impl Check {
+    /// Checks the file. The exit code is 1 if it has errors.
+    pub async fn run(&self) -> Result<Done> {
+        if let Some(form) = self.graph {
+            return Ok(graph::graph(&self.file, form).map_or_else(refused, Done::with));
+        }
+        let account = match self.aws {
+            true => Some(aws::loaded(self.profile.as_deref(), self.region.as_deref()).await),
+            false => laptop::endpoints(&self.stack).ok().map(|up| up.config()),
+        };
+        Ok(match check(&self.file, account.as_ref()).await {
+            Ok(checked) => checked.told(),
+            Err(error) => refused(error),
+        })
+    }
+}
+
+/// Returns the answer for a file that doesn't parse. The error has a line for each fault, with its position in the file.
+fn refused(error: anyhow::Error) -> Done {
+    Done { err: format!("{error:#}\n"), ..Done::default() }.needing_a_person(true)
+}
 
 /// The result of a check.
 pub struct Checked {
@@ -46,6 +94,18 @@ pub struct Checked {
     pub tables: String,
     /// The file's name, the number of datasets, and the names of those whose columns could not be read.
     pub summary: String,
+}
+
+impl Checked {
+    fn told(self) -> Done {
+        let mut out = self.tables;
+        if self.faults.is_empty() {
+            out += &format!("{}; no errors\n", self.summary);
+        }
+        let remarks = self.remarks.iter().map(|remark| format!("remark: {remark}"));
+        let err = self.faults.iter().cloned().chain(remarks).map(|line| line + "\n").collect();
+        Done { out, err, ..Done::default() }.needing_a_person(!self.faults.is_empty())
+    }
 }
 
 /// The outcome of reading a dataset's columns.

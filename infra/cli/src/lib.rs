@@ -1,23 +1,20 @@
-//! The operators' commands: `check`, `doctor`, `new-dataset`, `status` and `query`.
+//! The commands of the program `turntable`.
 //!
 //! | module | purpose |
 //! |---|---|
-//! | [`command`] | defines the command line: flags, printing, exit codes |
-//! | [`check`], [`glue_table`] | report the errors in a datasets.toml and show the tables that it defines |
+//! | [`command`] | defines the command line and runs its commands; each is: parse → one call of a stack → one renderer |
+//! | [`target`], [`place`], [`trouble`] | find the stack and invoke its functions; say why that failed |
+//! | [`done`], [`style`], [`prompt`] | exit codes and printing; colours; the question before a change |
+//! | [`status`], [`history`], [`dataset`] | show the state of all datasets, or of one |
+//! | [`export`], [`change`], [`sweep`], [`ask`] | send requests: build, flip, roll back, hold, release, delete |
+//! | [`query`] | runs a statement in Athena |
+//! | [`check`], [`glue_table`], [`adoption`] | report the errors in a datasets.toml and show the tables that it defines |
 //! | [`graph`] | shows when each dataset is refreshed, and what is built from what |
-//! | [`doctor`] | checks a deployed stack and its account |
-//! | [`adoption`] | shows what the first flip does with a table that exists already |
 //! | [`new_dataset`] | writes dataset entries for tables in a database |
-//! | [`status`] | shows the state of all datasets in a stack |
-//! | [`query`] | runs a statement on the emulator's Athena |
-//! | [`datasets`] | reads a datasets.toml and replaces its `${NAME}` placeholders |
-//! | [`laptop`], [`place`] | find the emulator that `up` runs, and the account that a stack is in |
-//! | [`aws`], [`athena`], [`lambda`], [`signed`] | reach AWS, run queries, invoke functions, sign requests |
+//! | [`doctor`] | checks a deployed stack and its account |
+//! | `emulated` | runs the product on this machine; only with the feature `emulator` |
+//! | [`generate`] | prints completion scripts and the manual |
 //! | `source_context` | opens sources on this machine |
-//! | [`table`] | prints text tables |
-//! | [`workspace`] | finds the repository's root and Cargo's target folder |
-//!
-//! This crate doesn't depend on the emulator's runner, `infra/local`, because the runner depends on this crate.
 
 #![allow(
     clippy::disallowed_methods,
@@ -25,23 +22,29 @@
 )]
 
 pub mod adoption;
-pub mod athena;
-pub mod aws;
+pub mod ask;
+pub mod change;
 pub mod check;
 pub mod command;
-pub mod datasets;
+pub mod dataset;
 pub mod doctor;
+pub mod done;
+#[cfg(feature = "emulator")]
+pub mod emulated;
+pub mod export;
+pub mod generate;
 pub mod glue_table;
+pub mod history;
 pub mod graph;
-pub mod lambda;
-pub mod laptop;
 pub mod new_dataset;
 pub mod place;
+pub mod prompt;
 pub mod query;
-pub mod signed;
 pub mod source_context;
 pub mod status;
-pub mod table;
-pub mod workspace;
+pub mod style;
+pub mod sweep;
+pub mod target;
+pub mod trouble;
 
-pub use command::Command;
+pub use client::{athena, aws, caller, datasets, lambda, laptop, outputs, signed, table, workspace};

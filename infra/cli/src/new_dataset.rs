@@ -1,4 +1,4 @@
-//! `new-dataset`: writes the datasets.toml entries that publish tables in a database.
+//! `new`: writes the datasets.toml entries that publish tables in a database.
 
 mod database;
 mod description;
@@ -6,14 +6,44 @@ mod entry;
 mod mysql;
 mod postgres;
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, env, path::Path};
 
 use anyhow::{Result, ensure};
+use clap::Args;
 
-use crate::workspace;
+use crate::{done::Done, workspace};
 
 use database::Database;
 use description::{Dialect, LeftOut, Published, Table};
+
+/// The command `new`.
+#[derive(Debug, Args)]
+pub struct New {
+    /// Leave out `[defaults]`, to append the output to a file that has them
+    #[arg(long)]
+    append: bool,
+    /// postgres://USER:PASSWORD@HOST:PORT/DATABASE, or mysql://…; never printed
+    url: String,
+    /// Tables, as NAME, SCHEMA.NAME, or SCHEMA.* for all tables of a schema
+    #[arg(value_name = "TABLE", required_unless_present = "all")]
+    tables: Vec<String>,
+    /// All tables that the user may read
+    #[arg(long, conflicts_with = "tables")]
+    all: bool,
+}
+
+impl New {
+    /// Prints the entries. The exit code is 1 if a table can't be published.
+    pub async fn run(&self) -> Result<Done> {
+        let tables: &[String] = if self.all { &["*".to_owned()] } else { &self.tables };
+        let Entries { text, faults } = match self.append {
+            true => entries(&self.url, tables).await?,
+            false => new_dataset(&self.url, tables, &env::current_dir()?).await?,
+        };
+        let err = faults.iter().map(|fault| format!("error: {fault}\n")).collect();
+        Ok(Done { out: text, err, ..Done::default() }.needing_a_person(!faults.is_empty()))
+    }
+}
 
 /// The entries for several tables, and the errors of the tables that can't be published.
 pub struct Entries {
@@ -24,7 +54,7 @@ pub struct Entries {
     pub faults: Vec<String>,
 }
 
-/// Returns a complete datasets.toml for the tables. `folder` is where the file will be saved. It determines how the file
+/// Returns a complete datasets.toml for the tables, of which `*` and `SCHEMA.*` stand for several. `folder` is where the file will be saved. It determines how the file
 /// refers to its JSON schema.
 pub async fn new_dataset(url: &str, tables: &[String], folder: &Path) -> Result<Entries> {
     let Entries { text, faults } = entries(url, tables).await?;
@@ -49,9 +79,9 @@ pub async fn entries(url: &str, tables: &[String]) -> Result<Entries> {
     let database = Database::connect(url).await?;
     let mut names = BTreeSet::new();
     let mut found = Entries { text: String::new(), faults: Vec::new() };
-    for table in tables {
-        let name = entry::dataset(table, &names);
-        match entry(&database, table, &name).await {
+    for table in named(&database, tables).await? {
+        let name = entry::dataset(&table, &names);
+        match entry(&database, &table, &name).await {
             Ok(entry) => {
                 found.text += if names.is_empty() { entry::REMARK } else { "" };
                 found.text += &entry;
@@ -61,6 +91,31 @@ pub async fn entries(url: &str, tables: &[String]) -> Result<Entries> {
         }
     }
     Ok(found)
+}
+
+/// Replaces `*` and `SCHEMA.*` by the tables' names. Fails if such a pattern matches no table.
+async fn named(database: &Database, tables: &[String]) -> Result<Vec<String>> {
+    let mut named: Vec<String> = Vec::new();
+    for wanted in tables {
+        let schema = match wanted.strip_suffix('*') {
+            Some("") => None,
+            Some(schema) if schema.ends_with('.') => Some(&schema[..schema.len() - 1]),
+            _ => {
+                named.push(wanted.clone());
+                continue;
+            }
+        };
+        let found = match database.dialect {
+            Dialect::Postgres => postgres::tables(database, schema).await?,
+            Dialect::Mysql => mysql::tables(database, schema).await?,
+        };
+        let place = schema.map_or_else(|| "this database".to_owned(), |schema| format!("schema {schema}"));
+        ensure!(!found.is_empty(), "this user may read no table of {place}: grant SELECT, or name the tables");
+        named.extend(found);
+    }
+    let mut seen = BTreeSet::new();
+    named.retain(|name| seen.insert(name.clone()));
+    Ok(named)
 }
 
 /// Returns a table's entry, which defines the dataset `name`.

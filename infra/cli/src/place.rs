@@ -1,17 +1,11 @@
-//! Where a stack is: in the emulator that `up` runs, or in AWS.
+//! Where a stack is: on this machine, or in AWS.
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 
-use crate::{aws::SdkConfig, laptop};
-
-/// Which account the stack is in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Account {
-    /// The emulator that `up` runs.
-    Emulator,
-    /// The AWS account that the environment's credentials belong to.
-    Aws,
-}
+use crate::{
+    aws::{self, SdkConfig},
+    laptop,
+};
 
 /// How to reach an account.
 pub struct Place {
@@ -23,18 +17,15 @@ pub struct Place {
 }
 
 impl Place {
-    /// Fails if the emulator isn't running.
-    pub async fn of(account: Account) -> Result<Place> {
-        Ok(match account {
-            Account::Aws => {
-                let aws = turntable::lambda::aws().await;
-                Place { athena: aws.clone(), aws, has_lake_formation: true }
-            }
-            Account::Emulator => {
-                let endpoints = laptop::endpoints();
-                let endpoints = endpoints.map_err(|error| anyhow!("{error}, or pass --aws for a stack in AWS"))?;
-                Place { aws: endpoints.config(), athena: endpoints.athena_config(), has_lake_formation: false }
-            }
-        })
+    /// Returns the account that the user's credentials belong to, or that of a given profile.
+    pub async fn in_aws(profile: Option<&str>, region: Option<&str>) -> Place {
+        let aws = aws::loaded(profile, region).await;
+        Place { athena: aws.clone(), aws, has_lake_formation: true }
+    }
+
+    /// Returns a local stack's account. Fails if the stack isn't up.
+    pub fn local(stack: &str) -> Result<Place> {
+        let endpoints = laptop::endpoints(stack)?;
+        Ok(Place { aws: endpoints.config(), athena: endpoints.athena_config(), has_lake_formation: false })
     }
 }

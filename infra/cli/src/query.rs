@@ -1,15 +1,82 @@
-//! `query`: runs a statement on the Athena endpoint that `up` runs.
+//! `query`: runs a statement in Athena.
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
+use turntable::config::reads_only;
 
-use crate::{athena, laptop, table::aligned};
+use crate::{
+    athena::{self, Answer, Results},
+    done::Done,
+    laptop,
+    table::aligned,
+    target::{Format, Target},
+    trouble::explained,
+};
 
-/// Returns the result as aligned lines of text, with the column names first. NULL is shown as an empty cell.
-pub async fn query(sql: &str) -> Result<String> {
-    let client = aws_sdk_athena::Client::new(&laptop::endpoints()?.athena_config());
-    let output = format!("s3://{}/athena/", laptop::scratch_bucket(laptop::BUCKET));
-    let lines = athena::lines(&client, &output, sql).await?;
-    let lines: Vec<Vec<&str>> =
-        lines.iter().map(|line| line.iter().map(|cell| cell.as_deref().unwrap_or_default()).collect()).collect();
-    Ok(aligned(&lines, &[]))
+/// What to run, and how.
+pub struct Query<'a> {
+    pub sql: &'a str,
+    /// Whether the statement may change data.
+    pub write: bool,
+    /// The workgroup in AWS.
+    pub workgroup: &'a str,
+}
+
+/// Runs the statement. Refuses one that changes data unless that is wanted.
+pub async fn query(target: &Target, query: &Query<'_>, format: Format) -> Result<Done> {
+    let sql = match query.write {
+        true => query.sql.to_owned(),
+        false => reads_only(query.sql).map_err(|why| anyhow!("{why}; pass --write to run it nevertheless"))?,
+    };
+    let place = target.place().await?;
+    let results = match target.aws {
+        true => Results::OfWorkgroup(query.workgroup.to_owned()),
+        false => Results::In(format!("s3://{}/athena/", laptop::scratch_bucket(laptop::BUCKET))),
+    };
+    let client = aws_sdk_athena::Client::new(&place.athena);
+    let answer = athena::answer(&client, &results, &sql).await.map_err(|error| explained(error, &target.stack))?;
+    Ok(Done::with(match format {
+        Format::Json => format!("{}\n", serde_json::to_string(&answer)?),
+        Format::Table => shown(&answer),
+    }))
+}
+
+/// Returns aligned lines, with the column names first. NULL is `NULL`, and an empty text is `''`.
+fn shown(answer: &Answer) -> String {
+    let cell = |cell: &Option<String>| match cell.as_deref() {
+        None => "NULL".to_owned(),
+        Some("") => "''".to_owned(),
+        Some("NULL") => "'NULL'".to_owned(),
+        Some(text) => one_line(text),
+    };
+    let mut lines: Vec<Vec<String>> = vec![answer.columns.clone()];
+    lines.extend(answer.rows.iter().map(|row| row.iter().map(cell).collect()));
+    let lines: Vec<Vec<&str>> = lines.iter().map(|line| line.iter().map(String::as_str).collect()).collect();
+    aligned(&lines, &[])
+}
+
+/// Escapes control characters, so that a value can't break the table or control the terminal.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn null_and_empty_texts_look_different() {
+        let text = |text: &str| Some(text.to_owned());
+        let answer = Answer {
+            columns: vec!["id".into(), "name".into()],
+            rows: vec![
+                vec![text("1"), text("a\nb\u{1b}[1m")],
+                vec![text("2"), text("")],
+                vec![text("3"), None],
+                vec![text("4"), text("NULL")],
+            ],
+        };
+        assert_eq!(shown(&answer), "id  name\n1   a\\nb\\u{1b}[1m\n2   ''\n3   NULL\n4   'NULL'\n");
+        let json = serde_json::to_string(&answer).unwrap();
+        assert!(json.ends_with(r#"["2",""],["3",null],["4","NULL"]]}"#), "{json}");
+    }
 }

@@ -1,29 +1,85 @@
-//! `status`: shows the state of all datasets in a stack as a table.
+//! `status`: shows the state of all datasets in a stack, or of one.
 
 use anyhow::{Context, Result};
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{Value, json};
 use turntable::status::{Condition, DatasetSummary, Overview, Topic};
 
 use crate::{
-    lambda::Lambda,
-    place::{Account, Place},
+    dataset::{self, Dataset},
+    done::Done,
+    style::Style,
     table::{table, thousands},
+    target::{Format, Function, Stack, Target},
 };
 
-/// Loads a stack's overview.
-pub async fn load(stack: &str, account: Account) -> Result<Overview> {
-    overview(&Lambda::new(&Place::of(account).await?.aws)?, stack).await
+/// Shows the state of all datasets or of one. The exit code is 1 if something needs a person.
+pub async fn status(target: &Target, dataset: Option<&str>, format: Format, style: Style) -> Result<Done> {
+    let stack = target.connect().await?;
+    let (overview, answer) = overview(&stack).await?;
+    let Some(name) = dataset else {
+        let text = match format {
+            Format::Json => format!("{answer}\n"),
+            Format::Table => shown(&overview, style),
+        };
+        return Ok(Done::with(text).needing_a_person(!overview.conditions.is_empty()));
+    };
+    let (one, answer) = Dataset::status(&stack, name).await?;
+    let conditions: Vec<&Condition> = overview.conditions.iter().filter(|found| is_about(found, name)).collect();
+    let text = match format {
+        Format::Json => format!("{answer}\n"),
+        Format::Table => shown_one(&one) + &told(&conditions, &overview, style),
+    };
+    Ok(Done::with(text).needing_a_person(!conditions.is_empty()))
 }
 
-/// Invokes the stack's `flip` with the action `status`, and returns the overview that it answers.
-pub async fn overview(lambda: &Lambda, stack: &str) -> Result<Overview> {
-    let answer = lambda.invoke(&format!("{stack}-flip"), &json!({ "action": "status" })).await??;
-    serde_json::from_value(answer)
-        .context("cannot read flip's result: the stack may run a different version of Turntable than this command")
+/// Invokes the stack's `flip` with the action `status`, and returns the overview and the answer as it came.
+async fn overview(stack: &Stack) -> Result<(Overview, Value)> {
+    let answer = stack.invoke(Function::Flip, &json!({ "action": "status" })).await?;
+    let overview = Overview::deserialize(&answer)
+        .context("cannot read flip's answer: the stack may run another version of Turntable than this command")?;
+    Ok((overview, answer))
+}
+
+/// Returns whether a condition is about a dataset. Its id is `TOPIC:SUBJECT`.
+fn is_about(condition: &Condition, dataset: &str) -> bool {
+    condition.id.split_once(':').is_some_and(|(_, subject)| subject == dataset)
+}
+
+/// Describes one dataset.
+fn shown_one(one: &Dataset) -> String {
+    let live = one.generations.iter().find(|known| Some(&known.generation) == one.live.as_ref());
+    let mut lines = vec![("live", one.described(one.live.as_deref()))];
+    if let Some(live) = live {
+        lines.push(("as of", format!("{} ({} ago)", dataset::at(live.as_of), age(live.age_seconds))));
+        if let Some(flip) = &live.flipped {
+            let why = flip.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            lines.push(("flipped", format!("{} by {}{why}", dataset::at(flip.at), flip.by)));
+        }
+    }
+    if let Some(hold) = &one.hold {
+        lines.push(("held", format!("since {}: {}", dataset::at(hold.at), hold.reason)));
+    }
+    if let Some(group) = &one.group {
+        lines.push(("group", group.name.clone()));
+    }
+    if let Some(inbox) = &one.inbox {
+        let people = inbox.keys.map(thousands).unwrap_or_else(|| "–".into());
+        lines.push(("inbox", format!("{people} people, {} unread drops, {} rejected", inbox.unread, inbox.rejected)));
+    }
+    let candidates = one.generations.iter().filter(|known| known.state == "candidate");
+    lines.extend(candidates.map(|known| ("candidate", one.described(Some(&known.generation)))));
+    if let Some(skipped) = &one.next_sweep.skipped {
+        lines.push(("sweep", format!("would skip it: {skipped}")));
+    }
+    let deletes = one.next_sweep.deletes.iter();
+    lines.extend(deletes.map(|fate| ("sweep", format!("would delete {}: {}", fate.generation, fate.reason))));
+    let head = format!("{}\n", one.dataset);
+    lines.into_iter().fold(head, |text, (name, value)| text + &format!("  {name:<9}  {value}\n"))
 }
 
 /// Returns a line for each dataset, followed by the datasets that need attention.
-pub fn shown(overview: &Overview) -> String {
+pub fn shown(overview: &Overview, style: Style) -> String {
     const HEAD: [&str; 7] = ["dataset", "live", "rows", "bytes", "age", "flipped", ""];
     let number = |number: Option<u64>| number.map(thousands).unwrap_or_default();
     let row = |one: &DatasetSummary| {
@@ -39,20 +95,33 @@ pub fn shown(overview: &Overview) -> String {
         ]
     };
     let rows: Vec<[String; 7]> = overview.datasets.iter().map(row).collect();
-    let mut text = table(HEAD, [false, false, true, true, true, false, false], &rows);
+    let lines = table(HEAD, [false, false, true, true, true, false, false], &rows);
+    // The first line is the header, and the others are the datasets' in order.
+    let needs_a_person =
+        |at: usize| at.checked_sub(1).and_then(|at| rows.get(at)).is_some_and(|row| !row[6].is_empty());
+    let mark = |(at, line): (usize, &str)| match at {
+        0 => style.bold(line),
+        at if needs_a_person(at) => style.yellow(line),
+        _ => line.to_owned(),
+    };
+    let text: String = lines.lines().enumerate().map(|line| mark(line) + "\n").collect();
     // The row of a dataset without a table already says so.
     let conditions: Vec<&Condition> = overview.conditions.iter().filter(|one| !one.is(Topic::NoTable)).collect();
-    if !conditions.is_empty() {
-        text.push('\n');
-    }
+    text + &told(&conditions, overview, style)
+}
+
+/// Describes the conditions, after an empty line.
+fn told(conditions: &[&Condition], overview: &Overview, style: Style) -> String {
+    let mut text = String::new();
     for one in conditions {
         let since = one.since.map(|since| {
             let seconds = overview.at.duration_since(since).as_secs();
-            format!(" for {} (since {})", age(seconds), since.strftime("%Y-%m-%d %H:%M:%SZ"))
+            format!(" for {} (since {})", age(seconds), dataset::at(since))
         });
-        text += &format!("{}{}, see {}\n  {}\n", one.id, since.unwrap_or_default(), one.runbook, one.message);
+        let since = since.unwrap_or_default();
+        text += &format!("{}{since}, see {}\n  {}\n", style.yellow(&one.id), one.runbook, one.message);
     }
-    text
+    if text.is_empty() { text } else { format!("\n{text}") }
 }
 
 const MISSING: &str = "no table yet";
@@ -116,7 +185,39 @@ users    –                                                                    
 held:orders for 3h 30m (since 2026-11-22 22:30:00Z), see docs/operate.md#a-dataset-is-held
   orders: held: a restore
 ";
-        assert_eq!(shown(&overview), expected);
+        assert_eq!(shown(&overview, Style::PLAIN), expected);
+    }
+
+    #[test]
+    fn one_dataset_is_described() {
+        let answer = json!({
+            "dataset": "users", "outcome": "status", "live": "blue-01JDA00000000000000000000A", "previous": null, "reasons": [],
+            "hold": { "at": "2026-11-22T03:00:01Z", "reason": "a restore", "released": false },
+            "generations": [
+                { "generation": "green-01JDA00000000000000000000B", "state": "candidate", "live": false,
+                  "as_of": "2026-11-22T02:00:00Z", "age_seconds": 60, "rows": 1_200, "bytes": 99 },
+                { "generation": "blue-01JDA00000000000000000000A", "state": "live", "live": true,
+                  "as_of": "2026-11-21T02:00:00Z", "age_seconds": 86_460, "rows": 1_100, "bytes": 88,
+                  "flipped": { "at": "2026-11-22T03:00:00Z", "by": "rollback", "why": "wrong prices" } },
+            ],
+            "next_sweep": { "deletes": [{ "generation": "green-0", "reason": "replaced" }], "keeps": [] },
+        });
+        let expected = "\
+users
+  live       blue-01JDA00000000000000000000A (1,100 rows)
+  as of      2026-11-21 02:00:00Z (1d 0h ago)
+  flipped    2026-11-22 03:00:00Z by rollback: wrong prices
+  held       since 2026-11-22 03:00:01Z: a restore
+  candidate  green-01JDA00000000000000000000B (1,200 rows)
+  sweep      would delete green-0: replaced
+";
+        assert_eq!(shown_one(&Dataset::read(&answer).unwrap()), expected);
+    }
+
+    #[test]
+    fn a_condition_belongs_to_the_dataset_of_its_id() {
+        let condition = Condition::new(Topic::Held, "users", "held");
+        assert!(is_about(&condition, "users") && !is_about(&condition, "user"));
     }
 
     #[test]

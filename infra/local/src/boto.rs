@@ -1,7 +1,7 @@
 //! Calls AWS operations through `aws.py`, a Python process with botocore.
 //!
 //! The runner's Python environment has botocore anyway, and every additional SDK crate would lengthen the first build.
-//! Functions are invoked by [`cli::lambda`] instead.
+//! Functions are invoked by [`client::lambda`] instead.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -18,7 +18,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
-use cli::laptop::REGION;
+use client::laptop::REGION;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -40,7 +40,7 @@ struct Process {
     next_id: AtomicU64,
 }
 
-/// The callers that wait for an answer, by request id. `None` after the Python process has ended.
+/// The callers that are waiting for an answer, by request id. `None` after the Python process has ended.
 type Waiting = Option<HashMap<u64, oneshot::Sender<Answer>>>;
 
 /// A line of the Python process's stdout: the result of the request `id`, or its error.
@@ -100,7 +100,7 @@ impl Boto {
                 // A cancelled caller no longer waits, so sending to it may fail.
                 let _ = caller.map(|caller| caller.send(answer));
             }
-            // Dropping the senders gives an error to every caller that still waits.
+            // Dropping the senders gives an error to every caller that is still waiting.
             lock(&answered).take();
         })?;
         let process =

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use cli::workspace;
+use client::workspace;
 
 use crate::{
     guard::{self, Guarded},

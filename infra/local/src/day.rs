@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use cli::datasets::Datasets;
+use client::datasets::Datasets;
 use serde_json::Value;
 use turntable::{
     config::Dataset,
@@ -11,7 +11,14 @@ use turntable::{
     manifest::Manifest,
 };
 
-use crate::{outcome::LiveGeneration, progress::say, reader::Reader, report::Report, stack::Stack};
+use crate::{
+    outcome::{LiveGeneration, Rejected},
+    progress::say,
+    reader::Reader,
+    report::Report,
+    stack::Stack,
+    verdict::{Pending, Verdict, verdicts},
+};
 
 /// How long to wait until every dataset is live: the maximum duration of one Lambda invocation.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(900);
@@ -54,12 +61,37 @@ impl<'a> Day<'a> {
             }
             let lines = self.lines().await?;
             if patience.is_over(&lines) {
-                report.faults.extend(self.pending.iter().map(|(dataset, _)| format!("{} is not live", dataset.name)));
-                report.faults.extend(lines.iter().map(shown));
+                self.explain(&lines, report).await?;
                 break;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        Ok(())
+    }
+
+    /// Adds to the report why the pending datasets are not live, and the log lines.
+    async fn explain(&self, lines: &[Value], report: &mut Report) -> Result<()> {
+        let pending = self.pending.iter().map(|(dataset, _)| Pending {
+            dataset: &dataset.name,
+            group: dataset.group.as_ref().map(|group| group.name.as_str()),
+        });
+        let (verdicts, others) = verdicts(&pending.collect::<Vec<_>>(), lines);
+        for ((dataset, _), Verdict { rejected, error, .. }) in self.pending.iter().zip(verdicts) {
+            let name = &dataset.name;
+            let candidate: Option<Generation> = rejected.and_then(|candidate| candidate.parse().ok());
+            let fault = match (candidate, error) {
+                (Some(candidate), Some(error)) => {
+                    let rows = manifest(self.stack, dataset, &candidate).await?.rows;
+                    report.rejected.push(Rejected { dataset: name.clone(), candidate, rows, error });
+                    format!("{name} is not live: its candidate was rejected")
+                }
+                (_, Some(error)) => format!("{name} is not live: {error}"),
+                (_, None) => format!("{name} is not live, and no function says why"),
+            };
+            report.faults.push(fault);
+        }
+        report.faults.extend(others);
+        report.logs.extend(lines.iter().map(shown));
         Ok(())
     }
 

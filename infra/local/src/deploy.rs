@@ -16,7 +16,7 @@ use aws_sdk_s3::{
         LifecycleRule, LifecycleRuleFilter,
     },
 };
-use cli::laptop::REGION;
+use client::laptop::REGION;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use crate::{boto::Account, deployment::Deployment, emulator::Emulator, progress::say, stack::Stack};
@@ -46,7 +46,13 @@ impl Emulator {
         let template = ByteStream::from(self.tools.template.packaged(&code).into_bytes());
         s3.put_object().bucket(&scratch).key("template.yaml").body(template).send().await?;
         let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
-        let mut parameters = vec![("BucketName", deployment.bucket.as_str()), ("Architecture", architecture)];
+        let mut parameters = vec![
+            ("BucketName", deployment.bucket.as_str()),
+            ("Architecture", architecture),
+            // Datasets may name any database, and the emulator's only caller outside the stack is the account's root user.
+            ("GlueDatabases", "*"),
+            ("DeployerArns", "arn:aws:iam::*:root"),
+        ];
         parameters.extend(deployment.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let account = self.boto.account(&deployment.access_key);
         let url = format!("{}/{scratch}/template.yaml", self.endpoint);

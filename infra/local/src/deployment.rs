@@ -1,6 +1,6 @@
 //! The settings of one deployed stack.
 
-use cli::laptop;
+use client::laptop;
 
 /// The settings that may differ between two stacks in one emulator.
 #[derive(Debug, Clone)]
@@ -10,7 +10,7 @@ pub struct Deployment {
     pub stack: String,
     /// The name of the stack's bucket. Bucket names are global: no two accounts can have the same.
     pub bucket: String,
-    /// Parameters for template.yaml besides `BucketName` and `Architecture`.
+    /// Parameters for template.yaml besides those that every deployment sets.
     pub parameters: Vec<(String, String)>,
 }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use cli::{
+use client::{
     aws::SdkConfig,
     laptop::{self, REGION},
 };

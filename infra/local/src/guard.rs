@@ -38,8 +38,7 @@ impl Guarded {
         Ok(self.0.try_wait()?)
     }
 
-    /// Waits until the process ends, and returns its exit status. Every ten seconds, prints that it is still doing what
-    /// `still` says.
+    /// Waits until the process ends, and returns its exit status. Until then, prints `still {still}` every ten seconds.
     pub async fn wait(mut self, still: &str) -> Result<ExitStatus> {
         let start = Instant::now();
         let mut said = 0;

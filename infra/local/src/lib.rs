@@ -1,6 +1,6 @@
 //! Runs Turntable on a laptop: deploys template.yaml and the compiled functions into an AWS emulator that has
-//! EventBridge, queues, S3 events and an Athena endpoint on DuckDB. `cargo run -p local` calls [`run`]. The operators'
-//! commands are in the crate `cli`.
+//! EventBridge, queues, S3 events and an Athena endpoint on DuckDB. The commands `demo`, `run` and `up` of the crate `cli`
+//! call [`run`] and [`up`].
 //!
 //! | module | purpose |
 //! |---|---|
@@ -14,7 +14,7 @@
 //! | [`operator`] | makes a bad export, rolls back, and flips forward again |
 //! | [`optouts`] | opts a person out, and waits until no query on the protected view finds them |
 //! | [`reader`] | queries the tables continuously during a run |
-//! | [`outcome`], [`report`] | the results of a run |
+//! | [`outcome`], [`report`], [`verdict`] | the results of a run, and why datasets are not live |
 //! | [`up`] | keeps a stack running |
 
 #![allow(
@@ -44,8 +44,9 @@ pub mod template;
 pub mod tools;
 pub mod up;
 pub mod venv;
+pub mod verdict;
 
-pub use cli::lambda::FunctionError;
+pub use client::lambda::FunctionError;
 pub use deployment::Deployment;
 pub use emulator::Emulator;
 pub use stack::Stack;

@@ -1,93 +1,86 @@
-//! The command line of `cargo run -p local`.
+//! `cargo run -p local`: what the program `turntable` was called in version 0.1. It translates the old command line, prints
+//! a hint, and runs `cargo run` in its place. It will be removed after the next release.
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{
+    env,
+    os::unix::process::CommandExt,
+    process::{Command, ExitCode},
+};
 
-use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
+use client::workspace;
 
-/// Turntable on a laptop: deploys template.yaml into an emulator of AWS and runs the daily job for three days, while a
-/// reader queries the table without a pause.
-#[derive(Parser)]
-#[command(name = "local", version, args_conflicts_with_subcommands = true)]
-struct Cli {
-    #[command(subcommand)]
-    command: Option<Command>,
-    #[command(flatten)]
-    options: Options,
+fn main() -> ExitCode {
+    let words = translated(&env::args().skip(1).collect::<Vec<_>>());
+    let shown: String = words.iter().map(|word| format!(" {word}")).collect();
+    eprintln!("hint: `cargo run -p local` is going away: use `cargo run --{shown}`");
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    let manifest = workspace::root().join("Cargo.toml");
+    command.args(["run", "--quiet", "--manifest-path"]).arg(manifest.canonicalize().unwrap_or(manifest));
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    // The new process replaces this one, so signals reach it.
+    let error = command.arg("--").args(words).exec();
+    eprintln!("error: cannot run cargo: {error}");
+    ExitCode::FAILURE
 }
 
-#[derive(Args)]
-struct Options {
-    /// Run this datasets.toml once instead of the sample. ${NAME} in it comes from the environment; ${BUCKET} is the
-    /// runner's bucket.
-    #[arg(long, value_name = "FILE")]
-    datasets: Option<PathBuf>,
-    /// Print one JSON object on the last line (`up`: on the first) instead of text.
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Keep a stack running until Ctrl-C, with nothing exported yet.
-    Up {
-        #[command(flatten)]
-        options: Options,
-    },
-    #[command(flatten)]
-    Operator(cli::Command),
-}
-
-/// The exit code after a signal: 130, with which shells report an interrupt (128 + SIGINT).
-const INTERRUPTED: u8 = 130;
-
-#[tokio::main]
-async fn main() -> ExitCode {
-    let Cli { command, options } = Cli::parse();
-    let up = matches!(command, Some(Command::Up { .. }));
-    let work = async {
-        match command {
-            None => run(options).await,
-            Some(Command::Up { options }) => {
-                local::up::up(options.datasets, options.json).await.map(|()| ExitCode::SUCCESS)
-            }
-            Some(Command::Operator(command)) => command.run().await,
+/// Translates the old words into those of `turntable`.
+fn translated(old: &[String]) -> Vec<String> {
+    let (mut words, mut file, mut json) = (Vec::new(), None, false);
+    let mut rest = old.iter();
+    while let Some(word) = rest.next() {
+        match word.as_str() {
+            "--json" => json = true,
+            "--datasets" => file = rest.next().cloned(),
+            other => match other.strip_prefix("--datasets=") {
+                Some(path) => file = Some(path.to_owned()),
+                None => words.push(word.clone()),
+            },
         }
-    };
-    // A signal drops `work`, and dropping it ends all child processes.
-    let ended = tokio::select! {
-        result = work => result,
-        result = interrupted() => result.map(|()| if up { ExitCode::SUCCESS } else { INTERRUPTED.into() }),
-    };
-    ended.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
-        ExitCode::FAILURE
-    })
+    }
+    let first = words.first().cloned();
+    match (first.as_deref(), file) {
+        (None, None) => words.push("demo".into()),
+        (None, Some(file)) => words.extend(["run".into(), file]),
+        (Some("new-dataset"), _) => words[0] = "new".into(),
+        (Some("status" | "doctor"), _) => {
+            if let Some(at) = words.iter().skip(1).position(|word| !word.starts_with('-')) {
+                words.insert(at + 1, "--stack".into());
+            }
+        }
+        (_, file) => words.extend(file),
+    }
+    if json {
+        words.extend(["--output".into(), "json".into()]);
+    }
+    words
 }
 
-async fn run(options: Options) -> Result<ExitCode> {
-    let report = local::run::run(options.datasets).await?;
-    if options.json {
-        println!("{}", report.to_json());
-    } else {
-        print!("\n{report}");
-    }
-    for fault in &report.faults {
-        eprintln!("error: {fault}");
-    }
-    Ok(if report.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Waits for SIGINT, SIGTERM or SIGHUP.
-async fn interrupted() -> Result<()> {
-    let on = |kind| -> io::Result<_> { signal(kind) };
-    let (mut interrupt, mut terminate, mut hangup) =
-        (on(SignalKind::interrupt())?, on(SignalKind::terminate())?, on(SignalKind::hangup())?);
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        _ = hangup.recv() => {}
+    #[test]
+    fn old_command_lines_keep_their_meaning() {
+        for (old, new) in [
+            ("", "demo"),
+            ("--json", "demo --output json"),
+            ("--datasets d.toml", "run d.toml"),
+            ("--json --datasets=d.toml", "run d.toml --output json"),
+            ("up --datasets d.toml", "up d.toml"),
+            ("up --json", "up --output json"),
+            ("new-dataset --append URL users", "new --append URL users"),
+            ("status", "status"),
+            ("status lake --aws", "status --stack lake --aws"),
+            ("doctor --aws lake --json", "doctor --aws --stack lake --output json"),
+            ("check d.toml --aws", "check d.toml --aws"),
+            ("--help", "--help"),
+        ] {
+            let old: Vec<String> = old.split_whitespace().map(str::to_owned).collect();
+            assert_eq!(translated(&old).join(" "), new, "{old:?}");
+        }
+        assert_eq!(translated(&["query".into(), "SELECT 1".into()]), ["query", "SELECT 1"]);
     }
-    Ok(())
 }

@@ -37,8 +37,7 @@ pub async fn bad_export(stack: &Stack, dataset: &Dataset) -> Result<Rejected> {
 
 /// Rolls back to the previous generation.
 pub async fn rollback(stack: &Stack, dataset: &Dataset) -> Result<Move> {
-    let request =
-        json!({ "dataset": dataset.name, "action": "rollback", "reason": "demonstration by cargo run -p local" });
+    let request = json!({ "dataset": dataset.name, "action": "rollback", "reason": "demonstration by turntable demo" });
     send(stack, dataset, "rollback", &request).await
 }
 

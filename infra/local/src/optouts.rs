@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use cli::athena;
+use client::athena;
 use serde_json::Value;
 use turntable::config::{Dataset, Source};
 

@@ -47,8 +47,8 @@ pub struct OptedOut {
     pub view: String,
     /// How many rows the view had for the person before the drop.
     pub before: u64,
-    /// How many rows it had afterwards.
+    /// How many rows the view had for the person afterwards.
     pub after: u64,
-    /// Seconds from the moment when the drop was put until a query no longer found the person.
+    /// Seconds from the moment when the drop was written until a query no longer found the person.
     pub seconds: f64,
 }

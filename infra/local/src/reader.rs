@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use cli::athena;
+use client::athena;
 use tokio::task::JoinHandle;
 use turntable::layout::TableName;
 
@@ -22,7 +22,7 @@ const MAX_COMPLAINTS: usize = 5;
 /// The results of all queries.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
-    /// Queries that saw files from only one generation, or none because the table is empty.
+    /// Queries that saw files from only one generation, or no files, because the table is empty.
     pub ok: u64,
     /// Queries that failed. At the end of a run, these include queries whose row count differs from the manifest's.
     pub failed: u64,
@@ -50,7 +50,7 @@ impl Tally {
             }
             Ok(Answer { folders, .. }) => {
                 self.mixed += 1;
-                self.complain(format!("{table}: a query saw files of {folders} generations"));
+                self.complain(format!("{table}: a query saw files from {folders} generations"));
             }
             Err(error) => {
                 self.failed += 1;

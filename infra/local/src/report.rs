@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use cli::table::{table, thousands};
+use client::table::{table, thousands};
 use serde::Serialize;
 use turntable::layout::Generation;
 
@@ -22,9 +22,15 @@ pub struct Report {
     pub reader: Tally,
     /// Why the run failed; empty if it succeeded.
     pub faults: Vec<String>,
+    /// The functions' log lines of a day that failed.
+    pub logs: Vec<String>,
 }
 
 impl Report {
+    pub fn has_failed(&self) -> bool {
+        !self.faults.is_empty()
+    }
+
     /// Returns the generations that are live at the end of the run, one per dataset.
     fn live(&self) -> Vec<&LiveGeneration> {
         let built = |build: &LiveGeneration| (build.dataset.clone(), build.generation);
@@ -70,6 +76,7 @@ impl Report {
             "rejected": self.rejected,
             "moves": self.moves,
             "opted_out": self.opted_out,
+            "faults": self.faults,
         })
         .to_string()
     }
@@ -98,8 +105,11 @@ impl fmt::Display for Report {
         let rows: Vec<[String; 8]> = self.builds.iter().map(row).collect();
         // Aligns numbers to the right.
         let right = std::array::from_fn(|at| (3..7).contains(&at));
-        f.write_str(&table(HEAD, right, &rows))?;
-        if !self.rejected.is_empty() || !self.moves.is_empty() || !self.opted_out.is_empty() {
+        if !rows.is_empty() {
+            f.write_str(&table(HEAD, right, &rows))?;
+        }
+        let has_more = !self.rejected.is_empty() || !self.moves.is_empty() || !self.opted_out.is_empty();
+        if has_more && !rows.is_empty() {
             writeln!(f)?;
         }
         for Rejected { candidate, rows, error, .. } in &self.rejected {
@@ -112,7 +122,10 @@ impl fmt::Display for Report {
             writeln!(f, "opt-out   {before} row of a person in {view}; a drop arrives: {after} after {seconds:.2} s")?;
         }
         let Tally { ok, failed, mixed, complaints, .. } = &self.reader;
-        writeln!(f, "\nreader's queries: {} ok, {failed} failed, {mixed} mixed", thousands(*ok))?;
+        if has_more || !rows.is_empty() {
+            writeln!(f)?;
+        }
+        writeln!(f, "reader's queries: {} ok, {failed} failed, {mixed} mixed", thousands(*ok))?;
         for complaint in complaints {
             writeln!(f, "  {complaint}")?;
         }
@@ -183,6 +196,24 @@ mod tests {
         assert_eq!(json["moves"][0]["to"], back);
         assert_eq!(json["rejected"][0]["rows"], 25_000);
         assert_eq!((&json["opted_out"][0]["before"], &json["opted_out"][0]["after"]), (&1.into(), &0.into()));
+    }
+
+    #[test]
+    fn a_failed_run_shows_its_verdict_and_no_empty_table() {
+        let rejected = trouble().rejected;
+        let faults = vec!["users is not live: its candidate was rejected".to_owned()];
+        let report = Report { rejected, faults, ..Report::default() };
+        let expected = "\
+rejected  blue-01JDA00000000000000000000D of 25,000 rows
+          users: the candidate was rejected
+
+reader's queries: 0 ok, 0 failed, 0 mixed
+";
+        assert_eq!(report.to_string(), expected);
+        let json: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
+        assert_eq!(json["faults"], serde_json::json!(["users is not live: its candidate was rejected"]));
+        assert_eq!(json["rejected"][0]["error"], "users: the candidate was rejected");
+        assert!(report.has_failed());
     }
 
     #[test]

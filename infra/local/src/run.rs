@@ -8,7 +8,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use cli::{datasets::Datasets, laptop::BUCKET};
+use client::{
+    datasets::Datasets,
+    laptop::{self, BUCKET},
+};
 use turntable::layout::Location;
 
 use crate::{
@@ -39,11 +42,12 @@ pub struct Started {
     pub datasets: Datasets,
 }
 
-/// Starts an emulator and deploys a stack for the user's datasets file, or for the sample if `file` is `None`. Puts the
+/// Starts an emulator and deploys a stack with this name for the user's datasets file, or for the sample if `file` is `None`. Puts the
 /// sources in place, but exports nothing.
-pub async fn start(file: Option<&Path>) -> Result<Started> {
+pub async fn start(file: Option<&Path>, name: &str) -> Result<Started> {
     let access_key = random_access_key()?;
-    let mut deployment = Deployment { bucket: BUCKET.into(), ..Deployment::in_account(&access_key) };
+    let mut deployment =
+        Deployment { bucket: BUCKET.into(), stack: name.into(), ..Deployment::in_account(&access_key) };
     let datasets = Datasets::read(file.unwrap_or(Path::new(sample::DATASETS)), &deployment.bucket)?;
     deployment.parameters = engines::parameters(&datasets.config);
     let mut tools = Tools::prepare().await?;
@@ -110,7 +114,7 @@ async fn put(stack: &Stack, objects: Vec<(String, String)>) -> Result<()> {
 
 /// Runs all days of the sample, or one day of the user's datasets file. The run has failed if the report has faults.
 pub async fn run(file: Option<PathBuf>) -> Result<Report> {
-    let Started { mut emulator, stack, datasets } = start(file.as_deref()).await?;
+    let Started { mut emulator, stack, datasets } = start(file.as_deref(), laptop::STACK).await?;
     let reader = Reader::start(&stack);
     let mut report = Report::default();
     let days = if file.is_none() { DAYS } else { 1 };

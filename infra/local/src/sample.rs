@@ -16,7 +16,7 @@ pub const OPTOUTS: &str = "optouts";
 /// The opt-outs' inbox.
 pub const INBOX: &str = "inbox/optouts";
 
-/// How many users have opted out from the start: every hundredth.
+/// How many users opted out before the first day: one in a hundred.
 pub const OPTED_OUT: u64 = USERS / 100;
 
 const USERS: u64 = 100_000;
@@ -77,7 +77,7 @@ pub fn truncated(day: u32) -> Vec<(String, String)> {
     objects
 }
 
-/// Returns the drop for the users who have opted out from the start.
+/// Returns the drop for the users who opted out before the first day.
 pub fn opted_out_so_far() -> String {
     let people = (1..=OPTED_OUT).map(|n| format!("{},withdrawn,2026-04-01T00:00:00Z\n", n * 100));
     format!("user_id,state,occurred_at\n{}", people.collect::<String>())
@@ -140,7 +140,7 @@ fn draw(id: u64, salt: u64) -> u64 {
 mod tests {
     use std::path::Path;
 
-    use cli::datasets::Datasets;
+    use client::datasets::Datasets;
 
     use super::*;
 

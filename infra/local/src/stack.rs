@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use aws_config::SdkConfig;
-use cli::lambda::{FunctionError, Lambda};
+use client::lambda::{FunctionError, Lambda};
 use serde_json::Value;
 
 use crate::{boto::Account, deployment::Deployment, emulator::Emulator};

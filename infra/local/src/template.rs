@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context, Result, bail};
-use cli::workspace;
+use client::workspace;
 
 const CODE_URI: &str = "CodeUri: functions/";
 
-/// The text of template.yaml, the only list of the functions. In `CodeUri: functions/export`, `export` also names the
-/// crate and its binary, and is the last part of the function's deployed name.
+/// The text of template.yaml, the only place that lists the functions. In `CodeUri: functions/export`, `export` also
+/// names the crate and its binary, and is the last part of the function's deployed name.
 #[derive(Debug, Clone)]
 pub struct Template(String);
 

@@ -1,10 +1,15 @@
 //! `up`: keeps a stack running, for the `aws` command line, `cargo lambda` and experiments.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use anyhow::{Context, Result};
-use cli::{
-    laptop::{self, REGION},
+use anyhow::Result;
+use client::{
+    laptop::{self, EnvFile, REGION},
     workspace,
 };
 use serde_json::{Value, json};
@@ -15,11 +20,13 @@ use crate::{
     stack::Stack,
 };
 
-/// Keeps a stack running until the future is dropped. Fails if the emulator ends by itself.
-pub async fn up(file: Option<PathBuf>, json: bool) -> Result<()> {
-    let Started { mut emulator, stack, .. } = run::start(file.as_deref()).await?;
-    let env_file = EnvFile::write(&emulator, &stack).await?;
-    if json {
+/// Keeps a stack running until the future is dropped. Fails if the emulator ends by itself, or if a stack with this name
+/// is up already.
+pub async fn up(file: Option<PathBuf>, name: &str, json: bool) -> Result<()> {
+    let mut env_file = EnvFile::claim(name)?;
+    let Started { mut emulator, stack, .. } = run::start(file.as_deref(), name).await?;
+    env_file.write(&variables(&emulator, &stack).await?)?;
+    let text = if json {
         let line = json!({
             "endpoint": emulator.endpoint,
             "athena_endpoint": emulator.athena_endpoint,
@@ -29,11 +36,12 @@ pub async fn up(file: Option<PathBuf>, json: bool) -> Result<()> {
             "bucket": stack.bucket,
             "functions": stack.functions,
         });
-        println!("{line}");
+        format!("{line}\n")
     } else {
-        let sample = file.is_none();
-        print!("{}", greeting(&emulator, &stack, &env_file, sample));
-    }
+        greeting(&emulator, &stack, &short(env_file.path()), file.is_none())
+    };
+    let mut out = std::io::stdout();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush())?;
     loop {
         emulator.check()?;
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -41,7 +49,7 @@ pub async fn up(file: Option<PathBuf>, json: bool) -> Result<()> {
 }
 
 /// Returns the text that `up` prints: the endpoints, and commands to try.
-fn greeting(emulator: &Emulator, stack: &Stack, env_file: &EnvFile, sample: bool) -> String {
+fn greeting(emulator: &Emulator, stack: &Stack, env_file: &Path, sample: bool) -> String {
     let Emulator { endpoint, athena_endpoint, .. } = emulator;
     let mut text = format!(
         "\nTurntable is up: stack {}, bucket {}, region {REGION}\n\n  \
@@ -54,27 +62,23 @@ fn greeting(emulator: &Emulator, stack: &Stack, env_file: &EnvFile, sample: bool
     } else {
         "Your datasets are in place, nothing is exported yet.\n"
     };
+    let name = if stack.name == laptop::STACK { String::new() } else { format!(" --stack {}", stack.name) };
+    text += "\nIn another terminal, try:\n\n";
+    for command in ["export --all", "status", "query 'SELECT * FROM DATABASE.TABLE LIMIT 10'", "doctor"] {
+        text += &format!("  cargo run --quiet -- {command}{name}\n");
+    }
     text += &format!(
-        "\nIn another terminal, with these variables, the commands of docs/operate.md work here:\n\n  \
+        "\nWith these variables, the AWS CLI works here too:\n\n  \
            export AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY=test AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION}\n  \
            export AWS_ENDPOINT_URL={endpoint} AWS_ENDPOINT_URL_ATHENA={athena_endpoint}\n  \
            export STACK={} BUCKET={}\n  \
            aws s3 ls --recursive s3://{}\n",
         stack.access_key, stack.name, stack.bucket, stack.bucket
     );
-    for (function, name) in &stack.functions {
-        let request = request(function);
-        text += &format!(
-            "  aws lambda invoke --function-name {name} --cli-binary-format raw-in-base64-out --payload '{request}' /dev/stdout\n"
-        );
-    }
-    text += "\nThe state of the datasets, and the contents of their tables:\n\n  \
-             cargo run -p local -- status\n  \
-             cargo run -p local -- query 'SELECT * FROM DATABASE.TABLE LIMIT 10'\n";
     text += &format!(
         "\nFrom the sources, against this stack:\n\n  \
            cargo lambda watch --env-file {}\n",
-        env_file.0.display()
+        env_file.display()
     );
     for function in stack.functions.keys() {
         text += &format!("  cargo lambda invoke {function} --data-ascii '{}'\n", request(function));
@@ -90,34 +94,24 @@ fn request(function: &str) -> Value {
     }
 }
 
-/// A file for `cargo lambda watch`, with the environment variables that a function outside the emulator needs to use
-/// this stack. It exists while `up` runs; `status` and `query` read it too.
-struct EnvFile(PathBuf);
-
-impl EnvFile {
-    async fn write(emulator: &Emulator, stack: &Stack) -> Result<EnvFile> {
-        let mut variables = BTreeMap::from([
-            ("AWS_ACCESS_KEY_ID".to_owned(), stack.access_key.clone()),
-            ("AWS_SECRET_ACCESS_KEY".into(), "test".into()),
-            ("AWS_REGION".into(), REGION.into()),
-            ("AWS_ENDPOINT_URL".into(), emulator.endpoint.clone()),
-            ("AWS_ENDPOINT_URL_ATHENA".into(), emulator.athena_endpoint.clone()),
-        ]);
-        for name in stack.functions.values() {
-            variables.extend(stack.account.function_environment(name).await?);
-        }
-        let lines: String = variables.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
-        let path = laptop::env_file()?;
-        fs::write(&path, lines).with_context(|| format!("cannot write {}", path.display()))?;
-        // The printed commands run in the clone, so a path relative to it is enough.
-        let short =
-            workspace::root().canonicalize().ok().and_then(|root| Some(path.strip_prefix(root).ok()?.to_owned()));
-        Ok(EnvFile(short.unwrap_or(path)))
+/// Returns the variables that a function outside the emulator needs to use this stack, for `cargo lambda watch`. The
+/// commands find the stack with them too.
+async fn variables(emulator: &Emulator, stack: &Stack) -> Result<String> {
+    let mut variables = BTreeMap::from([
+        ("AWS_ACCESS_KEY_ID".to_owned(), stack.access_key.clone()),
+        ("AWS_SECRET_ACCESS_KEY".into(), "test".into()),
+        ("AWS_REGION".into(), REGION.into()),
+        ("AWS_ENDPOINT_URL".into(), emulator.endpoint.clone()),
+        ("AWS_ENDPOINT_URL_ATHENA".into(), emulator.athena_endpoint.clone()),
+    ]);
+    for name in stack.functions.values() {
+        variables.extend(stack.account.function_environment(name).await?);
     }
+    Ok(variables.iter().map(|(name, value)| format!("{name}={value}\n")).collect())
 }
 
-impl Drop for EnvFile {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(workspace::root().join(&self.0));
-    }
+/// Returns the path as seen from the clone's root, where the printed commands run.
+fn short(path: &Path) -> PathBuf {
+    let root = workspace::root().canonicalize().ok();
+    root.and_then(|root| Some(path.strip_prefix(root).ok()?.to_owned())).unwrap_or_else(|| path.to_owned())
 }

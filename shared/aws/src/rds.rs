@@ -32,7 +32,8 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// Creates a signer from the configuration, or returns `None` if that has no credentials provider or no region.
+    /// Creates a signer from the configuration, or returns `None` if the configuration has no credentials provider or
+    /// no region.
     pub fn new(aws: &SdkConfig) -> Option<Signer> {
         Some(Signer { credentials: aws.credentials_provider()?, region: aws.region()?.to_string() })
     }

@@ -75,7 +75,7 @@ pub struct Kept {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// It works, but not as it should.
+    /// Turntable works, but not as it should.
     Warning,
     /// Turntable can't work, or data is lost.
     Fault,
@@ -109,7 +109,8 @@ const RESULTS: &str = "_athena/";
 const ARCHIVE_CLASSES: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
 
 impl BucketUse {
-    /// Returns what the datasets keep in a bucket. `datasets` is the datasets file, which is in the stack's bucket.
+    /// Returns what the datasets keep in a bucket. `datasets` is the key of the datasets file, which is in the stack's
+    /// bucket.
     pub fn of(config: &Config, bucket: &str, datasets: &Key) -> BucketUse {
         let mut kept = Vec::new();
         let mut archives = Vec::new();
@@ -186,14 +187,19 @@ fn harm(rule: &LifecycleRule, kept: &Kept) -> Option<Finding> {
     }
     let archive = rule.moves_to.iter().find(|class| ARCHIVE_CLASSES.contains(&class.as_str()));
     let does = match archive {
-        _ if rule.expires => "deletes objects of".into(),
-        Some(class) => format!("moves objects to {class}, where nothing can read them, of"),
+        _ if rule.expires => "deletes objects".into(),
+        Some(class) => format!("moves objects to {class}, where nothing can read them"),
         None => return None,
     };
     Some(Finding {
         setting: Setting::Lifecycle,
         severity: Severity::Fault,
-        what: format!("the lifecycle rule {:?} {does} {} ({})", rule.id, kept.name, named(&[&kept.prefix])),
+        what: format!(
+            "the lifecycle rule {:?} applies to {} ({}) and {does}",
+            rule.id,
+            kept.name,
+            named(&[&kept.prefix])
+        ),
         todo: "limit the rule to another prefix: only sweep may delete there".into(),
     })
 }
@@ -209,7 +215,7 @@ fn missing_rules(settings: &BucketSettings, usage: &BucketUse) -> Vec<Finding> {
     let mut found = Vec::new();
     let archives: Vec<&str> = usage.archives.iter().map(String::as_str).filter(|folder| !expires(folder)).collect();
     if !archives.is_empty() {
-        let what = format!("no lifecycle rule expires the archived drops in {}: they name people", named(&archives));
+        let what = format!("no lifecycle rule expires the archived drops in {}, which name people", named(&archives));
         found.push(missing(what, "add a rule that expires _archive/ after some days"));
     }
     if let Some(results) = usage.results.as_deref().filter(|results| !expires(results)) {
@@ -218,7 +224,8 @@ fn missing_rules(settings: &BucketSettings, usage: &BucketUse) -> Vec<Finding> {
     }
     let aborts = |folder: &str| settings.lifecycle.iter().any(|rule| rule.aborts_uploads && rule.covers(folder));
     if usage.kept.iter().any(|kept| !kept.is_inbox && kept.prefix.ends_with('/') && !aborts(&kept.prefix)) {
-        let what = "no lifecycle rule aborts unfinished uploads: their parts are charged and never listed".into();
+        let what =
+            "no lifecycle rule aborts unfinished uploads: their parts cost money, and no listing shows them".into();
         found.push(missing(what, "add a rule with AbortIncompleteMultipartUpload after one day"));
     }
     found
@@ -356,8 +363,8 @@ mod tests {
         let (_, _, what) = one(|settings| settings.lifecycle.push(moves("DEEP_ARCHIVE")));
         assert_eq!(
             what,
-            "the lifecycle rule \"x\" moves objects to DEEP_ARCHIVE, where nothing can read them, of the table dmp.users \
-             (schemas/users/)"
+            "the lifecycle rule \"x\" applies to the table dmp.users (schemas/users/) and moves objects to DEEP_ARCHIVE, \
+             where nothing can read them"
         );
     }
 
@@ -365,7 +372,10 @@ mod tests {
     fn rule_by_tag_reaches_inboxes_only() {
         let by_tag = LifecycleRule { by_tag: true, expires: true, ..rule("x", "") };
         let (_, _, what) = one(|settings| settings.lifecycle.push(by_tag));
-        assert_eq!(what, "the lifecycle rule \"x\" deletes objects of the inbox of optouts (inbox/optouts/)");
+        assert_eq!(
+            what,
+            "the lifecycle rule \"x\" applies to the inbox of optouts (inbox/optouts/) and deletes objects"
+        );
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub struct Set {
     pub run: Ulid,
     /// When the members' common snapshot was taken.
     pub as_of: Timestamp,
-    /// When all members had gone live; while the flip is under way, when that flip started.
+    /// When all members had gone live. While the flip is still under way, this is when the flip started.
     pub since: Timestamp,
     pub by: FlipOrigin,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -127,7 +127,7 @@ impl Flipping {
     }
 }
 
-/// Which earlier sets stay on record: those that at least one of the fields keeps.
+/// Decides which earlier sets stay on record: a set stays if at least one of the fields keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory {
     /// How many of the latest earlier sets are always kept, for rollbacks.
@@ -154,18 +154,18 @@ impl Record {
         Record { serial: self.serial + 1, ..self.clone() }
     }
 
-    /// Returns the record after a flip has started.
+    /// Returns a record like this one, which says that a flip has started.
     pub fn begin_flip(&self, to: Set, from: BTreeMap<String, Option<Location>>) -> Record {
         Record { flipping: Some(Flipping { to, from, back: None }), ..self.next() }
     }
 
-    /// Returns the record after the decision to revert the flip under way. `why` is the reason.
+    /// Returns a record like this one, which says that the flip under way is to be reverted. `why` is the reason.
     pub fn turned(&self, why: String) -> Record {
         let back = |flipping: &Flipping| Flipping { back: Some(why.clone()), ..flipping.clone() };
         Record { flipping: self.flipping.as_ref().map(back), ..self.next() }
     }
 
-    /// Returns the record after the flip under way has moved all tables to their destinations.
+    /// Returns a record like this one, which says that the flip under way has moved all tables to their destinations.
     pub fn flipped(&self, now: Timestamp, memory: Memory) -> Record {
         let Some(flipping) = &self.flipping else { return self.clone() };
         let live = Set { since: now, ..flipping.to.clone() };
@@ -177,8 +177,8 @@ impl Record {
         Record { live: Some(live), flipping: None, past, ..self.next() }
     }
 
-    /// Returns the record after the flip under way has been reverted. `left` names the tables that could not be moved
-    /// back, and says why.
+    /// Returns a record like this one, which says that the flip under way has been reverted. `left` names the tables
+    /// that could not be moved back, and says why.
     pub fn gone_back(&self, now: Timestamp, left: &[String]) -> Record {
         let went_back = self.flipping.as_ref().map(|flipping| WentBack {
             run: flipping.to.run,
@@ -195,6 +195,17 @@ impl Record {
     /// Returns the operator's hold, unless it has been released.
     pub fn held(&self) -> Option<&Hold> {
         self.hold.as_ref().filter(|hold| !hold.released)
+    }
+
+    /// Returns the earlier sets, latest first, without those that a rollback or a repair replaced: their rows are known to
+    /// be bad, or their files to be lost.
+    pub fn not_taken_back(&self) -> impl Iterator<Item = &Set> {
+        let sets = || self.live.iter().chain(self.past.iter().map(|past| &past.set));
+        let is_bad = move |past: &&Past| {
+            let goes_back = |set: &Set| matches!(set.by, FlipOrigin::Rollback | FlipOrigin::Repair);
+            sets().any(|next| next.since == past.until && goes_back(next))
+        };
+        self.past.iter().filter(move |past| !is_bad(past)).map(|past| &past.set)
     }
 
     /// Describes the flip that is under way or was interrupted, for an operator. Returns `None` if there is none.

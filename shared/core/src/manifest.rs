@@ -23,7 +23,7 @@ pub const VERSION: u32 = 1;
 pub const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 /// Returns whether `as_of`, the time of a snapshot that existed at `now`, is more than [`MAX_CLOCK_SKEW`] later than
-/// `now`. Then the source's clock is ahead.
+/// `now`. If so, the source's clock is ahead.
 pub fn is_ahead(as_of: Timestamp, now: Timestamp) -> bool {
     as_of.duration_since(now) > MAX_CLOCK_SKEW
 }
@@ -51,17 +51,19 @@ pub struct Manifest {
     pub rows: u64,
     pub bytes: u64,
     pub files: Vec<File>,
-    /// How many values became NULL, by column, because the column's type can't represent them. Only with
-    /// `on_unrepresentable = "null"`.
+    /// For each column, how many values became NULL because the column's type can't represent them. Empty unless
+    /// `on_unrepresentable = "null"` is set.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub nulled: BTreeMap<String, u64>,
-    /// How many rows have NULL in a column, by column, because their file lacks it. Only with `missing = "null"`.
+    /// For each column, how many rows have NULL in it because their file lacks the column. Empty unless `missing =
+    /// "null"` is set.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub missing: BTreeMap<String, u64>,
-    /// How many values were left out, by name, because their column is not declared. Only with `extra = "ignore"`.
+    /// For each name that is not declared as a column, how many values were left out. Empty unless `extra = "ignore"`
+    /// is set.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ignored: BTreeMap<String, u64>,
-    /// Set only in a merge of opt-outs.
+    /// Set only if the generation is a merge of opt-outs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merge: Option<Merge>,
     /// Set only if the generation was exported with a group.
@@ -150,7 +152,7 @@ pub struct Consumed {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "(String, String)", into = "(String, String)")]
 pub struct InboxObject {
-    /// Relative to the inbox's location.
+    /// The key, relative to the inbox's location.
     pub key: String,
     pub etag: String,
 }

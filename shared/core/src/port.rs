@@ -1,9 +1,8 @@
 //! The ports: traits for every call that the functions make to AWS. `turntable-aws` implements them on AWS. In-memory
-//! implementations let tests run thousands of fault schedules in process.
+//! implementations let tests run thousands of random sequences of events and faults in process.
 //!
-//! [`Objects`] and [`Query`] are implemented in the module `memory`, and the other ports that the schedules use in
-//! `tests/src`. The in-memory catalog stores Glue's own table type, so that every schedule runs the conversions in
-//! `turntable-aws`.
+//! [`Objects`] and [`Query`] are implemented in the module `memory`, and the other ports in `tests/src`. The in-memory
+//! catalog stores Glue's own table type, so that these tests also run the conversions in `turntable-aws`.
 
 use std::{fmt, ops::Range, time::Duration};
 
@@ -103,7 +102,7 @@ pub struct Unfinished {
 /// An object's content as a stream of chunks.
 pub type Chunks = BoxStream<'static, Result<Bytes>>;
 
-/// S3.
+/// The calls to S3.
 #[async_trait]
 pub trait Objects: Send + Sync {
     /// Returns the whole object; `None` if it does not exist.
@@ -126,7 +125,7 @@ pub trait Objects: Send + Sync {
         self.list(under, None).await
     }
 
-    /// Returns the folders directly under the location, in order. Takes one request per 1,000 direct folders and
+    /// Returns the folders directly under the location, in order. Sends one request per 1,000 direct folders and
     /// objects.
     async fn folders(&self, under: &Location) -> Result<Vec<Location>>;
 
@@ -180,7 +179,7 @@ pub trait Upload: Send {
     async fn abort(self: Box<Self>);
 }
 
-/// Athena.
+/// The queries that Turntable runs in Athena.
 #[async_trait]
 pub trait Query: Send + Sync {
     /// Runs one query to completion, and never reuses an earlier result.
@@ -188,6 +187,9 @@ pub trait Query: Send + Sync {
     /// An error of kind `Input` is the query's own fault: Athena accepted it, and running it again would fail again.
     /// Any other error says nothing about the query.
     async fn run(&self, database: &str, sql: &str) -> Result<Answered>;
+
+    /// Like [`Query::run`], but cancels the query after this time, and then fails as `Unavailable`.
+    async fn run_within(&self, database: &str, sql: &str, time: Duration) -> Result<Answered>;
 
     /// Returns when the oldest query that is still queued or running in these workgroups was submitted; `None` if there
     /// is none. An error of kind `Config` means that the permission to list queries is missing.
@@ -204,7 +206,7 @@ pub struct Answered {
     pub scanned: u64,
 }
 
-/// Secrets Manager.
+/// Reads secrets from Secrets Manager.
 #[async_trait]
 pub trait Secrets: Send + Sync {
     /// Returns the text of the secret whose name or ARN is `name`; `None` if the secret is binary.

@@ -26,7 +26,7 @@ pub struct TableVersion {
     /// The Glue crawler that last updated the table. `None` if there is none.
     pub crawler: Option<String>,
     /// The view, if this is one that [`crate::port::Catalog::put_view`] stored. `None` for a table, and for a view that
-    /// anybody else defined.
+    /// Turntable didn't store.
     pub view: Option<View>,
     /// The location as the catalog stores it. `None` if it is missing or empty.
     pub location: Option<String>,
@@ -165,7 +165,7 @@ pub struct AuditTable<'a> {
     pub published: &'a NextTable,
 }
 
-/// The kind of a view, in [`TableVersion::unsupported`].
+/// The value of [`TableVersion::unsupported`] for a view.
 pub const VIEW: &str = "a view";
 
 /// The parameter of an audit table that names the audited generation.

@@ -24,8 +24,8 @@ pub fn table_differences(table: &TableVersion, manifest: &Manifest) -> Vec<Strin
     found
 }
 
-/// Returns the columns that a table with these columns should have, according to the manifest of its live generation.
-/// Columns that agree with the manifest stay as they are, and in their order.
+/// Returns the columns that `table` should have, according to the manifest of the live generation. Columns that agree
+/// with the manifest stay as they are and in their order.
 pub fn published_columns(table: &[Column], manifest: &Manifest) -> Vec<Column> {
     let files = &manifest.columns;
     if Policy::Strict.refused(table, files).is_empty() {
@@ -60,8 +60,8 @@ fn projection_differences(parameters: &BTreeMap<String, String>, manifest: &Mani
     for (name, value) in &expected {
         match parameters.get(name) {
             Some(now) if now == value => {}
-            Some(now) => found.push(format!("projection: {name} is {now:?}, and the flip set {value:?}")),
-            None => found.push(format!("projection: {name} is missing, and the flip set {value:?}")),
+            Some(now) => found.push(format!("projection: {name} is {now:?}, but the flip set {value:?}")),
+            None => found.push(format!("projection: {name} is missing, but the flip set {value:?}")),
         }
     }
     let added =
@@ -79,10 +79,10 @@ fn format_differences(format: &StorageFormat) -> Vec<String> {
     ];
     let other = named.into_iter().filter_map(|(name, found, expected)| {
         let found = found.as_ref().filter(|found| expected.as_ref() != Some(*found))?;
-        Some(format!("format: the {name} is {found}, and the files are Parquet"))
+        Some(format!("format: the {name} is {found}, but the files are Parquet"))
     });
     let path =
-        format.spark_path().map(|path| format!("format: the SerDe parameter path is {path:?}, and Spark reads it"));
+        format.spark_path().map(|path| format!("format: the SerDe parameter path is {path:?}, from which Spark reads"));
     other.chain(path).collect()
 }
 
@@ -175,23 +175,23 @@ mod tests {
             ("partitions: the table is partitioned by nothing, the candidate by n int", |table| {
                 table.partition_keys.clear();
             }),
-            ("projection: projection.n.range is \"1,3\", and the flip set \"1,9\"", |table| {
+            ("projection: projection.n.range is \"1,3\", but the flip set \"1,9\"", |table| {
                 table.parameters.insert("projection.n.range".into(), "1,3".into());
             }),
-            ("projection: projection.enabled is missing, and the flip set \"true\"", |table| {
+            ("projection: projection.enabled is missing, but the flip set \"true\"", |table| {
                 table.parameters.remove("projection.enabled");
             }),
             ("projection: projection.n.digits was added", |table| {
                 table.parameters.insert("projection.n.digits".into(), "2".into());
             }),
-            ("format: the SerDe is org.openx.data.jsonserde.JsonSerDe, and the files are Parquet", |table| {
+            ("format: the SerDe is org.openx.data.jsonserde.JsonSerDe, but the files are Parquet", |table| {
                 table.format.serde = Some("org.openx.data.jsonserde.JsonSerDe".into());
             }),
             (
-                "format: the input format is org.apache.hadoop.hive.ql.io.SymlinkTextInputFormat, and the files are Parquet",
+                "format: the input format is org.apache.hadoop.hive.ql.io.SymlinkTextInputFormat, but the files are Parquet",
                 |table| table.format.input = Some("org.apache.hadoop.hive.ql.io.SymlinkTextInputFormat".into()),
             ),
-            ("format: the SerDe parameter path is \"s3://lake/old\", and Spark reads it", |table| {
+            ("format: the SerDe parameter path is \"s3://lake/old\", from which Spark reads", |table| {
                 table.format.serde_parameters.insert("path".into(), "s3://lake/old".into());
             }),
         ];

@@ -21,8 +21,8 @@ use turntable_core::schema::{Column, GlueType, readable};
 /// The name of a list's element field in Parquet.
 pub const ELEMENT: &str = "element";
 
-/// Returns a schema's columns with their Glue types. The error names every column that Glue has no type for, or whose
-/// name or type Glue or Athena can't read.
+/// Returns a schema's columns with their Glue types. The error names every column that has no Glue type, or whose name
+/// or type Glue or Athena can't read.
 pub fn columns(schema: &Schema) -> Result<Vec<Column>, String> {
     columns_named(schema, str::to_owned)
 }
@@ -107,7 +107,7 @@ pub fn arrow_type(glue_type: &GlueType) -> DataType {
     }
 }
 
-/// Returns the type of maps with these keys and values, as they are written.
+/// Returns the Arrow type that is written for a map with these keys and values.
 pub fn map_of(key: DataType, value: DataType) -> DataType {
     let pair = Fields::from(vec![Field::new("key", key, false), Field::new("value", value, true)]);
     DataType::Map(Arc::new(Field::new("key_value", DataType::Struct(pair), false)), false)

@@ -94,7 +94,7 @@ impl Open {
                 tokio::select! {
                     biased;
                     () = target.stopped() => return Err(Error::unavailable(format!(
-                        "{}: writing {file} was stopped before its end, because another stream failed or the time ran \
+                        "{}: writing {file} was stopped before it finished, because another stream failed or the time ran \
                          out: run the export or refresh again",
                         target.location
                     ))),

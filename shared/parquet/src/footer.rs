@@ -1,5 +1,6 @@
 //! Reads Parquet footers.
 
+use arrow_schema::TimeUnit;
 use bytes::Bytes;
 use parquet::{
     arrow::parquet_to_arrow_schema,
@@ -18,7 +19,7 @@ use turntable_core::{
 use crate::{
     arrow_types::lower_case_columns,
     sound::{contradiction, has_encrypted_columns},
-    timestamps::with_micros,
+    timestamps::int96_in,
 };
 
 /// The number of bytes that the first request reads from the end of the object. Few footers are longer.
@@ -57,7 +58,7 @@ pub async fn read_footer(objects: &dyn Objects, at: &Key, etag: &str, size: u64)
     };
     if has_encrypted_columns(&bytes) {
         return Err(Error::corrupt(format!(
-            "{at}: columns are encrypted, which Athena can't read: write it unencrypted"
+            "{at} has encrypted columns, which Athena can't read: write the file unencrypted"
         )));
     }
     let footer = ParquetMetaDataReader::decode_metadata(&bytes).map_err(|error| {
@@ -93,7 +94,7 @@ pub fn columns_of(at: &Key, footer: &ParquetMetaData) -> Result<Vec<Column>> {
     let arrow = parquet_to_arrow_schema(leaves, None).map_err(|error| {
         Error::corrupt(format!("{at}: its Parquet schema is invalid: {WRITE_AGAIN}")).caused_by(error)
     })?;
-    let micros = with_micros(leaves, &arrow);
+    let micros = int96_in(TimeUnit::Microsecond, leaves, &arrow);
     let found = lower_case_columns(micros.as_deref().unwrap_or(&arrow));
     found.map_err(|fault| Error::corrupt(format!("{at}: {fault}")))
 }

@@ -24,5 +24,5 @@ pub use nested_nulls::nested_nulls;
 pub use progress::Progress;
 pub use rows::{Batches, Passthrough, Rows};
 pub use sound::{contradiction, has_encrypted_columns};
-pub use timestamps::{int96_columns, with_micros};
+pub use timestamps::{int96_columns, int96_in};
 pub use write::{Written, write, write_until};

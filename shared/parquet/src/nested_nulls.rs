@@ -25,9 +25,9 @@ pub(crate) fn metadata(schema: &Schema, nulls: &[u64]) -> Option<KeyValue> {
     serde_json::to_string(&nulls).ok().map(|json| KeyValue::new(KEY.to_owned(), json))
 }
 
-/// Returns the number of nulls in a nested column of a file, or `None` if the footer doesn't say. In a file that
-/// Turntable didn't write, the count is known, as 0, for a column that can't be null, and for one with a value within
-/// it that is never null.
+/// Returns the number of nulls in a nested column of a file, or `None` if the footer doesn't say. If Turntable didn't
+/// write the file, the footer can only tell that there are none: the column can't be null, or one of the values within
+/// it is never null.
 pub fn nested_nulls(footer: &ParquetMetaData, column: &str) -> Option<u64> {
     if let Some(nulls) = written(footer, column) {
         return Some(nulls);

@@ -42,8 +42,9 @@ impl Output {
         Ok(())
     }
 
-    /// Waits until the row group that is being built, of `building` bytes, and the unsent rest of the previous one
-    /// together fit into one row group's size. So a slow network slows down the source, and memory is bounded.
+    /// Waits until the row group that is being built (`building` bytes) and the unsent part of the previous one
+    /// together fit into the size of one row group. This way, a slow network slows down the source, and memory stays
+    /// bounded.
     pub(super) async fn room_for(&mut self, building: u64) {
         let limit = self.target.sizes.row_group_size;
         if let Some(sending) = &mut self.sending {

@@ -30,7 +30,7 @@ pub(super) fn properties() -> Result<WriterProperties> {
 }
 
 /// Sets long pages, for writers with few open files. All unfinished pages together take at most half a row group of
-/// memory, unless so many columns share it that pages would get shorter than 8 KB. The number of rows in a page is
+/// memory, unless there are so many columns that pages would be shorter than 8 KB. The number of rows in a page is
 /// limited too, because a dictionary index takes eight bytes until its page ends.
 pub(super) fn with_long_pages(
     properties: WriterProperties,

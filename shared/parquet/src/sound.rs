@@ -28,7 +28,7 @@ pub fn contradiction(footer: &ParquetMetaData) -> Option<String> {
 /// Returns whether an unencrypted footer says that columns are encrypted. The parquet crate skips the fields that say
 /// so.
 pub fn has_encrypted_columns(footer: &[u8]) -> bool {
-    /// Fields of `FileMetaData`, `RowGroup` and `ColumnChunk` in parquet.thrift.
+    /// Numbers of fields in `FileMetaData`, `RowGroup` and `ColumnChunk`, from parquet.thrift.
     const ENCRYPTION_ALGORITHM: i16 = 8;
     const ROW_GROUPS: i16 = 4;
     const COLUMNS: i16 = 1;
@@ -46,7 +46,7 @@ pub fn has_encrypted_columns(footer: &[u8]) -> bool {
 /// The maximum nesting of structs and lists in a footer. Real footers nest about ten deep.
 const MAX_DEPTH: usize = 32;
 
-/// Bytes in Thrift's compact protocol.
+/// A reader for values in Thrift's compact protocol.
 struct Thrift<'a> {
     rest: &'a [u8],
     depth: usize,
@@ -168,8 +168,8 @@ fn zigzag(value: u64) -> i16 {
 mod tests {
     use super::*;
 
-    /// A footer with a list of schema elements, a row group with a column, and what `more` appends to the column and
-    /// `last` to the file.
+    /// Returns a footer with a list of schema elements, a row group with a column, and what `more` appends to the
+    /// column and `last` to the file.
     fn footer(more: &[u8], last: &[u8]) -> Vec<u8> {
         let column = [&[0x26, 0x08][..], more, &[0]].concat();
         [

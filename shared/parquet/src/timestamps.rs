@@ -1,4 +1,4 @@
-//! Finds INT96 columns, in which Spark and others write timestamps, and maps them to timestamps in microseconds.
+//! Finds INT96 columns, in which Spark and others write timestamps, and maps them to timestamps in a chosen unit.
 
 use std::sync::Arc;
 
@@ -11,24 +11,24 @@ pub fn int96_columns(leaves: &SchemaDescriptor) -> Vec<usize> {
     (0..leaves.num_columns()).filter(is_int96).map(|leaf| leaves.get_column_root_idx(leaf)).collect()
 }
 
-/// Returns the schema with INT96 columns as timestamps in microseconds, or `None` if there are no INT96 columns. In
+/// Returns the schema with INT96 columns as timestamps in this unit, or `None` if there are no INT96 columns. In
 /// nanoseconds, the default, timestamps after the year 2262 would overflow.
-pub fn with_micros(leaves: &SchemaDescriptor, schema: &Schema) -> Option<SchemaRef> {
+pub fn int96_in(unit: TimeUnit, leaves: &SchemaDescriptor, schema: &Schema) -> Option<SchemaRef> {
     let roots = int96_columns(leaves);
     if roots.is_empty() {
         return None;
     }
     let field =
-        |(at, field): (usize, &Arc<Field>)| if roots.contains(&at) { int96_as_micros(field) } else { field.clone() };
+        |(at, field): (usize, &Arc<Field>)| if roots.contains(&at) { in_unit(unit, field) } else { field.clone() };
     Some(Arc::new(Schema::new(schema.fields().iter().enumerate().map(field).collect::<Fields>())))
 }
 
-fn int96_as_micros(field: &Arc<Field>) -> Arc<Field> {
+fn in_unit(unit: TimeUnit, field: &Arc<Field>) -> Arc<Field> {
     let data_type = match field.data_type() {
-        DataType::Timestamp(TimeUnit::Nanosecond, None) => DataType::Timestamp(TimeUnit::Microsecond, None),
-        DataType::List(element) => DataType::List(int96_as_micros(element)),
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(int96_as_micros).collect()),
-        DataType::Map(entries, sorted) => DataType::Map(int96_as_micros(entries), *sorted),
+        DataType::Timestamp(TimeUnit::Nanosecond, None) => DataType::Timestamp(unit, None),
+        DataType::List(element) => DataType::List(in_unit(unit, element)),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(|field| in_unit(unit, field)).collect()),
+        DataType::Map(entries, sorted) => DataType::Map(in_unit(unit, entries), *sorted),
         other => other.clone(),
     };
     Arc::new(field.as_ref().clone().with_data_type(data_type))

@@ -172,7 +172,7 @@ async fn write_stream(target: Arc<Target>, batches: Batches, threads: usize) -> 
     let ended = tokio::select! {
         biased;
         () = target.stopped() => Err(GaveUp::Stopped),
-        // The signal may come while this is polled. Then a file reports it as an error, which isn't this stream's.
+        // The stop signal may come while this is polled. A file then returns an error, which isn't this stream's own.
         filled = write_batches(&mut output, &target, batches, threads) => filled.map_err(|error| {
             if target.is_stopped() { GaveUp::Stopped } else { GaveUp::Failed(error) }
         }),

@@ -28,8 +28,8 @@ pub struct ColumnBuilder {
     nulls: NullBufferBuilder,
 }
 
-/// The values so far, without their validity. Without `repr`, the compiler would store the variant in the capacity of a
-/// `Vec`, and every access to a value would have to decode it.
+/// A column's values since the last batch, without their validity. Without `repr`, the compiler would store the variant
+/// in the capacity of a `Vec`, and every access to a value would have to decode it.
 #[repr(u8)]
 pub enum Values {
     Boolean(BooleanBufferBuilder),
@@ -46,7 +46,7 @@ pub enum Values {
     },
     /// Days since 1970-01-01.
     Date(Vec<i32>),
-    /// Microseconds since 1970-01-01T00:00:00, in UTC if `utc`.
+    /// Microseconds since 1970-01-01T00:00:00, in UTC if `utc` is set.
     Timestamp {
         values: Vec<i64>,
         utc: bool,
@@ -82,7 +82,7 @@ impl Ends {
     }
 
     /// Ends a value at `end`. Fails, with the reason, if `end` doesn't fit into 31 bits, the limit of Arrow's offsets.
-    /// That is not expected, because batches are cut far below 2 GB and databases limit a value to 1 GB.
+    /// That is not expected, because batches end far below 2 GB and databases limit a value to 1 GB.
     #[inline(always)]
     pub fn push(&mut self, end: usize) -> Result<(), &'static str> {
         self.0.push(i32::try_from(end).map_err(|_| "more than 2 GB in one batch")?);
@@ -124,7 +124,8 @@ impl Bytes {
         self.ends.push(self.bytes.len())
     }
 
-    /// Replaces each value with what `convert` appends for it. Fails, with the reason, if the batch gets too large.
+    /// Replaces each value with the bytes that `convert` appends for it. Fails, with the reason, if the batch gets too
+    /// large.
     fn replace(&mut self, convert: &mut impl FnMut(&[u8], &mut Vec<u8>)) -> Result<(), &'static str> {
         let mut replaced = Bytes::with_capacity(self.ends.0.len());
         for value in self.values() {
@@ -224,7 +225,7 @@ impl ColumnBuilder {
         }
     }
 
-    /// Calls `visit` with at least the strings so far that aren't ASCII, including nested ones.
+    /// Calls `visit` with every string so far that isn't ASCII, including nested strings. May also visit ASCII strings.
     pub fn each_text(&self, visit: &mut impl FnMut(&[u8])) {
         match &self.values {
             Values::Text(texts) if !texts.bytes.is_ascii() => texts.values().for_each(visit),
@@ -235,8 +236,8 @@ impl ColumnBuilder {
         }
     }
 
-    /// Replaces the strings that [`ColumnBuilder::each_text`] visits with what `convert` appends for each. Fails, with
-    /// the reason, if the batch gets too large.
+    /// Replaces the strings that [`ColumnBuilder::each_text`] visits with the bytes that `convert` appends for them.
+    /// Fails, with the reason, if the batch gets too large.
     pub fn replace_texts(&mut self, convert: &mut impl FnMut(&[u8], &mut Vec<u8>)) -> Result<(), &'static str> {
         match &mut self.values {
             Values::Text(texts) if !texts.bytes.is_ascii() => texts.replace(convert),

@@ -49,7 +49,7 @@ pub struct Context {
     /// The table that the rows are for. Error messages name it.
     pub table: TableName,
     pub on_unrepresentable: OnUnrepresentable,
-    /// The Parquet objects to pass through unchanged: those that fit. If `None`, the streams contain all rows.
+    /// Which Parquet objects may pass through unchanged. If `None`, none may, so the streams contain all rows.
     pub copies: Option<Copies>,
 }
 
@@ -59,7 +59,7 @@ impl Context {
         Arc::new(self.unrepresentable_in(schema, Unmatched::default()))
     }
 
-    /// Does the same for files, whose columns may differ from those in `schema`.
+    /// Does the same as [`Context::unrepresentable`] for files, whose columns may differ from those in `schema`.
     pub fn unrepresentable_in(&self, schema: &Schema, unmatched: Unmatched) -> Unrepresentable {
         let policy = Unrepresentable::new(self.table.to_string(), self.on_unrepresentable, schema);
         policy.with_unmatched(unmatched)

@@ -9,6 +9,7 @@ pub mod mysql;
 mod names;
 mod open;
 pub mod postgres;
+mod ranges;
 mod secret;
 mod tls;
 pub mod unmatched;

@@ -8,8 +8,8 @@ use turntable_core::{
 
 use crate::context::Context;
 
-/// Returns the text of a secret, with the keys that the dataset adds to it. `or` names the format that is accepted
-/// besides JSON, for error messages.
+/// Returns the text of a secret, with the keys that the dataset adds to it. `or` names the accepted format other than
+/// JSON, for error messages.
 pub async fn text(secret: &Secret, context: &Context, or: &str) -> Result<String> {
     let name = &secret.name;
     let Some(secrets) = &context.secrets else {
@@ -24,8 +24,8 @@ pub async fn text(secret: &Secret, context: &Context, or: &str) -> Result<String
     completed(secret, text)
 }
 
-/// Adds the dataset's keys to a secret's JSON. Fails if the secret has another value for one of them, because one of
-/// the two is wrong, and if the secret is a URL.
+/// Adds the dataset's keys to a secret's JSON. Fails if the secret is a URL, or if it has another value for one of the
+/// keys, because one of the two values must be wrong.
 fn completed(secret: &Secret, text: String) -> Result<String> {
     let (name, Some((first, _))) = (&secret.name, secret.beside.first()) else { return Ok(text) };
     let Ok(mut keys) = serde_json::from_str::<Map<String, Value>>(&text) else {
@@ -58,7 +58,7 @@ pub struct Keys<'a> {
 }
 
 impl<'a> Keys<'a> {
-    /// Parses the JSON. `or` names the format that is accepted besides JSON, for error messages.
+    /// Parses the JSON. `or` names the accepted format other than JSON, for error messages.
     pub fn parse(text: &str, given_by: &'a str, or: &str) -> Result<Keys<'a>> {
         let malformed =
             |_| Error::config(format!("{given_by}: expected JSON with username, password and host, or {or}"));

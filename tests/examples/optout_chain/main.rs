@@ -67,8 +67,8 @@ async fn refresh(stack: &Stack) -> Result<Value> {
     Ok(stack.invoke("optout", &json!({ "dataset": "optouts" })).await??)
 }
 
-/// Puts drops for these people, at most five million each. Waits after each drop until the table has all people up to the
-/// drop's last; it has those before `people` already.
+/// Puts drops for these people, at most five million in each. After each drop, waits until the table has everybody up
+/// to the drop's last person. The table must already have the people before `people`.
 async fn fill(stack: &Stack, people: Range<i64>) -> Result<()> {
     for start in people.clone().step_by(5_000_000) {
         let some = start..(start + 5_000_000).min(people.end);

@@ -18,7 +18,7 @@ pub struct Peak {
 }
 
 impl Peak {
-    /// Starts to watch the function with this deployed name. Resets the peaks that its processes have reached before.
+    /// Starts to watch the function with this deployed name. Resets the peaks that its processes have reached so far.
     pub fn of(function: &str) -> Peak {
         let (stop, wanted) = (Arc::new(AtomicBool::new(false)), format!("AWS_LAMBDA_FUNCTION_NAME={function}"));
         let stopped = stop.clone();

@@ -43,8 +43,8 @@ pub struct Lake {
     pub endpoint: String,
     /// The number of the last person whose drop was uploaded. Drops are uploaded in the order of these numbers.
     pub sent: AtomicU64,
-    /// The number of the last person whose opt-out is acknowledged: a refresh has succeeded that was requested after
-    /// that person's drop was uploaded. All opt-outs with smaller numbers are acknowledged too.
+    /// The number of the last person whose opt-out is acknowledged, which means that a refresh that was requested after
+    /// that person's drop was uploaded has succeeded. All opt-outs with smaller numbers are acknowledged too.
     pub acknowledged: AtomicU64,
     random: AtomicU64,
     over: AtomicBool,
@@ -82,8 +82,8 @@ impl Lake {
         self.over.store(true, Ordering::Relaxed);
     }
 
-    /// Returns a random number below `below`. The same seed gives the same sequence of numbers, but not the same order
-    /// of the tasks that draw them.
+    /// Returns a random number below `below`. The same seed gives the same sequence of numbers, but the tasks may draw
+    /// them in another order.
     pub fn random(&self, below: u64) -> u64 {
         // SplitMix64.
         let mut bits = self.random.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
@@ -100,8 +100,8 @@ impl Lake {
         self.done.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Invokes a function, and counts the outcome. An error is no fault here, because the function may have been killed
-    /// or may have come too late.
+    /// Invokes a function, and counts the outcome. An error doesn't count as a fault, because the function may have
+    /// been killed or the request may have come too late.
     pub async fn ask(&self, what: &str, function: &str, event: &Value) -> Option<Value> {
         let (outcome, answer) = match self.stack.invoke(function, event).await {
             Ok(Ok(answer)) => ("answered".into(), Some(answer)),
@@ -119,8 +119,8 @@ impl Lake {
         Ok(())
     }
 
-    /// Puts a drop in which one more person opts out. A second, older record in it opts the person before in, and must
-    /// have no effect.
+    /// Puts a drop in which one more person opts out. A second record in the drop opts the previous person in, but it
+    /// is older than that person's opt-out, so it must have no effect.
     pub async fn opt_out(&self, person: u64) -> Result<()> {
         let before = person.saturating_sub(1).max(1);
         let csv = format!(
@@ -131,7 +131,7 @@ impl Lake {
         Ok(())
     }
 
-    /// Requests a refresh. If it succeeds, every drop that was put before is acknowledged.
+    /// Requests a refresh. If it succeeds, every drop that was uploaded before the request is acknowledged.
     pub async fn refresh(&self) {
         let sent = self.sent.load(Ordering::SeqCst);
         let answer = self.ask("refresh", "optout", &json!({ "dataset": "optouts" })).await;

@@ -51,7 +51,7 @@ pub async fn watch(lake: &Lake) -> Vec<Life> {
     lives.into_values().collect()
 }
 
-/// How many samples, one per second, are enough to judge whether a process grows.
+/// The minimum number of samples, one per second, for judging whether a process grows.
 const LEAST: usize = 15;
 
 impl Life {

@@ -221,7 +221,7 @@ impl Turntable {
         }
     }
 
-    /// Makes `to` live, and notes the promise that this breaks, if any.
+    /// Makes `to` live, and records the promise that this breaks, if any.
     fn commit(&self, state: &mut State, to: Gen, ask: RefreshOptions) {
         let (old, new) = (state.live, state.generations[usize::from(to)].clone());
         let old_slot = if let Live::Managed(old) = old { Some(&state.generations[usize::from(old)]) } else { None };
@@ -246,7 +246,7 @@ impl Turntable {
         state.moved(Live::Managed(to));
     }
 
-    /// Restarts a flip that has lost a race from its first step.
+    /// Restarts, from its first step, a flip that has lost a race.
     fn lost(&self, _: &mut State, flip: Flip) -> Option<Run> {
         Some(Run::Flip(flip.again()))
     }
@@ -267,8 +267,8 @@ impl Turntable {
     }
 
     /// Performs the next step of a fence for a hold or a rollback: reads the table's `VersionId`, then replaces it
-    /// unless the table has changed since. The request `then` returns when the fence is complete. Returns what is left
-    /// to run, or `None` when the fence has ended.
+    /// unless the table has changed since. `then` is the operator's request, which returns once the fence is complete.
+    /// Returns what is left to run, or `None` when the fence has ended.
     pub fn fence_step(&self, state: &mut State, seen: Option<u8>, then: MessageOutcome) -> Option<Run> {
         match seen {
             None => {

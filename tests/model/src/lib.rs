@@ -34,11 +34,11 @@ pub struct Turntable {
     pub at_once: usize,
     /// Whether sweep may ask Athena for running queries. If so, a query may take any time; otherwise, at most an hour.
     pub athena_asked: bool,
-    /// Whether a rollback fences the table after its record, as it should.
+    /// Whether a rollback fences the table after it has written its record, as it should.
     pub fenced_rollback: bool,
     /// How many generations have been live before the search starts; the last of them still is.
     pub turned: u8,
-    /// Whether these generations are merges.
+    /// Whether the generations that were live before the search starts are merges.
     pub merged: bool,
     pub budget: Budget,
     pub mutant: Option<Mutant>,
@@ -50,23 +50,23 @@ pub struct Budget {
     pub exports: u8,
     /// How many of the exports may produce bad rows.
     pub bad: u8,
-    /// S3 events about manifests.
+    /// How many S3 events about manifests may still arrive.
     pub events: u8,
-    /// Flips by an operator.
+    /// How many flips an operator may still request.
     pub by_hand: u8,
     pub rollbacks: u8,
-    /// Holds and releases together.
+    /// How many holds and releases may still be requested, both together.
     pub holds: u8,
     pub drops: u8,
     pub merges: u8,
     pub sweeps: u8,
     pub readers: u8,
-    /// Hours that may pass.
+    /// How many hours may still pass.
     pub ticks: u8,
-    /// Updates whose reply is lost or misleading: see [`Fault`].
+    /// How many updates may still have a lost or misleading reply: see [`Fault`].
     pub faults: u8,
     pub crashes: u8,
-    /// Drifts: somebody outside Turntable moves the table.
+    /// How often somebody outside Turntable may still move the table.
     pub foreign: u8,
 }
 

@@ -111,7 +111,7 @@ impl Turntable {
         Some(Run::Merge { listed: Some(listed), seen: Some((version, base)), at: MergeAt::Data(to) })
     }
 
-    /// Ends a refresh by acknowledging all listed drops. Notes a broken promise if their records are not live.
+    /// Ends a refresh by acknowledging all listed drops. Records a broken promise if their records are not live.
     pub fn refreshed(&self, state: &mut State, listed: Set) -> Option<Run> {
         state.just = Some(Just::MergeDone);
         let table = ours(state, state.live).and_then(|live| state.generations[usize::from(live)].merge.as_ref());

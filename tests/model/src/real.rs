@@ -115,7 +115,7 @@ impl Turntable {
         }
     }
 
-    /// Returns the records in a set, ordered by ULID.
+    /// Returns the flip records in a set, ordered by ULID.
     pub fn flips(&self, state: &State, of: Set) -> Vec<(Ulid, record::Flip)> {
         let of = state.flips.iter().enumerate().filter(|(number, _)| has(of, *number));
         let mut flips: Vec<_> = of.map(|(_, record)| (record.ulid, self.flip(state, record))).collect();
@@ -123,7 +123,7 @@ impl Turntable {
         flips
     }
 
-    /// Returns the records that a listing from `since` on contains. Without `since`, that is only the last record.
+    /// Returns the flip records that a listing from `since` on contains. Without `since`, that is only the last record.
     pub fn list_flips(&self, state: &State, since: Option<Ulid>) -> Set {
         let records = state.flips.iter().enumerate();
         match since {
@@ -144,10 +144,12 @@ impl Turntable {
         let slot = slot.filter(|slot| slot.manifest);
         let hold = record::Hold { at: time(0), reason: String::new(), released: false };
         decision::FlipState {
+            may_adopt: true,
             live: self.live(state, live),
             live_as_of: slot.map(|slot| time(slot.as_of)),
             flips: self.flips(state, flips).into_iter().map(|(_, flip)| flip).collect(),
             hold: state.hold.then_some(hold),
+            moved_away: None,
             live_is_merge: slot.is_some_and(|slot| slot.merge.is_some()),
             may_create: true,
         }

@@ -33,7 +33,7 @@ pub struct State {
     /// same.
     pub running: Vec<Run>,
     pub reader: Option<Reader>,
-    /// What may still happen.
+    /// How often each action may still happen.
     pub left: Budget,
     pub truth: Truth,
     /// The effect of the last step, if there is a [`Just`] for it.
@@ -60,9 +60,9 @@ pub struct Slot {
     /// The data files that exist.
     pub files: Set,
     pub manifest: bool,
-    /// When a sweep marked the generation.
+    /// When a sweep marked the generation; `None` if none has.
     pub mark: Option<Minute>,
-    /// Whether its rows fail the audit.
+    /// Whether the generation's rows fail the audit.
     pub bad: bool,
     pub merge: Option<Merge>,
 }
@@ -116,9 +116,10 @@ pub struct Reader {
 /// The true history, which no part of the system can know.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Truth {
-    /// Generations that have ever been live.
+    /// The generations that have ever been live.
     pub was_live: Set,
-    /// The generations that have been replaced and have not been live again since, each with the time.
+    /// The generations that have been replaced and have not been live again since, each with the time when it was
+    /// replaced.
     pub replaced: Vec<(Gen, Minute)>,
     /// Whether a hold has returned and hasn't been released.
     pub held: bool,
@@ -141,7 +142,7 @@ pub enum Run {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ExportAt {
     Snapshot,
-    /// The next file to write.
+    /// Writes the file with this number.
     Data(u8),
     Manifest,
 }

@@ -102,7 +102,7 @@ impl Turntable {
         if go | spared == 0 { None } else { sweep.at(SweepAt::Mark { go, spared }) }
     }
 
-    /// Notes a broken promise if one of the generations in `go` must be kept for a rollback. Other properties cover
+    /// Records a broken promise if one of the generations in `go` must be kept for a rollback. Other properties cover
     /// what readers read.
     fn deletes(&self, state: &mut State, go: Set) {
         // After drift, or where a record was missing, sweep can't know which generation was replaced last.

@@ -95,7 +95,7 @@ async fn updates_once_in_a_race(subject: Arc<Subject>) {
     assert_eq!(subject.read("race").await.owner(), Some(done[0].as_str()));
 }
 
-/// AWS doesn't document this first version, but it has been observed there. Turntable doesn't rely on it.
+/// AWS doesn't document that versions start at 0, but they have been seen to. Turntable doesn't rely on it.
 async fn begins_at_version_0(subject: Arc<Subject>) {
     let table = subject.make(input(&subject, "begins")).await;
     assert_eq!(version(&table), "0", "the first VersionId");

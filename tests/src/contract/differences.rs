@@ -2,7 +2,7 @@
 
 use super::Difference;
 
-/// Known differences between MiniStack 1.5.33 and AWS. Each `source` is a file in its Python package.
+/// Known differences between MiniStack 1.5.33 and AWS. Each `source` is a file in MiniStack's Python package.
 pub const MINISTACK: &[Difference] = &[
     Difference {
         clause: "copies_nothing_over_what_is_there",
@@ -51,7 +51,7 @@ pub const MINISTACK: &[Difference] = &[
     },
 ];
 
-/// Known differences between moto 5.2.5 and AWS. Each `source` is a file in its Python package.
+/// Known differences between moto 5.2.5 and AWS. Each `source` is a file in moto's Python package.
 pub const MOTO: &[Difference] = &[
     Difference {
         clause: "keeps_a_newline_in_a_name",

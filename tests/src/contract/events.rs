@@ -19,8 +19,8 @@ clauses! {
 /// Reference).
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// "Object Created": <https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html>. This event of a manifest
-/// starts a flip.
+/// "Object Created": <https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html>. If the object is a
+/// manifest, this event starts a flip.
 async fn tells_of_an_object(subject: Arc<Subject>) {
     let cloud = subject.cloud();
     let events = EventBridgeConfiguration::builder().build();

@@ -16,7 +16,7 @@ clauses! {
     allows_conditional_puts_copies_and_uploads
 }
 
-/// How often, and at which interval, to check whether the policy has taken effect.
+/// How many times to check whether the policy has taken effect, and the pause between two checks.
 const ATTEMPTS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(200);
 

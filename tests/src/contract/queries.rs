@@ -116,14 +116,14 @@ async fn follows_a_flip(subject: Arc<Subject>) {
     assert_eq!(subject.one("SELECT count(*) FROM followed").await, "5");
 }
 
-/// <https://docs.aws.amazon.com/athena/latest/ug/describe-table.html>.
+/// `DESCRIBE`: <https://docs.aws.amazon.com/athena/latest/ug/describe-table.html>.
 async fn describes_a_table(subject: Arc<Subject>) {
     subject.published("told", 1).await;
     let lines = subject.lines("DESCRIBE told").await;
     assert!(lines.starts_with("id") && lines.contains("bigint"), "{lines}");
 }
 
-/// <https://docs.aws.amazon.com/athena/latest/ug/show-create-table.html>.
+/// `SHOW CREATE TABLE`: <https://docs.aws.amazon.com/athena/latest/ug/show-create-table.html>.
 async fn shows_how_a_table_is_made(subject: Arc<Subject>) {
     subject.published("shown", 1).await;
     let lines = subject.lines("SHOW CREATE TABLE shown").await;
@@ -175,7 +175,8 @@ async fn names_a_missing_table(subject: Arc<Subject>) {
     assert!(error.message().contains("TABLE_NOT_FOUND") && error.message().contains("no_such_table"), "{error}");
 }
 
-/// `StartQueryExecution` refuses it: <https://docs.aws.amazon.com/athena/latest/APIReference/API_InvalidRequestException.html>.
+/// `StartQueryExecution` refuses a query with a syntax error:
+/// <https://docs.aws.amazon.com/athena/latest/APIReference/API_InvalidRequestException.html>.
 async fn refuses_a_syntax_error(subject: Arc<Subject>) {
     let error = subject.failure("SELECT 1 FROM WHERE").await;
     assert_eq!(error.kind(), Kind::Input);
@@ -189,7 +190,8 @@ async fn names_a_failure_that_depends_on_rows(subject: Arc<Subject>) {
     assert!(error.message().contains("INVALID_CAST_ARGUMENT") && !error.message().contains("alice"), "{error}");
 }
 
-/// <https://docs.aws.amazon.com/athena/latest/ug/create-view.html>. The credentials need the role's permissions.
+/// `CREATE VIEW`: <https://docs.aws.amazon.com/athena/latest/ug/create-view.html>. The credentials need the role's
+/// permissions.
 async fn creates_a_view(subject: Arc<Subject>) {
     subject.published("viewed", 4).await;
     subject.lines("CREATE VIEW viewed_twice AS SELECT id * 2 AS id FROM viewed").await;
@@ -225,7 +227,7 @@ async fn finds_a_view_stale_after_a_widening(subject: Arc<Subject>) {
     assert_eq!(subject.one("SELECT count(*) FROM of_widened").await, "2");
 }
 
-/// <https://docs.aws.amazon.com/athena/latest/ug/unload.html>.
+/// `UNLOAD`: <https://docs.aws.amazon.com/athena/latest/ug/unload.html>.
 async fn unloads_into_an_empty_folder(subject: Arc<Subject>) {
     subject.published("unloaded", 7).await;
     let to = subject.generation("unloaded", "green");
@@ -236,7 +238,7 @@ async fn unloads_into_an_empty_folder(subject: Arc<Subject>) {
     assert_eq!(subject.one("SELECT count(*) FROM unloaded").await, "7");
 }
 
-/// "The TO destination … must not exist", says the same page.
+/// "The TO destination … must not exist": <https://docs.aws.amazon.com/athena/latest/ug/unload.html>.
 async fn unloads_into_no_folder_with_files(subject: Arc<Subject>) {
     subject.published("kept", 7).await;
     let error = subject.failure(&unload("SELECT id FROM kept", &subject.generation("kept", "blue"))).await;

@@ -64,7 +64,7 @@ async fn each_check_passes_good_data_and_rejects_bad_data() {
     }
 }
 
-/// Parquet's own statistics don't tell a null from an empty array, or from a struct of nulls.
+/// Parquet's own statistics don't distinguish a null from an empty array, or from a struct of nulls.
 #[tokio::test]
 async fn nulls_of_nested_columns_are_counted() {
     let columns = "id = \"bigint\", tags = \"array<int>\", s = \"struct<a:int>\", m = \"map<string,int>\"";

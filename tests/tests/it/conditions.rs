@@ -97,7 +97,7 @@ async fn buckets_settings_are_reported_until_a_sweep_finds_them_right() {
     let expected = ["bucket-notifications:lake", "bucket-versioning:lake", "bucket-lifecycle:lake"];
     assert_eq!(found.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), expected);
     assert!(
-        found[2].message.contains("the lifecycle rule \"old\" deletes objects of the table dmp.users"),
+        found[2].message.contains("rule \"old\" applies to the table dmp.users (schemas/users/) and deletes objects"),
         "{found:?}"
     );
 

@@ -66,7 +66,7 @@ impl Files {
         let columns = columns.join(", ");
         let is_csv = random.below(2) == 0;
         let dialect = Dialect::random(random);
-        let compression = random.pick(&["", ".gz", ".zst"]).unwrap_or_default();
+        let compression = random.pick(&["", ".gz", ".zst", ".bz2", ".snappy"]).unwrap_or_default();
         let chunk = 1 + random.below(rows.len() as u64 + 1) as usize;
         let mut files = Vec::new();
         for (number, part) in rows.chunks(chunk).enumerate() {
@@ -139,6 +139,15 @@ fn compressed(text: Vec<u8>, compression: &str) -> Vec<u8> {
             gzip.write_all(&text).and_then(|()| gzip.finish()).expect("gzip")
         }
         ".zst" => zstd::encode_all(text.as_slice(), 1).expect("zstd"),
+        ".bz2" => {
+            let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+            bzip2.write_all(&text).and_then(|()| bzip2.finish()).expect("bzip2")
+        }
+        ".snappy" => {
+            let mut snappy = snap::write::FrameEncoder::new(Vec::new());
+            snappy.write_all(&text).expect("snappy");
+            snappy.into_inner().expect("snappy")
+        }
         _ => text,
     }
 }

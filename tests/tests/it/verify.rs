@@ -109,7 +109,7 @@ async fn narrowed_projection_and_a_foreign_serde_path_are_reported_and_repaired(
     });
     let seen = rig.deliver_change().await.unwrap();
     assert_eq!(seen.outcome, Outcome::Committed, "{:?}", seen.reasons);
-    assert!(seen.reasons[0].contains("projection.n.range is \"1,2\", and the flip set \"1,9\""), "{:?}", seen.reasons);
+    assert!(seen.reasons[0].contains("projection.n.range is \"1,2\", but the flip set \"1,9\""), "{:?}", seen.reasons);
     assert!(seen.reasons[0].contains("the SerDe parameter path"), "{:?}", seen.reasons);
     assert_eq!(glue::unchanged(&rig.catalog.get(&rig.table).unwrap()), glue::unchanged(&before));
 }
@@ -333,7 +333,7 @@ async fn rollback_of_the_first_generation_says_that_there_is_none_before_it() {
 #[tokio::test]
 async fn generation_from_the_future_is_refused_and_one_that_is_live_blocks_nothing() {
     let (rig, first) = live("").await;
-    // As a release without this check left it: live, and as of ten days from now.
+    // Simulates what a release without this check could leave: a live generation whose `as_of` is ten days from now.
     let key = rig.paths.manifest(&first).to_string();
     let mut manifest: serde_json::Value = serde_json::from_slice(&rig.objects.body(&key).unwrap()).unwrap();
     let ahead = rig.now().checked_add(SignedDuration::from_hours(240)).unwrap();

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use turntable::config::{Config, Source};
 
 use super::report::{Line, is_denied};
-use crate::signed::{Service, Signed};
+use crate::signed::{Body, Service, Signed};
 
 const DATABASE: &str = "glue-database";
 const LAKE_FORMATION: &str = "lake-formation";
@@ -129,7 +129,7 @@ async fn registered(lake: &Signed, bucket: &str) -> Result<Vec<String>> {
             Some(token) => serde_json::json!({ "NextToken": token }),
             None => serde_json::json!({}),
         };
-        let response = lake.send("POST", "/ListResources", body.to_string().into_bytes()).await?;
+        let response = lake.send("POST", "/ListResources", Body::json(body.to_string().into_bytes())).await?;
         let page: Resources = serde_json::from_slice(&response.payload)?;
         found.extend(page.resource_info_list.into_iter().map(|one| one.resource_arn).filter(|arn| is_in(arn, bucket)));
         token = page.next_token.filter(|token| !token.is_empty());

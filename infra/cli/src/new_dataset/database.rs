@@ -8,7 +8,7 @@ use futures::TryStreamExt;
 use turntable::{
     aws::s3::S3,
     clock::Clock,
-    config::{Connect, Mysql, OnUnrepresentable, Postgres, Session, Source},
+    config::{Connect, Mysql, OnUnrepresentable, Postgres, Session, SharedSnapshot, Source},
     error::Kind,
     layout::TableName,
     schema::Column as GlueColumn,
@@ -81,8 +81,9 @@ impl Database {
         match self.dialect {
             Dialect::Postgres => Source::Postgres(Postgres { connect, query, parallel: 1, split_by: None, session }),
             Dialect::Mysql => {
-                let (sql_mode, allow_warnings) = (None, Vec::new());
-                Source::Mysql(Mysql { connect, query, split_by: None, sql_mode, allow_warnings, session })
+                let (split_by, sql_mode, allow_warnings) = (None, None, Vec::new());
+                let (parallel, snapshot) = (1, SharedSnapshot::default());
+                Source::Mysql(Mysql { connect, query, parallel, split_by, snapshot, sql_mode, allow_warnings, session })
             }
         }
     }

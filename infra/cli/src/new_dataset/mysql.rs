@@ -62,6 +62,24 @@ pub async fn table(database: &Database, wanted: &str) -> Result<Table> {
     })
 }
 
+/// Returns the tables that the user may read, as `DATABASE.NAME`, in one database. Without one, it is the URL's database,
+/// or else all databases but the system's.
+pub async fn tables(database: &Database, schema: Option<&str>) -> Result<Vec<String>> {
+    let schema = match schema {
+        Some(schema) => format!("table_schema = {}", literal(schema)),
+        None => "table_schema NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys') \
+                 AND (DATABASE() IS NULL OR table_schema = DATABASE())"
+            .to_owned(),
+    };
+    let found = database
+        .rows(&format!(
+            "SELECT CAST(CONCAT(table_schema, '.', table_name) AS CHAR) AS t FROM information_schema.tables \
+             WHERE {schema} AND table_type = 'BASE TABLE' ORDER BY 1"
+        ))
+        .await?;
+    Ok(found.into_iter().flatten().flatten().collect())
+}
+
 /// Encodes `text` as a hexadecimal SQL literal, because the meaning of a backslash depends on `sql_mode`.
 fn literal(text: &str) -> String {
     let digits: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();

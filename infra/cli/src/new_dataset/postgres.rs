@@ -62,6 +62,27 @@ pub async fn table(database: &Database, wanted: &str) -> Result<Table> {
     })
 }
 
+/// Returns the tables that the user may read, as `SCHEMA.NAME`, in one schema or in all. Leaves out the system's tables,
+/// those of extensions, and partitions, whose table is listed.
+pub async fn tables(database: &Database, schema: Option<&str>) -> Result<Vec<String>> {
+    let schema = match schema {
+        Some(schema) => format!("n.nspname = {}", literal(schema)),
+        None => "n.nspname <> 'information_schema' AND n.nspname NOT LIKE E'pg\\\\_%'".to_owned(),
+    };
+    let found = database
+        .rows(&format!(
+            "SELECT n.nspname || '.' || c.relname AS name \
+             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             WHERE {schema} AND c.relkind IN ('r', 'p') AND NOT c.relispartition \
+               AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT') \
+               AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass \
+                 AND d.objid = c.oid AND d.deptype = 'e') \
+             ORDER BY 1"
+        ))
+        .await?;
+    Ok(found.into_iter().flatten().flatten().collect())
+}
+
 /// Encodes `text` as an SQL literal that means the same with every setting of `standard_conforming_strings`.
 fn literal(text: &str) -> String {
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))

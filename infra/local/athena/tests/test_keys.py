@@ -1,4 +1,4 @@
-"""Tests what Turntable compares keys with: casts to decimal, trim, lower, normalize, replace."""
+"""Tests the functions with which Turntable compares keys: casts to decimal, trim, lower, normalize, replace."""
 
 from __future__ import annotations
 

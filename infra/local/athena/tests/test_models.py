@@ -1,4 +1,4 @@
-"""Tests the validation of requests against AWS's models: every kind of violation is found, and what is allowed passes."""
+"""Tests the validation of requests against AWS's models: every kind of violation is found, and valid requests pass."""
 
 from __future__ import annotations
 

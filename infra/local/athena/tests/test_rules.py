@@ -1,4 +1,4 @@
-"""Tests the rules for which Athena refuses statements: names and quotas."""
+"""Tests the rules by which Athena refuses statements: names and quotas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads tables from Glue, again for every query."""
+"""Reads table definitions from Glue. Every query reads them again: nothing is cached."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Columns = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Table:
-    """A table at one moment. Types are Glue's texts. The columns don't include the partition keys."""
+    """A table's definition when it was read. Types are as in Glue. The columns don't include the partition keys."""
 
     database: str
     name: str

@@ -1,4 +1,4 @@
-"""Finds the types of a query's columns that DuckDB can't tell, such as varchar(10) and char(3)."""
+"""Finds the types of a query's columns that DuckDB doesn't know, such as varchar(10) and char(3)."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Action:
 
 
 def understand(tree: exp.Expr, text: str) -> Action:
-    """Returns CREATE [OR REPLACE] VIEW, CREATE EXTERNAL TABLE, DROP VIEW or DROP TABLE; refuses other statements."""
+    """Returns the action for CREATE [OR REPLACE] VIEW, CREATE EXTERNAL TABLE, DROP VIEW or DROP TABLE, and refuses the rest."""
     kind = str(tree.args.get("kind") or "").upper()
     if isinstance(tree, exp.Create) and kind == "VIEW" and isinstance(tree.expression, exp.Query):
         return Action("CREATE_VIEW", lambda run: _create_view(tree, text, run))
@@ -119,7 +119,7 @@ def _drop(tree: exp.Drop, kind: str, run: Run) -> None:
 
 
 def _named(tree: exp.Expr) -> exp.Table:
-    """Returns the statement's table or view: the first that it names."""
+    """Returns the first table or view that the statement names."""
     table = tree.find(exp.Table)
     if table is None or not table.name:
         raise QueryFailed("SYNTAX_ERROR", "line 1:1: expected a name")

@@ -14,11 +14,11 @@
 | date_add, date_trunc, ± interval | on an expression of type date, returns a date              |
 | extract(dow …)               | Monday is 1 and Sunday is 7                                    |
 | millisecond                  | excludes whole seconds; DuckDB's includes them                 |
-| regexp_extract               | null without a match; DuckDB: an empty text                    |
+| regexp_extract               | null without a match; DuckDB: an empty string                  |
 | regexp_replace               | groups are $1; DuckDB: \\1                                      |
 | slice(a, start, length)      | DuckDB expects the end instead of the length                   |
 | any_match, all_match, none_match | list_filter, because a macro cannot take a lambda          |
-| sha1                         | returns varbinary; DuckDB: a hex text                          |
+| sha1                         | returns varbinary; DuckDB: a hex string                        |
 | cardinality                  | accepts maps too                                               |
 | format                       | DuckDB's printf                                                |
 functions.sql has macros for other functions that DuckDB lacks. All others fail with FUNCTION_NOT_FOUND.
@@ -79,7 +79,7 @@ def _cast(node: exp.Expr) -> exp.Expr:
 
 
 def _is_exact(node: exp.Expr) -> bool:
-    """Returns whether an expression is an integer or a decimal for sure. Its CAST needs no copies of it."""
+    """Returns whether an expression is certainly an integer or a decimal. A CAST then needs no copies of the expression."""
     if isinstance(node, (exp.Paren, exp.Neg)):
         return _is_exact(node.this)
     if isinstance(node, (exp.Add, exp.Sub, exp.Mul)):

@@ -206,7 +206,7 @@ class Executions:
 
 
 def _send_event(execution: Execution, before: str, source: str) -> None:
-    """Puts the event of a finished query: https://docs.aws.amazon.com/athena/latest/ug/athena-events.html"""
+    """Sends the event for a finished query: https://docs.aws.amazon.com/athena/latest/ug/athena-events.html"""
     detail: dict[str, Any] = {
         "versionId": "0",
         "currentState": execution.state,

@@ -109,5 +109,5 @@ def quote(name: str) -> str:
 
 
 def literal(text: str) -> str:
-    """Returns a text as an SQL string literal."""
+    """Returns `text` as an SQL string literal."""
     return "'" + text.replace("'", "''") + "'"

@@ -52,7 +52,7 @@ def faults(method: str, path: str, query: Mapping[str, Any], headers: Mapping[st
 
 
 class Refusals:
-    """Notes violations, one a line. infra/test_permissions.py fails if there is any, even if no test noticed the refusal."""
+    """Records violations, one per line. infra/test_permissions.py fails if there is any, even if no test noticed the refusal."""
 
     FILE = "violations"
 
@@ -257,7 +257,7 @@ def _flags(query: Mapping[str, str], fixed: Mapping[str, str]) -> Mapping[str, s
 
 
 def _from_text(shape: Shape, text: str) -> Any:
-    """Returns the value of a header, a parameter or an element. What can't be converted stays a text, which is a fault."""
+    """Returns the value of a header, a parameter or an element. What can't be converted stays a string, which is a fault."""
     kind = shape.type_name
     if kind == "boolean" and text in ("true", "false"):
         return text == "true"

@@ -142,7 +142,7 @@ def _refuse_table_functions(tree: exp.Expr) -> None:
 def _typed(
     found: list[tuple[str, Any]], known: list[trino_types.Type | None] | None
 ) -> list[tuple[str, trino_types.Type]]:
-    """Returns the columns that DuckDB found with Trino's types: the known ones, or else what DuckDB's types mean."""
+    """Returns the columns that DuckDB found, each with its known Trino type, or else the one that DuckDB's type maps to."""
     if known is None or len(known) != len(found):
         known = [None] * len(found)
     return [

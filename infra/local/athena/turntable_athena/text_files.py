@@ -9,7 +9,7 @@ from .hive_types import literal, quote
 
 
 def source(table: Table, uris: str) -> str:
-    """Returns a relation with the table's columns and `$path`. The files' names tell the compression."""
+    """Returns a relation with the table's columns and `$path`. The file names determine the compression."""
     serde = table.serde.rpartition(".")[2].lower()
     if serde in ("lazysimpleserde", "opencsvserde"):
         return _csv(table, uris, is_lazy=serde == "lazysimpleserde")

@@ -134,7 +134,7 @@ class Type:
     arguments: tuple[int, ...] = ()
     children: tuple[tuple[str, Type], ...] = ()
     open: bool = field(default=False, compare=False)
-    """A text whose length DuckDB doesn't know. It may be a varchar or char of any length."""
+    """Whether this is a string whose length DuckDB doesn't know: a varchar or char of any length."""
 
     def __str__(self) -> str:
         """The name in error messages."""

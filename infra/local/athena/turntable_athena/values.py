@@ -117,7 +117,7 @@ def rows(columns: list[Column], raw: Iterable[tuple[Any, ...]]) -> Iterator[Row]
 
 
 def to_csv(lines: Iterable[Row]) -> str:
-    """Writes lines as CSV. Every value is quoted; a null has no quotes, which makes it differ from an empty text."""
+    """Writes lines as CSV. Every value is quoted; a null has no quotes, which distinguishes it from an empty string."""
     return "".join(
         ",".join("" if value is None else '"' + value.replace('"', '""') + '"' for value in line) + "\n"
         for line in lines

@@ -30,8 +30,8 @@ pub fn refused(workgroup: &str, error: SdkError<StartQueryExecutionError>) -> Er
     }
 }
 
-/// Returns whether a query has ended. Fails if it failed or was cancelled. `output` is the result location that the
-/// request named.
+/// Returns whether a query has finished. Returns an error if the query failed or was cancelled. `output` is the result
+/// location named in the request.
 pub fn ended(id: &str, execution: &QueryExecution, output: Option<&str>) -> Result<bool> {
     match execution.status().and_then(QueryExecutionStatus::state) {
         Some(QueryExecutionState::Succeeded) => Ok(true),
@@ -44,8 +44,8 @@ pub fn ended(id: &str, execution: &QueryExecution, output: Option<&str>) -> Resu
     }
 }
 
-/// The names of errors whose text quotes only the query, names and locations, never values from rows. Athena raises
-/// most of them before it reads a row.
+/// The names of errors whose messages may be quoted, because they contain only the query, names and locations, never
+/// values from rows. Athena raises most of these errors before it reads a row.
 const SAFE_TO_QUOTE: [&str; 13] = [
     "SYNTAX_ERROR",
     "COLUMN_NOT_FOUND",
@@ -62,14 +62,14 @@ const SAFE_TO_QUOTE: [&str; 13] = [
     "NOT_SUPPORTED",
 ];
 
-/// `AthenaError.ErrorCategory` of errors in Athena itself. This and the error types below are those of the "Athena
-/// error catalog" (<https://docs.aws.amazon.com/athena/latest/ug/error-reference.html>).
+/// The `AthenaError.ErrorCategory` of errors in Athena itself. This category and the error types below are listed in
+/// the "Athena error catalog" (<https://docs.aws.amazon.com/athena/latest/ug/error-reference.html>).
 const SYSTEM: i32 = 1;
 
-/// Throttling by Glue, S3 or Athena, and an exceeded capacity limit.
+/// The error types for throttling by Glue, S3 or Athena, and for an exceeded capacity limit.
 const THROTTLED: [i32; 8] = [1400, 1401, 1402, 1403, 1404, 1405, 1406, 1602];
 
-/// "Permission error" and "Amazon S3 permission error".
+/// The error types "Permission error" and "Amazon S3 permission error".
 const DENIED: [i32; 2] = [1500, 1501];
 
 /// Returns the error for a failed query. Athena's text may quote a value, as in `Cannot cast 'alice' to bigint`, so
@@ -151,8 +151,9 @@ fn is_action(text: &str) -> bool {
     text.split_once(':').is_some_and(|(service, action)| is_name(service) && is_name(action))
 }
 
-/// Returns the location of a query's result if the request didn't name it. Then the workgroup overrides
-/// client-side settings (<https://docs.aws.amazon.com/athena/latest/ug/workgroups-settings-override.html>).
+/// Returns the folder of a query's result if it isn't `output`, the location that the request named. In that case, the
+/// workgroup overrides client-side settings
+/// (<https://docs.aws.amazon.com/athena/latest/ug/workgroups-settings-override.html>).
 fn foreign_output<'a>(execution: &'a QueryExecution, output: Option<&str>) -> Option<&'a str> {
     let actual = execution.result_configuration()?.output_location()?;
     let folder = actual.rsplit_once('/').map_or(actual, |(folder, _)| folder);
@@ -227,7 +228,7 @@ mod tests {
         }
     }
 
-    /// A candidate isn't rejected, nor a flip undone, because the role lacks a permission.
+    /// A missing permission must neither reject a candidate nor undo a flip.
     #[test]
     fn missing_permissions_are_not_bad_data() {
         const GLUE: &str = "User: arn:aws:sts::123456789012:assumed-role/lake-flip/lake-flip is not authorized to perform: \
@@ -273,8 +274,8 @@ mod tests {
         assert_eq!(report("GENERIC_USER_ERROR: x", 2, Some(1001), None).0, Kind::Input);
     }
 
-    /// Such a workgroup makes a query write to a folder that the function didn't name, and where its role may not
-    /// write.
+    /// Such a workgroup makes the query write to a folder that the function didn't name, where its role may lack
+    /// permission to write.
     #[test]
     fn a_workgroup_that_overrides_the_location_of_results_is_named_as_a_cause() {
         let reason = "Access denied when writing to location: s3://results/team/q1.csv";

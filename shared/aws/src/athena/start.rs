@@ -16,8 +16,8 @@ pub struct Start<'a> {
     pub workgroup: &'a str,
     pub database: &'a str,
     pub sql: &'a str,
-    /// The idempotency token: another start with the same token returns the same query. If `None`, the SDK generates
-    /// one.
+    /// The idempotency token: starting a query again with the same token returns the same query. If `None`, the SDK
+    /// generates one.
     pub token: Option<&'a str>,
     /// The S3 location of the results. `None` leaves the choice to the workgroup.
     pub output: Option<&'a str>,
@@ -25,8 +25,8 @@ pub struct Start<'a> {
 
 /// Starts the query and returns its ID.
 ///
-/// A workgroup with managed query results refuses a request that names a location. The request is then sent again
-/// without it. It also leaves out the setting for result reuse, which managed results don't support
+/// A workgroup with managed query results refuses a request that names a location. In that case, the request is sent
+/// again without a location, and without the setting for result reuse, which managed results don't support either
 /// (<https://docs.aws.amazon.com/athena/latest/ug/managed-results.html>).
 pub async fn start(client: &Client, query: Start<'_>) -> Result<String> {
     let sent = match (send(client, query, query.output).await, query.output) {
@@ -67,11 +67,12 @@ async fn send(
     Ok(answer.query_execution_id)
 }
 
-/// Returns whether Athena refused the request because it names a location. There are two messages: the first says so.
-/// The second follows if an earlier start with this token was sent again without a location because of the first.
+/// Returns whether Athena refused the request because it names a location. Athena has two messages for this. One
+/// mentions the location. The other mentions the token, and comes if an earlier call with this token was refused for
+/// its location and then sent again without one.
 fn is_refused_for_its_output(error: &SdkError<StartQueryExecutionError>) -> bool {
-    // The text is that of opencost #3257, aws-sdk-pandas #3174 and noctua #227: "ManagedQueryResultsConfiguration and
-    // ResultConfiguration cannot be set together."
+    // This wording is quoted in opencost #3257, aws-sdk-pandas #3174 and noctua #227: "ManagedQueryResultsConfiguration
+    // and ResultConfiguration cannot be set together."
     let message = error.message().unwrap_or_default();
     message.contains("ManagedQueryResultsConfiguration") || message.contains("Idempotent parameters do not match")
 }

@@ -16,8 +16,8 @@ use turntable_core::{
 use crate::fault::fault;
 
 /// The Glue calls that Turntable needs. The tests also implement them in memory, with Glue's rules: an update replaces
-/// the whole table, and succeeds only with the current `VersionId`. This way, every fault schedule also runs the
-/// conversions between Glue's types and Turntable's.
+/// the whole table, and succeeds only with the current `VersionId`. This way, every test that injects faults also runs
+/// the conversions between Glue's types and Turntable's.
 #[async_trait]
 pub trait GlueApi: Send + Sync {
     /// Sends `GetTable`. Returns `None` if the table does not exist.
@@ -40,8 +40,8 @@ pub trait GlueApi: Send + Sync {
     /// Sends `GetPartitions`. Returns whether the table has at least one registered partition.
     async fn has_partitions(&self, name: &TableName) -> Result<bool>;
 
-    /// Sends `GetColumnStatisticsForTable`. Returns the statistics of these columns, as far as they have any. Returns
-    /// none if the table doesn't exist.
+    /// Sends `GetColumnStatisticsForTable`. Returns the statistics that exist for these columns, or none if the table
+    /// doesn't exist.
     async fn column_statistics(&self, name: &TableName, columns: &[String]) -> Result<Vec<ColumnStatistics>>;
 
     /// Sends `DeleteColumnStatisticsForTable`. Succeeds even if the column has no statistics.

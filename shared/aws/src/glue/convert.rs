@@ -22,7 +22,7 @@ use super::{
     view::view_of,
 };
 
-/// Converts a Glue table or view.
+/// Converts a Glue table or view to a [`TableVersion`].
 pub fn version_of(database: &str, table: Table) -> TableVersion {
     let storage = table.storage_descriptor();
     let serde = storage.and_then(StorageDescriptor::serde_info);
@@ -89,8 +89,8 @@ fn unsupported_kind(table: &Table) -> Option<&'static str> {
 /// The table parameter in which a crawler records its name.
 const CRAWLER_PARAMETER: &str = "UPDATED_BY_CRAWLER";
 
-/// Returns why a table must not be adopted, or `None` if it may be. Either the new files wouldn't have the properties
-/// that the table declares, or the engine that owns the files would delete them together with the table.
+/// Returns why a table must not be adopted, or `None` if it may be. A table must not be adopted if the new files
+/// wouldn't have the properties that it declares, or if dropping it would delete its files too.
 fn unadoptable_kind(table: &Table) -> Option<&'static str> {
     let is = |key: &str, value: &str| {
         let mut parameters = table.parameters().into_iter().flatten();
@@ -100,7 +100,7 @@ fn unadoptable_kind(table: &Table) -> Option<&'static str> {
     if is("transactional", "true") {
         return Some("a transactional (ACID) table");
     }
-    // Spark keeps its own buckets in parameters, and not in the storage descriptor.
+    // Spark records buckets in the table's parameters, not in the storage descriptor.
     let spark_buckets = table.parameters().is_some_and(|all| all.contains_key("spark.sql.sources.schema.numBuckets"));
     if spark_buckets
         || storage.is_some_and(|storage| storage.number_of_buckets() > 0 || !storage.bucket_columns().is_empty())
@@ -165,8 +165,7 @@ pub fn changed(table: &TableVersion, change: &TableChange) -> Result<TableInput>
     Ok(input)
 }
 
-/// Removes everything from the table that describes files at another location, so that no reader and no planner uses
-/// it.
+/// Removes all parameters that describe the files at the old location, so that no reader or query planner uses them.
 fn forget_other_files(input: &mut TableInput) {
     let forget = |of: ParametersOf, parameters: Option<&mut HashMap<String, String>>| {
         if let Some(parameters) = parameters {

@@ -51,8 +51,8 @@ pub fn view_input(view: &View) -> Result<TableInput> {
     Ok(input.build().expect("the only required field is the name"))
 }
 
-/// Returns the view in a Glue table, or `None` if it isn't one that [`view_input`] stores: a table, or a view that was
-/// defined or changed by anybody else.
+/// Returns the view in a Glue table. Returns `None` for a table, and for a view that Turntable didn't define or that
+/// was changed outside Turntable.
 pub fn view_of(database: &str, table: &Table) -> Option<View> {
     let stored = table.view_original_text()?;
     let body: Value =

@@ -13,7 +13,7 @@ use turntable_core::{
 
 use super::fault::fault;
 
-/// How many times in a row to resume a stream that breaks again without having returned any bytes.
+/// How many times in a row to resume a stream that breaks before it returns any bytes.
 const MAX_RETRIES: u32 = 3;
 
 /// Requests the object, or a range of its bytes, and returns the body. Fails if the object no longer has this ETag.

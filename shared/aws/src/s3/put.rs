@@ -31,7 +31,7 @@ pub(super) const CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc32;
 
 /// How many times to retry a write that lost a race with another write to the same key (status 409).
 const MAX_RACES: u32 = 5;
-/// The pause before the first such retry. It doubles before each further one.
+/// The pause before the first retry of a write that lost a race. It doubles before each further retry.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 #[expect(clippy::disallowed_methods, reason = "a mark only has to be unique: no decision depends on it")]
@@ -90,7 +90,7 @@ where
                 races += 1;
             }
             Refusal::Precondition => return etag_if_own(client, at, mark).await,
-            // `Missing` may mean that the first attempt completed the multipart upload, which no longer exists then.
+            // `Missing` may mean that the first attempt completed the multipart upload, which then no longer exists.
             Refusal::Unavailable | Refusal::Missing | Refusal::Race => {
                 return match etag_if_own(client, at, mark).await {
                     Ok(Some(etag)) => Ok(Some(etag)),

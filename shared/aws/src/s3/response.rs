@@ -25,7 +25,7 @@ pub(super) fn unquoted(etag: &str) -> String {
     etag.trim_matches('"').to_owned()
 }
 
-/// Converts the objects on one page of a listing.
+/// Converts the objects on one page of a listing to entries.
 pub(super) fn listed(under: &Location, objects: Option<Vec<Object>>) -> Result<Vec<Entry>> {
     let of = |object: Object| {
         let key = object.key.ok_or_else(|| incomplete(under))?;

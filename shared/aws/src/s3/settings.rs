@@ -12,7 +12,7 @@ use super::{
 };
 
 impl S3 {
-    /// Reads the settings that [`turntable_core::bucket_settings`] checks. Takes three requests.
+    /// Reads the settings that [`turntable_core::bucket_settings`] checks. Sends three requests.
     pub async fn bucket_settings(&self, bucket: &str) -> Result<BucketSettings> {
         let (event_bridge, versioning, lifecycle) =
             futures::try_join!(self.event_bridge(bucket), self.versioning(bucket), self.lifecycle(bucket))?;
@@ -74,9 +74,10 @@ fn name(bucket: &str) -> String {
     format!("s3://{bucket}")
 }
 
-/// Converts a rule. Its prefix and tags are in the rule itself, in its filter, or in the filter's `And`.
+/// Converts a lifecycle rule from the SDK's type. Its prefix and tags are in the rule itself, in its filter, or in the
+/// filter's `And`.
 fn lifecycle_rule(rule: Rule) -> LifecycleRule {
-    #[expect(deprecated, reason = "rules of before 2018 have their prefix here, and S3 still returns them")]
+    #[expect(deprecated, reason = "rules from before 2018 have their prefix here, and S3 still returns them")]
     let old = rule.prefix;
     let filter = rule.filter.as_ref();
     let and = filter.and_then(|filter| filter.and.as_ref());

@@ -148,7 +148,7 @@ async fn begin(client: &Client, at: &Key) -> Result<Begun> {
 
 fn joined(at: &Key, part: Result<Result<CompletedPart>, tokio::task::JoinError>) -> Result<CompletedPart> {
     part.unwrap_or_else(|error| {
-        let stopped = format!("{at}: the upload of a part was stopped before its end: invoke the function again");
+        let stopped = format!("{at}: the upload of a part was stopped before it finished: invoke the function again");
         Err(Error::unavailable(stopped).caused_by(error))
     })
 }

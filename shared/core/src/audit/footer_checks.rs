@@ -92,8 +92,8 @@ pub fn fresh(checks: &Checks, manifest: &Manifest, footers: &[Footer], now: Time
                 return Some(match max {
                     Value::Date(_) | Value::Timestamp(_) => format!(
                         "fresh: {name}: expected a value from the last {most:#}, but the newest is at the end of the year \
-                         9999 or later, or before -9999, which tells no age: set ignore_after, or \
-                         replace such values in the query by NULL"
+                         9999 or later, or before -9999, so its age is unknown: set ignore_after, or \
+                         replace such values with NULL in the query"
                     ),
                     _ => format!("fresh: {name}: expected a column of dates or timestamps, found another type"),
                 });
@@ -353,7 +353,7 @@ mod tests {
                 reasons,
                 [
                     "fresh: id: expected a value from the last 25h, but the newest is at the end of the year 9999 or later, or \
-                  before -9999, which tells no age: set ignore_after, or replace such values in the query by NULL"
+                  before -9999, so its age is unknown: set ignore_after, or replace such values with NULL in the query"
                 ]
             );
         }

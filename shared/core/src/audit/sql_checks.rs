@@ -158,8 +158,8 @@ fn time(at: Timestamp) -> String {
     format!("TIMESTAMP '{}'", at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S%.6f"))
 }
 
-/// Returns whether `checks` contains any that query the candidate in Athena. `canary` doesn't: it queries the live
-/// table.
+/// Returns whether `checks` contains a check that queries the candidate in Athena. `canary` doesn't count, because it
+/// queries the live table.
 pub fn has_sql_checks(checks: &Checks) -> bool {
     !checks.unique.is_empty()
         || !checks.sql.is_empty()

@@ -70,7 +70,8 @@ pub fn is_same_key(one: &Column, other: &Column) -> bool {
     one.name == other.name && (one.glue_type == other.glue_type || text(one) && text(other))
 }
 
-/// Checks that the table and the candidate have the same partition keys. `string` and `varchar` count as the same type.
+/// Checks that the table and the candidate have the same partition keys, and returns the reason to report if they
+/// don't. `string` and `varchar` count as the same type.
 pub fn partition_keys(manifest: &Manifest, keys: &[Column]) -> Option<String> {
     let expected: Vec<&Column> = manifest.partitions.iter().map(|partition| &partition.column).collect();
     if expected.len() == keys.len() && expected.iter().zip(keys).all(|(column, key)| is_same_key(column, key)) {

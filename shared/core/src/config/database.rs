@@ -5,22 +5,19 @@ use jiff::SignedDuration;
 use super::{
     names,
     read::Keys,
-    source::{Auth, Connect, Mysql, Postgres, Secret, Session},
+    source::{Auth, Connect, Mysql, Postgres, Secret, Session, SharedSnapshot},
 };
 
-/// The maximum of `parallel`, the number of connections to PostgreSQL. By default, a server allows 100, and other
-/// clients need some of them.
+/// The maximum of `parallel`, the number of connections to a database. By default, PostgreSQL allows 100 and MySQL 151,
+/// and other clients need some of them.
 const MAX_CONNECTIONS: u32 = 32;
 
 pub fn postgres(keys: Keys) -> Option<Postgres> {
     let secret = keys.string("secret");
     let url = keys.parsed("url", |url| names::written(url).map(|url| Connect::Url(url.into())));
     let query = keys.string("query").map(|query| query.trim().trim_end_matches(';').to_owned());
-    let parallel = keys.whole("parallel", 1).unwrap_or(1);
+    let parallel = parallel(&keys);
     let split_by = keys.string("split_by").map(str::to_owned);
-    if parallel > MAX_CONNECTIONS.into() {
-        keys.fault("parallel", format!("expected at most {MAX_CONNECTIONS} connections, found {parallel}"));
-    }
     let connect = connect(&keys, secret, url, ["sslmode", "sslrootcert"]);
     if !keys.has("query") {
         keys.fault_here("query is missing");
@@ -31,8 +28,16 @@ pub fn postgres(keys: Keys) -> Option<Postgres> {
         ..session(&keys)
     };
     keys.finish();
-    let parallel = u32::try_from(parallel).unwrap_or(MAX_CONNECTIONS);
     Some(Postgres { connect: connect?, query: query?, parallel, split_by, session })
+}
+
+/// Reads the number of connections.
+fn parallel(keys: &Keys) -> u32 {
+    let parallel = keys.whole("parallel", 1).unwrap_or(1);
+    if parallel > MAX_CONNECTIONS.into() {
+        keys.fault("parallel", format!("expected at most {MAX_CONNECTIONS} connections, found {parallel}"));
+    }
+    u32::try_from(parallel).unwrap_or(MAX_CONNECTIONS)
 }
 
 /// Returns how to reach the database: by a URL, or by a secret and the keys that it may lack. `tls` lists the TLS keys,
@@ -99,14 +104,14 @@ pub fn mysql(keys: Keys) -> Option<Mysql> {
     let url = keys.parsed("url", |url| names::written(url).map(|url| Connect::Url(url.into())));
     // Leading lines stay, so that the line numbers in the server's errors are those of the query in the file.
     let query = keys.string("query").map(|query| query.trim_end().trim_end_matches(';').to_owned());
-    if keys.whole("parallel", 1).is_some_and(|parallel| parallel > 1) {
-        keys.fault(
-            "parallel",
-            "expected 1: connections to MySQL and MariaDB can't share a snapshot, so each would read data from a \
-             different moment",
-        );
-    }
+    let parallel = parallel(&keys);
     let split_by = keys.string("split_by").map(str::to_owned);
+    let snapshot = keys.parsed("snapshot", |text| match text {
+        "binlog" => Ok(SharedSnapshot::Binlog),
+        "lock" => Ok(SharedSnapshot::Lock),
+        "none" => Ok(SharedSnapshot::None),
+        _ => Err(format!("expected \"binlog\", \"lock\" or \"none\", found {text:?}")),
+    });
     let connect = connect(&keys, secret, url, ["ssl-mode", "ssl-ca"]);
     if !keys.has("query") {
         keys.fault_here("query is missing");
@@ -121,7 +126,8 @@ pub fn mysql(keys: Keys) -> Option<Mysql> {
     let allow_warnings = allow_warnings(&keys);
     let session = Session { lock_timeout: timeout(&keys, "lock_timeout"), ..session(&keys) };
     keys.finish();
-    Some(Mysql { connect: connect?, query: query?, split_by, sql_mode, allow_warnings, session })
+    let snapshot = snapshot.unwrap_or_default();
+    Some(Mysql { connect: connect?, query: query?, parallel, split_by, snapshot, sql_mode, allow_warnings, session })
 }
 
 #[cfg(test)]
@@ -132,7 +138,7 @@ mod tests {
     };
 
     #[test]
-    fn mysql_accepts_the_keys_of_postgres_but_one_connection() {
+    fn mysql_accepts_the_keys_of_postgres() {
         let of = |more: &str| {
             let source = format!("{{ mysql = {{ url = \"mysql://u@h/d\", query = \"SELECT 1;\"{more} }} }}");
             format!("{DEFAULTS}[datasets.users]\nsource = {source}\n")
@@ -142,11 +148,11 @@ mod tests {
         assert_eq!((mysql.query.as_str(), mysql.split_by.as_deref()), ("SELECT 1", Some("id")));
         assert_eq!(mysql.session.statement_timeout.map(|limit| limit.as_secs()), Some(600));
         assert_eq!(
-            faults(&of(", parallel = 4, paralel = 4")),
-            "datasets.toml: datasets.users.source.mysql.parallel: expected 1: connections to MySQL and MariaDB can't \
-             share a snapshot, so each would read data from a different moment\n\
+            faults(&of(", parallel = 4, snapshot = \"shared\", paralel = 4")),
+            "datasets.toml: datasets.users.source.mysql.snapshot: expected \"binlog\", \"lock\" or \"none\", found \
+             \"shared\"\n\
              datasets.toml: datasets.users.source.mysql: unknown key \"paralel\", expected one of secret, url, query, \
-             parallel, split_by, host, dbname, ssl-mode, ssl-ca, port, sql_mode, allow_warnings, lock_timeout, auth, \
+             parallel, split_by, snapshot, host, dbname, ssl-mode, ssl-ca, port, sql_mode, allow_warnings, lock_timeout, auth, \
              connect_timeout, statement_timeout, keepalive"
         );
     }

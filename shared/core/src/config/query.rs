@@ -32,6 +32,9 @@ impl Dialect for Athena {
 /// The words with which a part of a statement writes in other dialects. A column with such a name must be quoted.
 const WRITING_WORDS: [Keyword; 5] = [Keyword::DELETE, Keyword::INSERT, Keyword::INTO, Keyword::MERGE, Keyword::UPDATE];
 
+/// The first words of the statements that only read.
+const READING_WORDS: [&str; 7] = ["SELECT", "WITH", "VALUES", "TABLE", "SHOW", "DESCRIBE", "EXPLAIN"];
+
 /// Checks that a `sql` check or a canary is one query that only reads and that contains `{table}`. Returns it without
 /// trailing semicolons.
 pub fn check(text: &str) -> Result<String, String> {
@@ -72,6 +75,28 @@ pub fn unload(text: &str) -> Result<String, String> {
     }
     one_statement(&tokens)?;
     Ok(query.into())
+}
+
+/// Checks that `text` is one statement that only reads: a query, or one that shows metadata. Returns it without trailing
+/// semicolons.
+pub fn reads_only(text: &str) -> Result<String, String> {
+    let statement = without_semicolons(text);
+    let tokens = tokens(statement)?;
+    one_statement(&tokens)?;
+    let mut words = tokens.iter().filter(|token| **token != Token::LParen).map(|token| match token {
+        Token::Word(word) if word.quote_style.is_none() => word.value.to_uppercase(),
+        _ => String::new(),
+    });
+    let first = words.next().unwrap_or_default();
+    // EXPLAIN ANALYZE runs the statement.
+    let runs = first == "EXPLAIN" && words.next().as_deref() == Some("ANALYZE");
+    let deciding = if runs { words.next().unwrap_or_default() } else { first };
+    if !READING_WORDS.contains(&deciding.as_str()) || runs && !["SELECT", "WITH"].contains(&deciding.as_str()) {
+        let found = if deciding.is_empty() { "this text".into() } else { deciding };
+        return Err(format!("expected a statement that only reads, found {found}"));
+    }
+    only_reads(&tokens)?;
+    Ok(statement.into())
 }
 
 fn without_semicolons(text: &str) -> &str {
@@ -139,6 +164,40 @@ fn only_reads(tokens: &[Token]) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_statements_that_read_pass() {
+        for statement in [
+            "SELECT 1",
+            "  (select * from dmp.users) ;",
+            "WITH a AS (SELECT 1) SELECT * FROM a",
+            "SHOW TABLES IN dmp",
+            "DESCRIBE dmp.users",
+            "-- DROP\nEXPLAIN SELECT 1",
+            "EXPLAIN ANALYZE SELECT 'drop table'",
+            "VALUES 1, 2",
+        ] {
+            assert!(reads_only(statement).is_ok(), "{statement}");
+        }
+        for (statement, found) in [
+            ("DROP TABLE dmp.users", "DROP"),
+            ("/* SELECT */ drop table x", "DROP"),
+            ("CREATE TABLE x AS SELECT 1", "CREATE"),
+            ("EXPLAIN ANALYZE INSERT INTO x SELECT 1", "INSERT"),
+            ("MSCK REPAIR TABLE x", "MSCK"),
+            ("UNLOAD (SELECT 1) TO 's3://lake/x'", "UNLOAD"),
+            ("\"SELECT\" 1", "this text"),
+            ("", "this text"),
+        ] {
+            let expected = format!("expected a statement that only reads, found {found}");
+            assert_eq!(reads_only(statement), Err(expected), "{statement}");
+        }
+        for statement in
+            ["SELECT 1; DROP TABLE x", "WITH a AS (SELECT 1) INSERT INTO x SELECT * FROM a", "SELECT 1 INTO x"]
+        {
+            assert!(reads_only(statement).is_err(), "{statement}");
+        }
+    }
 
     #[test]
     fn queries_that_read_are_accepted() {

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use super::csv::Csv;
 use crate::{
-    consent::{key::Key, normalize::Normalization},
+    consent::{accepts::Accepts, key::Key, normalize::Normalization},
     layout::Location,
     schema::Column,
 };
@@ -40,13 +40,29 @@ pub struct Postgres {
     pub session: Session,
 }
 
+/// How several connections to MySQL or MariaDB, which can't share a snapshot, start theirs at the same moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SharedSnapshot {
+    /// Each snapshot's position in the binary log is compared. MariaDB only.
+    #[default]
+    Binlog,
+    /// A lock stops writes to the table for as long as the snapshots take to start.
+    Lock,
+    /// They don't: the parts may be from different moments.
+    None,
+}
+
 /// MySQL or MariaDB.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mysql {
     pub connect: Connect,
     pub query: String,
-    /// Accepted but ignored, because a query can't be split without a shared snapshot.
+    /// The number of connections that read at the same time, each reading parts of the rows. At least 1.
+    pub parallel: u32,
+    /// The integer column of the table whose ranges are the parts. `None` means the first column of the primary key.
     pub split_by: Option<String>,
+    /// How several connections come to read the same snapshot.
+    pub snapshot: SharedSnapshot,
     /// The session's `sql_mode`. `None` means the modes that MySQL and MariaDB have by default.
     pub sql_mode: Option<String>,
     /// The codes of warnings that don't fail the export.
@@ -196,6 +212,20 @@ pub struct GlueJob {
     pub timeout: u32,
 }
 
+/// How much one refresh reads from an inbox. The rest is left for the next refresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    pub drops: usize,
+    /// The total size of the drops, in bytes, at which reading stops.
+    pub bytes: u64,
+}
+
+impl Default for Quota {
+    fn default() -> Quota {
+        Quota { drops: 50_000, bytes: 2 << 30 }
+    }
+}
+
 /// An inbox into which applications put opt-outs, and how to publish them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inbox {
@@ -211,6 +241,11 @@ pub struct Inbox {
     /// The shortest time between two refreshes. A refresh that comes sooner changes nothing, and leaves its drops to
     /// the next event or the schedule.
     pub min_interval: SignedDuration,
+    /// The states that drops may have.
+    pub accepts: Accepts,
+    /// The largest number of people whom one refresh may bring back. `None` means any number.
+    pub max_returning: Option<u64>,
+    pub quota: Quota,
     /// A source of consent records with the same columns. A request with the action `reconcile` merges all of them.
     pub reconcile: Option<Box<Source>>,
 }

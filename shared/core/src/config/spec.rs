@@ -7,7 +7,7 @@ use super::dataset::OnUnrepresentable;
 use crate::layout::Location;
 
 /// The options of a source that say how to access it, and don't affect its rows.
-const ACCESS_KEYS: [&str; 18] = [
+const ACCESS_KEYS: [&str; 19] = [
     "url",
     "secret",
     "host",
@@ -19,6 +19,7 @@ const ACCESS_KEYS: [&str; 18] = [
     "ssl-ca",
     "parallel",
     "split_by",
+    "snapshot",
     "auth",
     "connect_timeout",
     "statement_timeout",
@@ -36,7 +37,7 @@ pub fn spec(table: &Table, unrepresentable: OnUnrepresentable, database: &str, l
     if unrepresentable == OnUnrepresentable::Null {
         table.insert("on_unrepresentable".into(), "null".into());
     }
-    for key in ["retain", "workgroups", "group", "refresh", "timezone"] {
+    for key in ["adopt", "retain", "workgroups", "group", "refresh", "timezone"] {
         table.remove(key);
     }
     if let Some(Value::Table(source)) = table.get_mut("source") {

@@ -41,12 +41,12 @@ impl Normalize {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Normalization(Vec<Normalize>);
 
-/// The maximum length of a text that is normalized, in bytes. A normalized text is at most 16 times shorter, so a longer
+/// The maximum length of the text to normalize, in bytes. A normalized text is at most 16 times shorter, so a longer
 /// text can't become a valid key.
 const MAX_TEXT_BYTES: usize = 16 << 10;
 
 impl Normalization {
-    /// Returns the normalization with these steps, in whatever order they are.
+    /// Returns the normalization with these steps, which may be in any order.
     pub fn new(steps: impl IntoIterator<Item = Normalize>) -> Normalization {
         let mut steps: Vec<Normalize> = steps.into_iter().collect();
         steps.sort_unstable();

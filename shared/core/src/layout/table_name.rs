@@ -32,8 +32,8 @@ impl FromStr for TableName {
     }
 }
 
-/// The prefix of the names of audit tables. An audit registers its candidate as such a temporary table, so that Athena
-/// can query it.
+/// The prefix of the names of audit tables. An audit registers its candidate as a temporary table with this prefix, so
+/// that Athena can query it.
 pub const AUDIT_TABLES: &str = "turntable_audit_";
 
 /// Returns the name of an audit table, `turntable_audit_DATASET_ULID`, in lower case, as Glue stores names. Each audit

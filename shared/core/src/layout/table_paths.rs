@@ -32,12 +32,14 @@ pub enum ObjectKind {
     /// The intent to flip to a generation that may have been live before.
     RevertIntent(Ulid),
     Views,
-    /// The record of the table that is published here.
+    /// The record of the table that is published in this folder.
     Table,
     /// The record of the last export that failed.
     ExportFailure,
     /// The record of the scheduled refreshes.
     Refresh,
+    /// The record of the drops that `max_returning` holds back.
+    Returning,
     /// The record of the last audit that rejected a candidate.
     Verdict(Generation),
     /// The record of an engine run.
@@ -94,12 +96,12 @@ impl TablePaths {
         self.revert_intents().key(&format!("{flip}.json"))
     }
 
-    /// Returns the key of the object that records the SQL for an inbox dataset's views.
+    /// Returns the key of the object in which release 0.1.0 recorded the SQL for an inbox dataset's views.
     pub fn views(&self) -> Key {
         self.0.key("_views.json")
     }
 
-    /// Returns the key of the record of the table that is published here.
+    /// Returns the key of the record of the table that is published in this folder.
     pub fn table(&self) -> Key {
         self.0.key("_table.json")
     }
@@ -112,6 +114,11 @@ impl TablePaths {
     /// Returns the key of the record of the scheduled refreshes.
     pub fn refresh(&self) -> Key {
         self.0.key("_refresh.json")
+    }
+
+    /// Returns the key of the record of the drops that `max_returning` holds back.
+    pub fn returning(&self) -> Key {
+        self.0.key("_returning.json")
     }
 
     /// Returns the key of the record of the last audit that rejected a candidate.
@@ -148,6 +155,7 @@ impl TablePaths {
             None if *key == self.table() => return Some(ObjectKind::Table),
             None if *key == self.export_failure() => return Some(ObjectKind::ExportFailure),
             None if *key == self.refresh() => return Some(ObjectKind::Refresh),
+            None if *key == self.returning() => return Some(ObjectKind::Returning),
             None => return None,
             Some(split) => split,
         };
@@ -240,6 +248,7 @@ mod tests {
             (paths.table(), ObjectKind::Table),
             (paths.export_failure(), ObjectKind::ExportFailure),
             (paths.refresh(), ObjectKind::Refresh),
+            (paths.returning(), ObjectKind::Returning),
             (paths.verdict(&generation), ObjectKind::Verdict(generation)),
             (paths.pending(&generation), ObjectKind::Pending(generation)),
             (paths.failed(&generation), ObjectKind::Failed(generation)),

@@ -5,6 +5,7 @@ use std::{
     mem,
     sync::{Arc, Mutex, PoisonError},
     task::Poll,
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -25,7 +26,7 @@ pub struct Memory {
 }
 
 impl Default for Memory {
-    /// Answers every query with `true`.
+    /// Returns an Athena that answers every query with `true`.
     fn default() -> Self {
         let answer: Answer = Arc::new(|_| Ok(one("true")));
         Memory { answer: Mutex::new(answer), asked: Mutex::default(), oldest: Mutex::default() }
@@ -82,6 +83,10 @@ impl Query for Memory {
         let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner)(sql);
         yield_now().await;
         answer
+    }
+
+    async fn run_within(&self, database: &str, sql: &str, _: Duration) -> Result<Answered> {
+        self.run(database, sql).await
     }
 
     async fn oldest_running(&self, _: &[String]) -> Result<Option<Timestamp>> {

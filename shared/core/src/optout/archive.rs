@@ -20,8 +20,7 @@ const ARCHIVE: &str = "_archive/";
 /// - The generation that was live `drain` ago had consumed it.
 /// - Every generation that was live and still exists has consumed it. `oldest` is the oldest of these generations.
 ///
-/// So if the table is set back to any of these generations, the drops that this generation lacks are still in the
-/// inbox.
+/// So if the table is set back to one of these generations, every drop that it lacks is still in the inbox.
 ///
 /// Comparing ULIDs is enough: each merge is made from the one before, and its ULID is later. So a generation that was
 /// live has consumed everything that earlier ones had consumed.

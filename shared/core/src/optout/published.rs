@@ -23,7 +23,7 @@ pub struct Published {
     pub table: String,
     /// The location of a generation that contains every drop that was ever archived.
     pub location: Location,
-    /// The number of its rows.
+    /// The number of rows in that generation.
     pub rows: u64,
     pub at: Timestamp,
 }
@@ -50,8 +50,9 @@ impl Published {
     /// Returns whether a live generation of the table with these paths contains everything that the record's generation
     /// contains. `live` is its manifest; `None` if the table is missing, or if its live location is unmanaged.
     ///
-    /// A generation of the same table does if it isn't older, because each merge is made from the one before. Any other
-    /// generation does if it has merged the record's generation, or is made from one that has.
+    /// A generation of the record's own table does if it isn't older than the record's generation, because each merge
+    /// is made from the one before. Any other generation does if it has merged the record's generation, or is made from
+    /// one that has.
     pub fn is_covered(&self, paths: &TablePaths, live: Option<&Manifest>) -> bool {
         let Some(live) = live else { return false };
         match paths.parse_generation(&self.location) {

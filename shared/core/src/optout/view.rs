@@ -31,7 +31,7 @@ pub struct View {
     pub name: TableName,
     /// The view's query, in Athena's SQL.
     pub query: String,
-    /// The columns that the query returns, with Glue's types. Athena stores them with the view, and rejects queries of
+    /// The columns that the query returns, with Glue's types. Athena stores them with the view, and rejects queries on
     /// the view once its query returns columns that can't be converted to them.
     pub columns: Vec<Column>,
     /// The inboxes whose people the view leaves out, with their opt-out tables.
@@ -305,7 +305,7 @@ fn complete(optouts: &OptoutState) -> Option<String> {
     })
 }
 
-/// The type in which values are compared that are not both integers or both text.
+/// The type in which two values are compared, unless both are integers or both are text.
 const NUMBER: &str = "decimal(38,6)";
 
 /// Returns the condition that an opt-out `o` has the key of a row `t`, or `None` if the types can never match.

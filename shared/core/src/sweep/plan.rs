@@ -159,8 +159,8 @@ pub fn since<'a>(live: &Live, generations: impl Iterator<Item = &'a Generation>)
 /// How long flip records and intents are kept, even if `retain.max_age` is shorter: 30 days.
 const MIN_RECORD_RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// A time that no sweep takes, because a Lambda invocation lasts at most 15 minutes. A `_sweeping` mark that is at
-/// least this old comes from a sweep that has ended.
+/// A duration that no sweep reaches, because a Lambda invocation lasts at most 15 minutes. A `_sweeping` mark that is
+/// at least this old comes from a sweep that has ended.
 const MAX_SWEEP_DURATION: SignedDuration = SignedDuration::from_hours(1);
 
 /// Plans what to delete. The caller must read the clock for `now` before it loads `state`. The error says why nothing
@@ -232,7 +232,7 @@ fn leads_to_live(paths: &TablePaths, state: &SweepState) -> Result<(), String> {
     }
 }
 
-/// Returns whether queries of any table may read a generation. Athena reads sub-folders, so any overlap counts.
+/// Returns whether queries on any table may read a generation. Athena reads sub-folders, so any overlap counts.
 fn is_read(paths: &TablePaths, state: &SweepState, generation: &Generation) -> bool {
     is_read_by_table(paths, state, generation) || reader(paths, state, generation).is_some()
 }
@@ -242,7 +242,7 @@ fn is_read_by_table(paths: &TablePaths, state: &SweepState, generation: &Generat
     state.live == Live::Managed(*generation) || state.reads.iter().any(|read| read.overlaps(&location))
 }
 
-/// Returns another table that reads a generation.
+/// Returns a table that reads a generation and isn't the dataset's own, if there is one.
 fn reader<'a>(paths: &TablePaths, state: &'a SweepState, generation: &Generation) -> Option<&'a TableName> {
     let location = paths.generation(generation);
     state.readers.iter().find(|(_, read)| read.overlaps(&location)).map(|(table, _)| table)

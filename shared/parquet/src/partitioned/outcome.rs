@@ -13,7 +13,7 @@ pub enum PartitionedOutcome {
 
 /// The files and partitions that were written.
 pub struct Written {
-    /// Sorted by key.
+    /// The files, sorted by key.
     pub files: Vec<File>,
     pub partitions: Vec<Partition>,
     /// The number of partitions that have rows.

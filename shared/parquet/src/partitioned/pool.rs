@@ -248,7 +248,7 @@ impl Pool {
         }
         for at in 0..self.partitions.len() {
             let state = &self.partitions[at];
-            // The partition's last rows filled its last file, which is finished.
+            // The partition's last rows filled its last file, which is already finished.
             if state.open.is_none() && state.batches.is_empty() && state.files_begun > 0 {
                 continue;
             }

@@ -21,8 +21,8 @@ pub(super) struct Placed {
     pub row: u64,
 }
 
-/// Which of the source's columns become folders (`at`) and which stay in the files (`rest`), as indexes into the
-/// source's schema.
+/// The indexes, in the source's schema, of the columns that become folders (`at`) and of those that stay in the files
+/// (`rest`).
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
     pub at: Vec<(usize, Kind)>,
@@ -38,10 +38,10 @@ pub(super) struct Splitter {
     keys: Keys,
     /// For each folder column, its distinct values, numbered from 0.
     values: Vec<NumberedValues>,
-    /// For each folder column, maps (partition number by the preceding columns, number of the value in this column) to
-    /// the partition number by the columns up to this one.
+    /// For each folder column, the number of a partition by the columns up to this one. The key is the partition's
+    /// number by the preceding columns, and the number of the value in this column.
     levels: Vec<HashMap<(u32, u32), u32>>,
-    /// For each map in `levels`, the values of each partition, indexed by the partition's number.
+    /// For each map in `levels`, the values of each partition that it numbers, indexed by that number.
     names: Vec<Vec<Vec<Value>>>,
 }
 

@@ -37,7 +37,7 @@ use crate::{
     footer::{columns_of, read_footer},
 };
 
-/// Objects in memory. Uploads to keys that end with `refuse` fail.
+/// An in-memory S3. Uploads to keys that end with `refuse` fail.
 #[derive(Default)]
 struct Memory {
     objects: Mutex<BTreeMap<String, Bytes>>,
@@ -290,7 +290,7 @@ async fn outgrown_dictionary_is_disabled_in_later_row_groups() {
     assert!(first_only.len() > 2);
     assert_eq!(has_dictionary(0), first_only);
     assert!(has_dictionary(1).into_iter().all(|has| has));
-    // A page of dictionary indexes is full at a number of rows, and a page of plain values at a size.
+    // A page of dictionary indexes is closed at a number of rows, and a page of plain values at a size.
     let object = memory.objects.lock().unwrap()[&format!("t/g/{}", file.key)].clone();
     let reader = SerializedFileReader::new(object).unwrap();
     let group = reader.get_row_group(1).unwrap();

@@ -4,7 +4,7 @@
 //! | Parquet | written |
 //! |---|---|
 //! | unsigned 8, 16, 32, 64 bits | smallint, int, bigint, decimal(20,0) |
-//! | timestamps in any unit, INT96 | timestamp in microseconds; a more precise one is an error or NULL (`timestamp_precision.rs`) |
+//! | timestamps in any unit, INT96 | timestamp in microseconds; one that microseconds can't hold is an error or NULL (`timestamps.rs`) |
 //! | float16 | float |
 //! | decimals with up to 38 digits | unchanged |
 //! | uuid and other fixed-length bytes | binary |
@@ -119,8 +119,11 @@ pub fn convert(array: &ArrayRef, to: &DataType, unmatched: &Unmatched) -> Result
             Ok(Arc::new(map.map_err(inconsistent)?))
         }
         (Timestamp(_, zone), Timestamp(TimeUnit::Microsecond, to_zone)) => {
-            // Values more precise than a microsecond have already been replaced with NULL.
-            let micros = cast(array, &Timestamp(TimeUnit::Microsecond, zone.clone()))?;
+            // A row with a value that microseconds can't hold has already been replaced with NULL. Below the NULL, the
+            // value is still there, and becomes NULL too.
+            let to = Timestamp(TimeUnit::Microsecond, zone.clone());
+            let micros = cast_with_options(array, &to, &CastOptions::default());
+            let micros = micros.map_err(|_| format!("{from} can't be converted to {to}"))?;
             let micros = micros.as_primitive::<TimestampMicrosecondType>();
             // The values are in UTC, whether the type has a time zone or not.
             Ok(Arc::new(micros.clone().with_timezone_opt(to_zone.clone())))

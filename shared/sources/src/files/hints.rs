@@ -1,15 +1,16 @@
 //! Guesses from the first bytes of a file which setting is wrong, for error messages.
 
-/// Compression and archive formats: the name that messages use, and the first bytes.
-const MAGIC: [(&str, &[u8]); 8] = [
-    ("gzip", b"\x1f\x8b"),
-    ("zstd", b"\x28\xb5\x2f\xfd"),
-    ("bzip2", b"BZh"),
-    ("xz", b"\xfd7zXZ\0"),
-    ("zip", b"PK\x03\x04"),
-    ("snappy", b"\xff\x06\0\0sNaPpY"),
-    ("lz4", b"\x04\x22\x4d\x18"),
-    ("7z", b"7z\xbc\xaf\x27\x1c"),
+/// Compression and archive formats: the name that messages use, the extension if files of the format can be read, and
+/// the first bytes.
+const MAGIC: [(&str, Option<&str>, &[u8]); 8] = [
+    ("gzip", Some(".gz"), b"\x1f\x8b"),
+    ("zstd", Some(".zst"), b"\x28\xb5\x2f\xfd"),
+    ("bzip2", Some(".bz2"), b"BZh"),
+    ("snappy", Some(".snappy"), b"\xff\x06\0\0sNaPpY"),
+    ("xz", None, b"\xfd7zXZ\0"),
+    ("zip", None, b"PK\x03\x04"),
+    ("lz4", None, b"\x04\x22\x4d\x18"),
+    ("7z", None, b"7z\xbc\xaf\x27\x1c"),
 ];
 
 /// The number of bytes that [`no_text`] checks.
@@ -20,11 +21,10 @@ pub fn no_text(start: &[u8]) -> Option<String> {
     if start.starts_with(b"PAR1") {
         return Some("is a Parquet file: give it a name that ends in .parquet, or set source.files.format".into());
     }
-    let (name, _) = MAGIC.iter().find(|(_, magic)| start.starts_with(magic))?;
-    Some(match *name {
-        "gzip" => "is compressed with gzip: give it a name that ends in .gz".into(),
-        "zstd" => "is compressed with zstd: give it a name that ends in .zst".into(),
-        name => format!(
+    let (name, extension, _) = MAGIC.iter().find(|(_, _, magic)| start.starts_with(magic))?;
+    Some(match extension {
+        Some(extension) => format!("is compressed with {name}: give it a name that ends in {extension}"),
+        None => format!(
             "is compressed with {name}, which is not supported: store it uncompressed, or compressed with gzip or zstd \
              and with a name that ends in .gz or .zst"
         ),
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn packed_files_are_recognized() {
-        for (name, magic) in MAGIC {
+        for (name, _, magic) in MAGIC {
             assert!(no_text(&[magic, b"..."].concat()).unwrap().contains(name), "{name}");
         }
         assert!(no_text(b"PAR1").unwrap().starts_with("is a Parquet file"));

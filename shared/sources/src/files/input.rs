@@ -68,7 +68,7 @@ impl Read for Arriving {
     }
 }
 
-/// Decompresses the object (all gzip members, all zstd frames) and removes a UTF-8 byte order mark.
+/// Decompresses the object (all gzip members, zstd frames and bzip2 streams) and removes a UTF-8 byte order mark.
 ///
 /// `window` is the base-2 logarithm of the largest accepted zstd window, in bytes. The decoder keeps the window in
 /// memory.
@@ -83,6 +83,8 @@ pub fn open(object: &Object, arriving: impl BufRead + Send + 'static, window: u3
             });
             Box::new(decoder.map_err(|error| self::error(object, ReadFault::Io(error)))?)
         }
+        Compression::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(arriving)),
+        Compression::Snappy => Box::new(snap::read::FrameDecoder::new(arriving)),
     };
     let mut start = Vec::new();
     let most = hints::START_BYTES as u64;
@@ -207,6 +209,10 @@ pub fn error(object: &Object, fault: ReadFault) -> Error {
         Compression::None => "can't be read: replace the file",
         Compression::Gzip => "is damaged or not gzip: replace the file",
         Compression::Zstd => "is damaged or not zstd: replace the file",
+        Compression::Bzip2 => "is damaged or not bzip2: replace the file",
+        Compression::Snappy => {
+            "is damaged or not in snappy's framing format (Hadoop's format and plain snappy can't be read): replace the file"
+        }
     };
     match error.downcast::<Error>() {
         Ok(below) => below,

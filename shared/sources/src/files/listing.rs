@@ -2,7 +2,7 @@
 
 use super::{
     folders,
-    object::{Compression, Object, format_by_name},
+    object::{COMPRESSED, Compression, Object, format_by_name},
     table_format,
 };
 use turntable_core::{
@@ -23,7 +23,7 @@ pub async fn find(options: &Files, objects: &dyn Objects) -> Result<Option<(Form
         let this = options.format.or(named).ok_or_else(|| unknown_format(&entry.key))?;
         if this == Format::Parquet && compression != Compression::None {
             return Err(Error::input(format!(
-                "{}: a Parquet file must not be compressed again: decompress it and store it without .gz or .zst",
+                "{}: a Parquet file must not be compressed again: decompress it and store it without {COMPRESSED}",
                 entry.key
             )));
         }
@@ -65,8 +65,8 @@ async fn list_entries(options: &Files, objects: &dyn Objects) -> Result<(Locatio
 
 fn unknown_format(key: &Key) -> Error {
     Error::input(format!(
-        "{key}: unknown file extension: expected .csv, .ndjson, .jsonl, .json (each also with .gz or .zst) or .parquet, \
-         or set source.files.format"
+        "{key}: unknown file extension: expected .csv, .ndjson, .jsonl, .json (each also with {COMPRESSED}) or \
+         .parquet, or set source.files.format"
     ))
 }
 

@@ -31,6 +31,6 @@ mod scalar;
 mod separators;
 mod table_format;
 mod time_of_day;
-mod timestamp_precision;
+mod timestamps;
 
 pub use open::open;

@@ -38,7 +38,13 @@ pub enum Compression {
     None,
     Gzip,
     Zstd,
+    Bzip2,
+    /// Snappy's framing format.
+    Snappy,
 }
+
+/// The extensions that indicate a compression, for error messages.
+pub const COMPRESSED: &str = ".gz, .zst, .bz2 or .snappy";
 
 /// Returns the format and compression that the key's extensions indicate, regardless of letter case. The format is
 /// `None` if the extension is unknown.
@@ -47,6 +53,8 @@ pub fn format_by_name(key: &str) -> (Option<Format>, Compression) {
     let (rest, compression) = match key.rsplit_once('.') {
         Some((rest, "gz")) => (rest, Compression::Gzip),
         Some((rest, "zst")) => (rest, Compression::Zstd),
+        Some((rest, "bz2")) => (rest, Compression::Bzip2),
+        Some((rest, "snappy" | "sz")) => (rest, Compression::Snappy),
         _ => (key.as_str(), Compression::None),
     };
     let format = match rest.rsplit_once('.') {

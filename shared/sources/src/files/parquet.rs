@@ -4,7 +4,7 @@
 use std::{ops::Range, panic::AssertUnwindSafe, sync::Arc};
 
 use arrow_array::{RecordBatch, StructArray, new_empty_array};
-use arrow_schema::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
 use parquet::{
@@ -21,7 +21,7 @@ use parquet::{
 };
 use tokio::sync::mpsc;
 
-use super::{codec, convert, decode, folders, object::Object, time_of_day, timestamp_precision};
+use super::{codec, convert, decode, folders, object::Object, time_of_day, timestamps};
 use crate::{unmatched::Unmatched, unrepresentable::Unrepresentable};
 use turntable_core::{
     config::Nested,
@@ -29,15 +29,22 @@ use turntable_core::{
     port::Objects,
 };
 use turntable_parquet::{Batches, Passthrough};
-use turntable_parquet::{arrow_types, int96_columns, with_micros};
+use turntable_parquet::{arrow_types, int96_columns, int96_in};
 
 /// An object and its footer.
 pub struct Footer {
     object: Object,
     metadata: ArrowReaderMetadata,
-    /// `metadata` with the INT96 columns in nanoseconds, to detect digits that microseconds would lose. `None` if the
-    /// object has no INT96 columns.
-    nanos: Option<ArrowReaderMetadata>,
+    /// `None` if the object has no INT96 columns.
+    int96: Option<Int96>,
+}
+
+/// An object's footer with the INT96 columns, which have 96 bits, in other units than microseconds.
+struct Int96 {
+    /// Reveals digits that microseconds lose.
+    nanos: ArrowReaderMetadata,
+    /// Reveals timestamps that microseconds can't reach. 64 bits hold every INT96 in seconds.
+    seconds: ArrowReaderMetadata,
 }
 
 impl Footer {
@@ -163,24 +170,30 @@ async fn read(
     to: mpsc::Sender<RecordBatch>,
 ) -> Result<()> {
     let expected = footer.rows();
-    let Footer { object, metadata, nanos } = footer;
+    let Footer { object, metadata, int96 } = footer;
     let builder = |metadata| {
         let reader = Reader { objects: objects.clone(), object: object.clone() };
         ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata).with_batch_size(BATCH_ROWS)
     };
     let mut batches = builder(metadata).build().map_err(|error| fault(&object, error))?;
-    let nanos = nanos.map(|nanos| {
-        let leaves = ProjectionMask::roots(nanos.parquet_schema(), int96_columns(nanos.parquet_schema()));
-        builder(nanos).with_projection(leaves).build()
+    let int96 = int96.map(|int96| {
+        let of = |metadata: ArrowReaderMetadata| {
+            let leaves = ProjectionMask::roots(metadata.parquet_schema(), int96_columns(metadata.parquet_schema()));
+            builder(metadata).with_projection(leaves).build()
+        };
+        Ok((of(int96.nanos)?, of(int96.seconds)?))
     });
-    let mut nanos = nanos.transpose().map_err(|error| fault(&object, error))?;
+    let mut int96 = int96.transpose().map_err(|error| fault(&object, error))?;
     let mut rows = 0;
     while let Some(batch) = batches.next().await {
         let batch = batch.map_err(|error| fault(&object, error))?;
         let length = batch.num_rows() as u64;
-        let nanos = match &mut nanos {
-            Some(nanos) => nanos.next().await.transpose().map_err(|error| fault(&object, error))?,
-            None => None,
+        let (nanos, seconds) = match &mut int96 {
+            Some((nanos, seconds)) => {
+                let read = async { Ok((nanos.try_next().await?, seconds.try_next().await?)) };
+                read.await.map_err(|error| fault(&object, error))?
+            }
+            None => (None, None),
         };
         for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
             if let Some(row) = time_of_day::first_outside(array) {
@@ -190,13 +203,8 @@ async fn read(
                 )));
             }
         }
-        let batch = timestamp_precision::replace_too_precise(
-            &object,
-            batch,
-            nanos.as_ref(),
-            rows,
-            (&schema, &*unrepresentable),
-        )?;
+        let int96 = timestamps::Int96 { nanos: nanos.as_ref(), seconds: seconds.as_ref() };
+        let batch = timestamps::replace_unrepresentable(&object, batch, int96, rows, (&schema, &*unrepresentable))?;
         rows += length;
         if to.send(convert_batch(&object, batch, &schema, &unrepresentable.unmatched)?).await.is_err() {
             return Ok(());
@@ -228,23 +236,25 @@ pub async fn guarded<T>(object: &Object, reading: impl Future<Output = Result<T>
 }
 
 async fn read_footer(objects: Arc<dyn Objects>, object: Object) -> Result<Footer> {
-    let (metadata, nanos) = guarded(&object, read_metadata(objects, &object)).await?;
-    Ok(Footer { object, metadata, nanos })
+    let (metadata, int96) = guarded(&object, read_metadata(objects, &object)).await?;
+    Ok(Footer { object, metadata, int96 })
 }
 
-async fn read_metadata(
-    objects: Arc<dyn Objects>,
-    object: &Object,
-) -> Result<(ArrowReaderMetadata, Option<ArrowReaderMetadata>)> {
+async fn read_metadata(objects: Arc<dyn Objects>, object: &Object) -> Result<(ArrowReaderMetadata, Option<Int96>)> {
     let mut reader = Reader { objects, object: object.clone() };
     let metadata = load_footer(&mut reader, object).await?;
     codec::readable(&metadata).map_err(|why| Error::input(format!("{object}: {why}")))?;
     // Athena goes by the Parquet types, so ignore the Arrow schema that the writer may have embedded.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let plain = ArrowReaderMetadata::try_new(metadata, options.clone()).map_err(|error| fault(object, error))?;
-    let Some(schema) = with_micros(plain.parquet_schema(), plain.schema()) else { return Ok((plain, None)) };
-    let micros = ArrowReaderMetadata::try_new(plain.metadata().clone(), options.with_schema(schema));
-    Ok((micros.map_err(|error| fault(object, error))?, Some(plain)))
+    let in_unit = |unit| {
+        let schema = int96_in(unit, plain.parquet_schema(), plain.schema())?;
+        let options = options.clone().with_schema(schema);
+        Some(ArrowReaderMetadata::try_new(plain.metadata().clone(), options).map_err(|error| fault(object, error)))
+    };
+    let Some(micros) = in_unit(TimeUnit::Microsecond).transpose()? else { return Ok((plain, None)) };
+    let seconds = in_unit(TimeUnit::Second).transpose()?;
+    Ok((micros, seconds.map(|seconds| Int96 { nanos: plain, seconds })))
 }
 
 /// The number of bytes that the first request reads from the end of an object. Few footers are longer.

@@ -1,11 +1,12 @@
 //! Reads drops, the objects that applications put into an opt-out inbox, into consent records and rejects.
 //!
-//! A drop is CSV with a header, NDJSON or Parquet; CSV and NDJSON may be compressed as .gz or .zst. It has the key's
-//! columns, `state` and `occurred_at`; other columns are ignored. Invalid records are rejected, and the valid ones
-//! still count.
+//! A drop is CSV with a header, NDJSON or Parquet; CSV and NDJSON may be compressed. It has the key's columns, `state`
+//! and `occurred_at`; other columns are ignored. Invalid records are rejected, and the valid ones still count.
 
+pub mod control;
 pub mod csv;
-mod pages;
+mod limits;
+pub mod pages;
 pub mod parquet;
 mod reader;
 mod record;
@@ -17,7 +18,8 @@ pub mod text;
 mod read;
 mod table;
 
-pub use read::{ENOUGH, Read, list, read};
+pub use limits::{ENOUGH, Limits, Rules};
+pub use read::{MAX_DROP_BYTES, Read, list, read};
 pub use reader::{ParsedDrop, Reader};
 pub use reject::Rejects;
 pub use table::records;

@@ -6,7 +6,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use arrow_schema::{DataType, Field, Fields, Schema};
+use arrow_schema::{DataType, Field, Fields, Schema, TimeUnit};
 use bytes::Bytes;
 use parquet::{
     arrow::{
@@ -32,6 +32,7 @@ use turntable_core::{
     error::{Error, Result},
     layout::Key,
 };
+use turntable_parquet::int96_in;
 
 /// The maximum number of rows in a batch.
 const BATCH_ROWS: usize = 8192;
@@ -190,22 +191,30 @@ fn values_in_pages(columns: &Parts, column: &ColumnChunkMetaData) -> Parsed<u64>
 }
 
 /// Returns the metadata with Parquet's own types, ignoring an embedded Arrow schema, but with string views in place of
-/// strings. With views, a long string in a dictionary is not copied for every row that has it.
+/// strings, and with INT96 in microseconds. With views, a long string in a dictionary is not copied for every row that
+/// has it. In nanoseconds, a time after the year 2262 would wrap around and count as one in the past.
 fn with_string_views(footer: Arc<ParquetMetaData>) -> Parsed<ArrowReaderMetadata> {
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let plain = ArrowReaderMetadata::try_new(footer, options.clone())?;
+    let micros = int96_in(TimeUnit::Microsecond, plain.parquet_schema(), plain.schema());
     let view = |field: &Arc<Field>| match field.data_type() {
         DataType::Utf8 => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)),
         _ => field.clone(),
     };
-    let schema = Schema::new(plain.schema().fields().iter().map(view).collect::<Fields>());
+    let fields = micros.as_deref().unwrap_or(plain.schema()).fields();
+    let schema = Schema::new(fields.iter().map(view).collect::<Fields>());
     ArrowReaderMetadata::try_new(plain.metadata().clone(), options.with_schema(Arc::new(schema)))
 }
 
 #[cfg(test)]
 mod tests {
     use arrow_array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
-    use parquet::{arrow::ArrowWriter, file::metadata::ParquetMetaDataWriter};
+    use parquet::{
+        arrow::ArrowWriter,
+        data_type::{ByteArray, ByteArrayType, Int64Type, Int96, Int96Type},
+        file::{metadata::ParquetMetaDataWriter, writer::SerializedFileWriter},
+        schema::parser::parse_message_type,
+    };
     use turntable_core::consent::{
         key::{self, Type},
         normalize::Normalization,
@@ -271,7 +280,7 @@ mod tests {
             let key = key::Key { columns: vec![("id".into(), Type::Bigint)] };
             let normalize = Normalization::default();
             let now = jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(1);
-            let reader = Reader { key, normalize, now, spill: Default::default() };
+            let reader = Reader { key, states: Default::default(), normalize, now, spill: Default::default() };
             file(&"s3://b/a.parquet".parse().unwrap(), bytes.into(), &reader)
         };
         let drop = read(0).unwrap();
@@ -281,12 +290,53 @@ mod tests {
         assert!(read(2).is_err());
     }
 
+    /// Returns a file with a time as Spark writes it for each record: the Julian day, and the nanoseconds of the day.
+    fn with_int96(days: &[u32]) -> Vec<u8> {
+        let message = "message m { required int64 id; required binary state (STRING); required int96 occurred_at; }";
+        let schema = Arc::new(parse_message_type(message).unwrap());
+        let mut bytes = Vec::new();
+        let mut writer = SerializedFileWriter::new(&mut bytes, schema, Default::default()).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        let mut id = group.next_column().unwrap().unwrap();
+        id.typed::<Int64Type>().write_batch(&(0..days.len() as i64).collect::<Vec<_>>(), None, None).unwrap();
+        id.close().unwrap();
+        let mut state = group.next_column().unwrap().unwrap();
+        let states = vec![ByteArray::from("opted_out"); days.len()];
+        state.typed::<ByteArrayType>().write_batch(&states, None, None).unwrap();
+        state.close().unwrap();
+        let mut time = group.next_column().unwrap().unwrap();
+        let times: Vec<Int96> = days.iter().map(|day| Int96::from(vec![1_000, 0, 2_440_588 + day])).collect();
+        time.typed::<Int96Type>().write_batch(&times, None, None).unwrap();
+        time.close().unwrap();
+        group.close().unwrap();
+        writer.close().unwrap();
+        bytes
+    }
+
+    #[test]
+    fn a_time_of_the_far_future_does_not_wrap_around_to_the_past() {
+        // In nanoseconds, the second time would be in 2025.
+        let (day, wrap) = (20_100, 213_504);
+        let key = key::Key { columns: vec![("id".into(), Type::Bigint)] };
+        let now = jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(24 * 20_500);
+        let reader = Reader { key, normalize: Normalization::default(), now, spill: Default::default() };
+        let drop = file(&"s3://b/a.parquet".parse().unwrap(), with_int96(&[day, day + wrap]).into(), &reader).unwrap();
+        assert_eq!(drop.records.len(), 1);
+        assert!(format!("{:?}", drop.rejects).contains("future"), "{:?}", drop.rejects);
+    }
+
     #[test]
     fn file_that_contradicts_itself_is_an_error() {
         let read = |bytes: Vec<u8>| {
             let key = key::Key { columns: vec![("id".into(), Type::Bigint)] };
             let normalize = Normalization::default();
-            let reader = Reader { key, normalize, now: jiff::Timestamp::UNIX_EPOCH, spill: Default::default() };
+            let reader = Reader {
+                key,
+                states: Default::default(),
+                normalize,
+                now: jiff::Timestamp::UNIX_EPOCH,
+                spill: Default::default(),
+            };
             let parsed = file(&"s3://b/a.parquet".parse().unwrap(), bytes.into(), &reader);
             parsed.map(|parsed| parsed.records.len()).map_err(|error| error.report())
         };

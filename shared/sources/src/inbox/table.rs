@@ -20,7 +20,7 @@ use crate::files::{
     self,
     decode::{forward_to_thread, panicked, stream_lazily},
     input,
-    object::{Compression, Object, format_by_name},
+    object::{COMPRESSED, Compression, Object, format_by_name},
 };
 use turntable_core::{
     config::Format,
@@ -42,7 +42,7 @@ pub async fn read(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) -> 
     let thread = match format {
         Some(Format::Parquet) if compression != Compression::None => {
             return Err(Error::input(format!(
-                "{object}: a Parquet file must not be compressed again: decompress it and upload it without .gz or .zst"
+                "{object}: a Parquet file must not be compressed again: decompress it and upload it without {COMPRESSED}"
             )));
         }
         Some(Format::Parquet) if object.entry.size <= MAX_SINGLE_REQUEST_BYTES => {
@@ -67,7 +67,7 @@ pub async fn read(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) -> 
         }
         None => {
             return Err(Error::input(format!(
-                "{object}: unknown file extension: expected .csv, .ndjson, .jsonl, .json (each also with .gz or .zst) \
+                "{object}: unknown file extension: expected .csv, .ndjson, .jsonl, .json (each also with {COMPRESSED}) \
                  or .parquet"
             )));
         }

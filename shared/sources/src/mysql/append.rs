@@ -75,7 +75,7 @@ fn integer(value: &Value) -> Result<i128, ValueFault> {
     }
 }
 
-/// Returns the days since 1970-01-01 and the microseconds since midnight.
+/// Returns the date and time in a value, as days since 1970-01-01 and microseconds since midnight.
 fn date(value: &Value) -> Result<(i32, i64), ValueFault> {
     match *value {
         Value::Date(year, month, day, hour, minute, second, micros) => {

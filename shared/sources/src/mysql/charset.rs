@@ -1,9 +1,10 @@
 //! The character sets of text columns. The server sends text in its column's own character set, because the server's
 //! conversion turns a character that it doesn't know into `?`, without an error.
 //!
-//! The server's tables decide what a code means, so that a text is what the server's own clients show. Where a table
-//! has no entry, another table is used that only adds characters: cp932 for sjis, eucjpms for ujis, gbk for gb2312, and
-//! the tables of WHATWG's Encoding Standard for the others. A code without any meaning is an error.
+//! The server's own tables decide which character a code stands for, so that text comes out as the server's own clients
+//! show it. Where such a table has no entry, another table is used that only adds characters: cp932 for sjis, eucjpms
+//! for ujis, gbk for gb2312, and the tables in WHATWG's Encoding Standard for the others. A code that stands for no
+//! character is an error.
 
 use std::{collections::BTreeSet, ops::RangeInclusive, sync::Arc};
 
@@ -38,10 +39,10 @@ pub enum Charset {
 /// A character set whose codes have one to three bytes, or four in gb18030.
 pub struct Table {
     shape: Shape,
-    /// Whether all ASCII bytes are ASCII characters.
+    /// Whether every ASCII byte stands for its ASCII character.
     keeps_ascii: bool,
-    /// The characters of codes of one byte and of two bytes, and of three bytes that begin with 0x8F. U+0000 means
-    /// none, except for the code 0.
+    /// The characters for codes of one byte, of two bytes, and of three bytes that begin with 0x8F. U+0000 means that
+    /// the code has no character, unless the code itself is 0.
     single: [char; 256],
     double: Vec<char>,
     triple: Vec<char>,
@@ -77,7 +78,7 @@ impl Shape {
         }
     }
 
-    /// Returns the first bytes of codes of two bytes, and their second bytes.
+    /// Returns the ranges of the first and of the second byte in two-byte codes.
     fn double(self) -> (&'static [RangeInclusive<u8>], &'static [RangeInclusive<u8>]) {
         match self {
             Shape::Single => (&[], &[]),
@@ -90,7 +91,7 @@ impl Shape {
         }
     }
 
-    /// Returns the bytes that are codes by themselves, and that every server accepts as well-formed.
+    /// Returns the ranges of the bytes that are one-byte codes and that every server accepts as well-formed.
     fn single(self) -> &'static [RangeInclusive<u8>] {
         match self {
             Shape::Single => &[0..=0xff],
@@ -129,7 +130,8 @@ impl Table {
         }
     }
 
-    /// Returns the first character of `bytes`, which are not empty, and the length of its code.
+    /// Returns the first character in `bytes`, and the length of its code in bytes. Returns `None` if the first code is
+    /// incomplete or has no character.
     fn next(&self, bytes: &[u8]) -> Option<(char, usize)> {
         let is_first = |byte: u8| self.shape.double().0.iter().any(|range| range.contains(&byte));
         let (found, length) = match *bytes {
@@ -153,8 +155,8 @@ fn pair(one: u8, two: u8) -> usize {
     usize::from(one) << 8 | usize::from(two)
 }
 
-/// Decodes one code with a table of the Encoding Standard. Returns `None` if it has no character, or a control
-/// character, which is the standard's stand-in for none.
+/// Decodes one code with a table from the Encoding Standard. Returns `None` if the code has no character, for which the
+/// table may have a control character.
 fn decode_one(encoding: &'static Encoding, code: &[u8]) -> Option<char> {
     let text = encoding.decode_without_bom_handling_and_without_replacement(code)?;
     let mut characters = text.chars();
@@ -163,7 +165,7 @@ fn decode_one(encoding: &'static Encoding, code: &[u8]) -> Option<char> {
 }
 
 impl Charset {
-    /// Appends a text in UTF-8. Fails if a code has no character.
+    /// Decodes `bytes`, and appends the text to `out` as UTF-8. Fails if a code has no character.
     pub fn decode(&self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), ValueFault> {
         let mut push = |character: char| out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
         match self {
@@ -203,7 +205,7 @@ impl Charset {
 }
 
 /// Returns how to decode each column that the server has described. `None` means that the column holds no text, or text
-/// in UTF-8. Asks the server for the tables of the other character sets.
+/// in UTF-8. Queries the server for the tables of the other character sets.
 pub async fn of_columns(conn: &mut Conn, server: &Server, columns: &[Column]) -> Result<Vec<Option<Arc<Charset>>>> {
     let ids: BTreeSet<u16> = columns.iter().filter_map(collation).collect();
     let mut known: Vec<(Value, Value)> = Vec::new();
@@ -253,8 +255,8 @@ fn collation(column: &Column) -> Option<u16> {
     (is_text && column.character_set() != BINARY_COLLATION).then(|| column.character_set())
 }
 
-/// Returns the character set of collations whose IDs are known: the usual ones, and those by which MariaDB combines a
-/// Unicode character set and a UCA-14 collation, which its list of collations doesn't have.
+/// Returns the character set of a collation whose ID is known in advance: a usual collation, or one of MariaDB's
+/// combinations of a Unicode character set and a UCA-14 collation, which the server's list of collations lacks.
 fn fixed(id: u16) -> Option<&'static str> {
     match id {
         33 | 83 | 192..=215 | 45 | 46 | 224..=247 | 255..=323 => Some("utf8mb4"),
@@ -266,7 +268,8 @@ fn fixed(id: u16) -> Option<&'static str> {
     }
 }
 
-/// Returns how to decode a character set. Asks the server for its table, unless it is a form of Unicode.
+/// Returns how to decode a character set. Queries the server for the character set's table, unless it is a form of
+/// Unicode.
 async fn load(conn: &mut Conn, server: &Server, name: &str) -> Result<Charset> {
     let shape = Shape::of(name);
     match name {
@@ -319,9 +322,10 @@ async fn load(conn: &mut Conn, server: &Server, name: &str) -> Result<Charset> {
     Ok(Charset::Table(Box::new(table)))
 }
 
-/// Asks the server for the characters of codes in a character set. A code that it doesn't know is `None`.
+/// Queries the server for the characters that these codes stand for in a character set. Returns `None` for each code
+/// that the server doesn't know.
 async fn ask(conn: &mut Conn, server: &Server, name: &str, codes: &[Vec<u8>]) -> Result<Vec<Option<char>>> {
-    // A line feed follows each code. It has this code in every character set that has a table.
+    // A line feed follows each code. The line feed has the code 0x0A in every character set that has a table.
     let digits: String =
         codes.iter().flat_map(|code| code.iter().chain(b"\n")).map(|byte| format!("{byte:02x}")).collect();
     let sql = format!("SELECT CAST(CONVERT(CONVERT(X'{digits}' USING {name}) USING utf8mb4) AS BINARY)");

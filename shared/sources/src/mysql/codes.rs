@@ -1,6 +1,6 @@
 //! The error and warning codes of MySQL and MariaDB: their names, and whether their messages are free of rows' values.
 
-/// A code.
+/// An error or warning code.
 struct Code {
     number: u16,
     name: &'static str,
@@ -30,7 +30,7 @@ const fn hidden(number: u16, name: &'static str) -> Code {
     Code { number, name, is_safe: false }
 }
 
-/// The codes in order, from the error references of MySQL and MariaDB.
+/// All known codes in ascending order, from the error references of MySQL and MariaDB.
 #[rustfmt::skip]
 const CODES: [Code; 215] = [
     safe(1016, "ER_CANT_OPEN_FILE"),

@@ -19,7 +19,8 @@ const BATCH_ROWS: usize = 8192;
 /// The approximate size, in bytes, at which a batch ends early.
 const BATCH_BYTES: usize = 8 << 20;
 
-/// How to decode a column: its format, and its character set if that is neither UTF-8 nor none.
+/// How to decode a column: its format, and its character set. The character set is `None` if the column holds UTF-8 or
+/// no text.
 pub type Format = (Wire, Option<Arc<Charset>>);
 
 const INVALID_TEXT: ValueFault = ValueFault::Malformed("text that is not valid UTF-8: cast it to BINARY in the query");
@@ -29,6 +30,7 @@ pub struct Decoder {
     schema: SchemaRef,
     columns: Vec<(Format, ColumnBuilder)>,
     unrepresentable: Arc<Unrepresentable>,
+    part: Part,
     /// The number of rows in all finished batches.
     finished: u64,
     /// The number of rows since the last batch.
@@ -39,13 +41,18 @@ pub struct Decoder {
 
 impl Decoder {
     #[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
-    pub fn new(schema: SchemaRef, formats: Vec<Format>, unrepresentable: Arc<Unrepresentable>) -> Decoder {
+    pub fn new(
+        schema: SchemaRef,
+        formats: Vec<Format>,
+        unrepresentable: Arc<Unrepresentable>,
+        part: Part,
+    ) -> Decoder {
         let column = |format: Format| {
             let builder = ColumnBuilder::new(&format.0.data_type(), BATCH_ROWS);
             (format, builder.expect("every wire format has a type that Turntable writes"))
         };
         let columns = formats.into_iter().map(column).collect();
-        Decoder { schema, columns, unrepresentable, finished: 0, rows: 0, bytes: 0 }
+        Decoder { schema, columns, unrepresentable, part, finished: 0, rows: 0, bytes: 0 }
     }
 
     /// Returns the number of rows decoded so far.
@@ -105,7 +112,7 @@ impl Decoder {
 
     /// Returns a row's position in the query's result. `row` is its zero-based index in the current batch.
     fn position(&self, row: usize) -> Row {
-        Row { number: self.finished + row as u64 + 1, part: Part::WHOLE }
+        Row { number: self.finished + row as u64 + 1, part: self.part }
     }
 
     fn fault(&self, column: usize, row: usize, fault: ValueFault) -> Error {
@@ -115,7 +122,7 @@ impl Decoder {
     }
 }
 
-/// Appends a text in another character set than UTF-8. An unrepresentable text leaves the column unchanged.
+/// Appends text in a character set other than UTF-8. Unrepresentable text leaves the column unchanged.
 fn append_text(to: &mut ColumnBuilder, wire: Wire, charset: &Charset, bytes: &[u8]) -> Result<(), ValueFault> {
     let mut text = Vec::with_capacity(bytes.len() * 2);
     charset.decode(bytes, &mut text)?;

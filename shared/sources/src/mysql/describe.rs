@@ -50,7 +50,8 @@ pub async fn sample(conn: &mut Conn, server: &Server, query: &str, allowed: &[u1
         // Each server knows only one of the two.
         let _ = conn.query_drop(limit).await;
     }
-    // Not every query is valid as a subquery, and the time may run out. In these cases only the export can tell.
+    // Not every query is valid as a subquery, and the time may run out. In these cases, only the export can show
+    // whether there are warnings.
     match conn.query_drop(format!("SELECT * FROM ({query}\n) AS turntable_sample LIMIT 100")).await {
         Ok(()) => warnings::check(conn, server, "in the first 100 rows", allowed).await,
         Err(_) => Ok(()),

@@ -11,7 +11,7 @@ use super::{
 use crate::tls;
 use turntable_core::error::{Error, Kind};
 
-/// `ER_LOCK_WAIT_TIMEOUT`.
+/// The error code `ER_LOCK_WAIT_TIMEOUT`.
 const LOCK_WAIT_TIMEOUT: u16 = 1205;
 
 const RUN_AGAIN: &str = "nothing was published; try again";
@@ -104,7 +104,7 @@ pub fn while_reading(server: &Server, rows: u64, error: MysqlError) -> Error {
 /// Returns the error for a query that waited too long for a lock.
 fn locked(server: &Server) -> Error {
     Error::unavailable(format!(
-        "MySQL at {}: another session holds a lock on a table of the query for longer than lock_timeout ({} s): end that \
+        "MySQL at {}: another session has held a lock on one of the query's tables for longer than lock_timeout ({} s): end that \
          session (SHOW PROCESSLIST lists it), or raise lock_timeout; {RUN_AGAIN}",
         server.name(),
         server.lock_timeout().as_secs()
@@ -122,8 +122,8 @@ fn too_large(server: &Server, rows: u64) -> Error {
     ))
 }
 
-/// Returns whether the driver has stopped reading a row because of its size. Its error type is private, so the error is
-/// known by its text.
+/// Returns whether the driver stopped reading a row because of its size. The driver's error type is private, so the
+/// error is recognised by its text.
 fn is_too_large(error: &MysqlError) -> bool {
     match error {
         MysqlError::Driver(DriverError::PacketTooLarge) => true,

@@ -1,8 +1,8 @@
 //! Reads MySQL and MariaDB with a prepared query and decodes its binary rows into Arrow as they arrive.
 //!
 //! All rows come from the snapshot of one read-only transaction. The socket is read no faster than batches are
-//! consumed, so memory use is a few batches, whatever the size of the table. There is only one connection: unlike in
-//! PostgreSQL, several connections could share a snapshot only under a lock that readers aren't allowed to take.
+//! consumed, so memory use is a few batches per connection, whatever the size of the table. Connections can't share a
+//! snapshot as in PostgreSQL; [`shared_snapshot`] starts several at the same moment.
 
 mod append;
 mod charset;
@@ -10,9 +10,12 @@ mod codes;
 mod decode;
 mod describe;
 mod failure;
+mod parallel;
+mod parts;
 mod server;
 mod session;
 mod settings;
+mod shared_snapshot;
 mod types;
 mod value;
 mod warnings;
@@ -30,6 +33,7 @@ use self::{decode::Decoder, server::Server, session::Session};
 use crate::{
     background,
     context::{Context, Opened},
+    unrepresentable::Part,
 };
 use turntable_core::{
     config::Mysql,
@@ -40,10 +44,13 @@ use turntable_parquet::Rows;
 
 /// Starts reading the query's rows from a new snapshot.
 pub async fn open(options: &Mysql, context: &Context) -> Result<Opened> {
+    if options.parallel > 1 {
+        return parallel::open(options, context).await;
+    }
     Snapshot::take(options, context).await?.open(options, context).await
 }
 
-/// A snapshot of a database. Its one connection runs the queries one after the other.
+/// A snapshot of a database. Its one connection runs the queries one after the other, whatever their `parallel` says.
 pub struct Snapshot {
     server: Arc<Server>,
     session: Arc<Mutex<Session>>,
@@ -69,12 +76,11 @@ impl Snapshot {
         let described = describe::describe(session.conn()?, &server, &options.query, &options.allow_warnings).await?;
         let schema = Arc::new(described.schema());
         let unrepresentable = context.unrepresentable(&schema);
-        let decoder = Decoder::new(schema.clone(), described.formats(), unrepresentable.clone());
+        let mut decoder = Decoder::new(schema.clone(), described.formats(), unrepresentable.clone(), Part::WHOLE);
         let allowed = options.allow_warnings.clone();
         let stream = background::batches("reading rows from MySQL", async move |sender| {
-            let rows = read(&server, &mut session, described.statement, decoder, &sender).await?;
-            let when = format!("after {rows} rows");
-            warnings::check(session.conn()?, &server, &when, &allowed).await?;
+            read(&server, &mut session, described.statement, &mut decoder, &allowed, &sender).await?;
+            finish(decoder, &sender).await?;
             let shared = OwnedMutexGuard::mutex(&session).clone();
             drop(session);
             end(shared).await;
@@ -104,24 +110,31 @@ pub async fn unverified(options: &Mysql, context: &Context) -> Result<Option<Str
     Ok(Server::from_options(options, context).await?.unverified())
 }
 
-/// Returns the query's columns. Reads only the first rows, and fails if they raise warnings that aren't allowed.
+/// Returns the query's columns. Reads only the first rows, and fails if they raise warnings that aren't allowed, or if
+/// the query can't be read over the connections that the options ask for.
 pub async fn schema(options: &Mysql, context: &Context) -> Result<SchemaRef> {
     let server = Server::from_options(options, context).await?;
     let mut session = Session::begin(&server).await?;
     let described = describe::describe(session.conn()?, &server, &options.query, &options.allow_warnings).await?;
+    if options.parallel > 1 {
+        parts::check(session.conn()?, &server, options).await?;
+        shared_snapshot::check(&server, &mut session, options.snapshot).await?;
+    }
     describe::sample(session.conn()?, &server, &options.query, &options.allow_warnings).await?;
     session.end().await;
     Ok(Arc::new(described.schema()))
 }
 
-/// Runs the query and sends its rows as batches. Returns the number of rows.
+/// Runs the query and sends its rows as batches, but for the last, which may be incomplete. Fails if the query raises a
+/// warning whose code is not in `allowed`.
 async fn read(
     server: &Server,
     session: &mut Session,
     statement: Statement,
-    mut decoder: Decoder,
+    decoder: &mut Decoder,
+    allowed: &[u16],
     sender: &Sender<Result<RecordBatch>>,
-) -> Result<u64> {
+) -> Result<()> {
     let mut result =
         session.conn()?.exec_iter(statement, ()).await.map_err(|error| failure::error_of(server, error))?;
     let rows = result.stream::<Row>().await.map_err(|error| failure::error_of(server, error))?;
@@ -135,9 +148,16 @@ async fn read(
             background::send(sender, batch).await?;
         }
     }
-    let count = decoder.rows();
-    if let Some(batch) = decoder.finish()? {
-        background::send(sender, batch).await?;
+    drop(rows);
+    drop(result);
+    let when = format!("after {} rows", decoder.rows());
+    warnings::check(session.conn()?, server, &when, allowed).await
+}
+
+/// Sends the last batch, if it has rows.
+async fn finish(mut decoder: Decoder, sender: &Sender<Result<RecordBatch>>) -> Result<()> {
+    match decoder.finish()? {
+        Some(batch) => background::send(sender, batch).await,
+        None => Ok(()),
     }
-    Ok(count)
 }

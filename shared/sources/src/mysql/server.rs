@@ -230,7 +230,8 @@ impl Server {
         SslOpts::default().with_disable_built_in_roots(true).with_root_certs(roots)
     }
 
-    /// `local` is the default mode for password authentication on this machine.
+    /// Checks the parts of a server's connection details and combines them. `local` is the default mode for password
+    /// authentication on this machine.
     fn new(
         opts: Opts,
         auth: Auth,
@@ -264,7 +265,7 @@ const WAIT_TIMEOUT_SECONDS: usize = 28_800;
 const MAX_ROW: usize = 1 << 30;
 /// The row size that is always allowed, however small the machine is.
 const MIN_ROW: usize = 64 << 20;
-/// A row is in memory up to six times: as read, decoded, in a batch and in a Parquet page, and some of them grow by
+/// How many copies of a row memory may hold: as read, decoded, in a batch and in a Parquet page, some of which grow by
 /// doubling.
 const COPIES_OF_A_ROW: usize = 6;
 
@@ -416,7 +417,7 @@ mod tests {
             assert_eq!(
                 server.unverified().unwrap(),
                 format!(
-                    "MySQL at db:3306: ssl-mode {mode} doesn't verify the server, so whoever is on the network path can \
+                    "MySQL at db:3306: ssl-mode {mode} doesn't verify the server, so anyone on the network path can \
                      read the password and change the rows: set ssl-mode = VERIFY_IDENTITY in url"
                 )
             );

@@ -1,4 +1,4 @@
-//! A connection with one read-only transaction.
+//! A connection and its read-only transaction.
 
 use jiff::Timestamp;
 use mysql_async::{Conn, DriverError, Error as MysqlError, prelude::Queryable};
@@ -26,16 +26,24 @@ const SETTINGS: [&str; 5] = [
 /// Starts a read-only transaction and takes its snapshot. This also works on a read replica.
 const BEGIN: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 
-/// A connection with an open transaction. Dropping it closes the connection at once, even during a query.
+/// A connection with at most one transaction. Dropping it closes the connection at once, even during a query.
 pub struct Session {
     conn: Option<Conn>,
-    /// The server's time just before it took the snapshot, which contains everything that was committed by then.
+    /// The server's time just before it took the snapshot, which contains everything that was committed by then. The
+    /// Unix epoch until then.
     pub as_of: Timestamp,
 }
 
 impl Session {
-    /// Connects, applies the settings and starts the transaction.
+    /// Connects, applies the settings and takes a snapshot.
     pub async fn begin(server: &Server) -> Result<Session> {
+        let mut session = Session::connect(server).await?;
+        session.take_snapshot(server).await?;
+        Ok(session)
+    }
+
+    /// Connects and applies the settings.
+    pub async fn connect(server: &Server) -> Result<Session> {
         let failed = |error| failure::error_of(server, error);
         let conn = connect(server).await?;
         let mut session = Session { conn: Some(conn), as_of: Timestamp::UNIX_EPOCH };
@@ -44,20 +52,27 @@ impl Session {
             conn.query_drop(setting).await.map_err(failed)?;
         }
         settings::apply(conn, &server.settings()).await.map_err(failed)?;
+        Ok(session)
+    }
+
+    /// Starts the transaction with its snapshot. If there is one already, it ends.
+    pub async fn take_snapshot(&mut self, server: &Server) -> Result<()> {
+        let failed = |error| failure::error_of(server, error);
+        let conn = self.conn()?;
         let micros = conn.query_first("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)").await;
         let micros: Option<Option<i64>> = micros.map_err(failed)?;
         conn.query_drop(BEGIN).await.map_err(failed)?;
-        session.as_of =
+        self.as_of =
             micros.flatten().and_then(|micros| Timestamp::from_microsecond(micros).ok()).ok_or_else(|| {
                 Error::corrupt(format!(
                     "MySQL at {}: server clock out of range: correct the server's clock",
                     server.name()
                 ))
             })?;
-        Ok(session)
+        Ok(())
     }
 
-    /// Returns the connection.
+    /// Returns the connection. Fails if it has been closed.
     pub fn conn(&mut self) -> Result<&mut Conn> {
         self.conn.as_mut().ok_or_else(|| {
             Error::corrupt("a connection to MySQL was used after it was closed: this is a bug, please report it")

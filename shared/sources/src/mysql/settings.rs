@@ -1,5 +1,5 @@
 //! The session's variables. Whatever the server, the user or `init_connect` sets, a query's rows are the same: each
-//! variable that could change, cut or stop a result gets a fixed value. docs/mysql.md lists them.
+//! variable that could change, truncate or stop a result gets a fixed value. docs/mysql.md lists them.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,26 +7,27 @@ use mysql_async::{Conn, Error as MysqlError, Value, prelude::Queryable};
 
 use super::value::text;
 
-/// The variables with a fixed value: name, value as `SHOW VARIABLES` prints it. A server knows only some of them.
+/// The variables with a fixed value: the name, and the value as `SHOW VARIABLES` prints it. A server knows only some of
+/// them.
 const FIXED: [(&str, &str); 15] = [
-    // Cuts the result of GROUP_CONCAT. `max_allowed_packet` cuts it too, with a warning.
+    // Truncates the result of GROUP_CONCAT. `max_allowed_packet` truncates it too, with a warning.
     ("group_concat_max_len", "1073741824"),
-    // Compares only the beginning of long texts in ORDER BY and, where rows are sorted for it, in GROUP BY and
-    // DISTINCT.
+    // Makes ORDER BY compare only the beginning of long strings, and so do GROUP BY and DISTINCT where rows are sorted
+    // for them.
     ("max_sort_length", "1024"),
-    // Cuts the rows of a recursive query, in MariaDB.
+    // Limits the rows of a recursive query, in MariaDB.
     ("max_recursive_iterations", "4294967295"),
-    // The number of decimals of a quotient.
+    // The number of decimal places in a quotient.
     ("div_precision_increment", "4"),
-    // WEEK(date), the names of days and months, and the meaning of REGEXP.
+    // These affect WEEK(date), the names of days and months, and the meaning of REGEXP.
     ("default_week_format", "0"),
     ("lc_time_names", "en_US"),
     ("default_regex_flags", ""),
-    // `WHERE id IS NULL` would find the last inserted row.
+    // If on, `WHERE id IS NULL` would find the last inserted row.
     ("sql_auto_is_null", "OFF"),
-    // Window functions on floating-point numbers.
+    // Affects window functions on floating-point numbers.
     ("windowing_use_high_precision", "ON"),
-    // Every query of a system-versioned table would return old rows.
+    // With a time here, every query on a system-versioned table would return old rows.
     ("system_versioning_asof", "DEFAULT"),
     // The number of warnings that the server keeps, and whether it counts notes as warnings.
     ("max_error_count", "65535"),
@@ -37,10 +38,10 @@ const FIXED: [(&str, &str); 15] = [
     ("idle_readonly_transaction_timeout", "0"),
 ];
 
-/// The modes of every session. They refuse what MySQL and MariaDB refuse by default.
+/// The `sql_mode` flags for every session. They refuse what MySQL and MariaDB refuse by default.
 const SQL_MODE: &str = "STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION";
 
-/// A mode that only refuses queries, so it stays as the server has it.
+/// A mode that can only refuse queries, so the server's choice stays in effect.
 const ONLY_FULL_GROUP_BY: &str = "ONLY_FULL_GROUP_BY";
 
 /// The value of `old_mode` that changes what `CAST(time AS datetime)` returns.
@@ -49,7 +50,10 @@ const ZERO_DATE_TIME_CAST: &str = "ZERO_DATE_TIME_CAST";
 /// The longest lock timeout, in seconds, that the servers accept.
 const MAX_LOCK_SECONDS: u64 = 31_536_000;
 
-/// The dataset's own settings.
+/// The error code for a variable that the user may not set: `ER_SPECIFIC_ACCESS_DENIED_ERROR`.
+const MISSING_PRIVILEGE: u16 = 1227;
+
+/// The settings that the dataset asks for.
 pub struct Wanted<'a> {
     pub sql_mode: Option<&'a str>,
     pub lock_timeout: Duration,
@@ -61,11 +65,20 @@ pub struct Wanted<'a> {
 pub async fn apply(conn: &mut Conn, wanted: &Wanted<'_>) -> Result<(), MysqlError> {
     let found: Vec<(Value, Value)> = conn.query("SHOW SESSION VARIABLES").await?;
     let found = found.iter().map(|(name, value)| (text(name).to_lowercase(), text(value))).collect();
+    let of = |changes: Vec<String>, name: &str| changes.into_iter().partition::<Vec<_>, _>(|one| one.starts_with(name));
     // The mode comes first, because it decides what the other values mean: '' may be NULL.
-    let (mode, others) = changes(&found, wanted).into_iter().partition::<Vec<_>, _>(|one| one.starts_with("sql_mode"));
+    let (mode, others) = of(changes(&found, wanted), "sql_mode");
+    let (count, others) = of(others, "max_error_count");
     for changes in [mode, others] {
         if !changes.is_empty() {
             conn.query_drop(format!("SET SESSION {}", changes.join(", "))).await?;
+        }
+    }
+    for change in count {
+        match conn.query_drop(format!("SET SESSION {change}")).await {
+            // In MySQL, this needs a privilege. Without it, the server keeps fewer warnings, which their check notices.
+            Err(MysqlError::Server(error)) if error.code == MISSING_PRIVILEGE => {}
+            set => set?,
         }
     }
     // `init_connect` may have stopped the clock, which decides `as_of`.
@@ -76,7 +89,7 @@ pub async fn apply(conn: &mut Conn, wanted: &Wanted<'_>) -> Result<(), MysqlErro
     Ok(())
 }
 
-/// Sets the mode that a query needs, on a session that may have run another dataset's query.
+/// Sets the `sql_mode` that a query needs, on a session that may have run another dataset's query.
 pub async fn apply_mode(conn: &mut Conn, sql_mode: Option<&str>) -> Result<(), MysqlError> {
     let found: Option<(Value, Value)> = conn.query_first("SHOW SESSION VARIABLES LIKE 'sql_mode'").await?;
     let now = found.map(|(_, value)| text(&value)).unwrap_or_default();
@@ -87,7 +100,7 @@ pub async fn apply_mode(conn: &mut Conn, sql_mode: Option<&str>) -> Result<(), M
     conn.query_drop(format!("SET SESSION sql_mode = {}", literal(&mode))).await
 }
 
-/// Returns the mode that a session needs.
+/// Returns the `sql_mode` that a session needs.
 fn mode(now: &str, sql_mode: Option<&str>) -> String {
     match sql_mode {
         Some(mode) => mode.to_owned(),
@@ -127,7 +140,7 @@ fn changes(found: &BTreeMap<String, String>, wanted: &Wanted) -> Vec<String> {
     changes
 }
 
-/// Returns a value in SQL: a number or a word as it is, and anything else in quotes.
+/// Returns a value as SQL: a number or a word as it is, and anything else in quotes.
 fn literal(value: &str) -> String {
     let bare = value.parse::<f64>().is_ok() || matches!(value, "ON" | "OFF" | "DEFAULT");
     if bare { value.to_owned() } else { format!("'{}'", value.replace('\\', "").replace('\'', "''")) }

@@ -33,7 +33,7 @@ pub struct QueryColumn {
 }
 
 impl QueryColumn {
-    /// Returns the column as the conditions of [`Described::copy`] refer to it.
+    /// Returns the column's name as the conditions for [`Described::copy`] must spell it.
     pub fn reference(&self) -> String {
         format!("q.{}", quoted(&self.name))
     }

@@ -1,9 +1,9 @@
 //! Finds function calls and columns in the expressions that EXPLAIN prints.
 
-/// A call of a function in an expression.
+/// A function call in an expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// The schema, if the server prints it, because the search path doesn't lead to the function.
+    /// The schema, which the server prints only if the search path doesn't lead to the function.
     pub schema: Option<String>,
     pub name: String,
     /// The window after OVER, if this is a window function: its name, or `(?)` before PostgreSQL 18.
@@ -50,13 +50,13 @@ pub fn calls(expression: &str) -> Vec<Call> {
     calls
 }
 
-/// Returns the name at the start of `rest`, or `(?)`.
+/// Returns what the server prints for a window at the start of `rest`: its name, or `(?)`.
 fn window_name(rest: &str) -> &str {
     let end = rest.find(|c: char| c == ')' && !rest.starts_with('(') || c == ',' || c == ' ').unwrap_or(rest.len());
     if rest.starts_with('(') { "(?)" } else { &rest[..end] }
 }
 
-/// Returns what follows the text in single quotes at the start of `rest`.
+/// Returns what follows the single-quoted string at the start of `rest`.
 fn after_text(rest: &str) -> &str {
     let mut rest = &rest[1..];
     loop {
@@ -88,7 +88,7 @@ fn path(mut rest: &str) -> (Vec<String>, &str) {
     }
 }
 
-/// Returns a name up to its closing quote, and what follows.
+/// Returns the name before its closing quote, and what follows the quote.
 fn quoted_part(mut rest: &str) -> (String, &str) {
     let mut part = String::new();
     loop {

@@ -95,8 +95,8 @@ fn pooler_advice(answer: &DbError) -> Option<(Kind, &'static str)> {
     }
 }
 
-/// Returns the kind and the advice for an error with a known fix, and `None` for any other error. `query` is the
-/// user's query and `at` the character in it that the server names, from 1.
+/// Returns the kind and the advice for an error with a known fix, and `None` for any other error. `at` is the position
+/// in the user's `query` that the server names, in characters from 1.
 fn advice(server: &Server, answer: &DbError, query: &str, at: Option<usize>) -> Option<(Kind, String)> {
     if let Some((kind, advice)) = pooler_advice(answer) {
         return Some((kind, advice.to_owned()));
@@ -116,7 +116,7 @@ fn advice(server: &Server, answer: &DbError, query: &str, at: Option<usize>) -> 
     (*answer.code() == SqlState::LOCK_NOT_AVAILABLE).then(|| {
         let table = at.and_then(|at| name_at(query, at)).map(|name| format!("{name} is locked: "));
         let advice = format!(
-            "{}another session holds or awaits a lock that excludes readers (ALTER TABLE, TRUNCATE, LOCK, VACUUM FULL, …) \
+            "{}another session has held or awaited a lock that blocks readers (ALTER TABLE, TRUNCATE, LOCK, VACUUM FULL, …) \
              for more than lock_timeout, {} s: wait until it has ended, or end it (pg_blocking_pids() names it); \
              {RUN_AGAIN}",
             table.unwrap_or_default(),
@@ -126,7 +126,8 @@ fn advice(server: &Server, answer: &DbError, query: &str, at: Option<usize>) -> 
     })
 }
 
-/// Returns the name, with its schema, that begins at a character of the query, from 1.
+/// Returns the name, including its schema, that starts at this position in the query. The position is in characters
+/// from 1.
 fn name_at(query: &str, at: usize) -> Option<&str> {
     let rest = &query[query.char_indices().nth(at.checked_sub(1)?)?.0..];
     let mut is_quoted = false;
@@ -173,8 +174,8 @@ fn before_rows(
     }
 }
 
-/// Returns whether `SET TRANSACTION SNAPSHOT` failed because the snapshot doesn't exist. PostgreSQL up to 16 sends the
-/// first code, newer versions the second (`ImportSnapshot` in `snapmgr.c`).
+/// Returns whether `SET TRANSACTION SNAPSHOT` failed because the snapshot doesn't exist. PostgreSQL up to 16 and newer
+/// versions send different codes for this (`ImportSnapshot` in `snapmgr.c`).
 pub fn is_missing_snapshot(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|code| [SqlState::INVALID_PARAMETER_VALUE, SqlState::UNDEFINED_OBJECT].contains(code))
 }
@@ -238,8 +239,8 @@ fn kind(code: &SqlState) -> Kind {
     }
 }
 
-/// Returns the position of the error in the user's query, in characters from 1. The server counts in `sql`,
-/// which contains the query. Returns `None` if the place is outside the query.
+/// Returns the position of the error in the user's query, in characters from 1. The server counts in `sql`, which
+/// contains the query. Returns `None` if the error is outside the query.
 fn position(answer: &DbError, sql: &str, query: &str) -> Option<usize> {
     let Some(ErrorPosition::Original(at)) = answer.position() else { return None };
     let before = sql[..sql.find(query)?].chars().count();

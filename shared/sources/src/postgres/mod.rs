@@ -128,7 +128,7 @@ pub async fn schema(options: &Postgres, context: &Context) -> Result<SchemaRef> 
     Ok(Arc::new(described.schema()))
 }
 
-/// Returns `count` sessions that share the snapshot of `first`, including `first` itself.
+/// Returns `count` sessions that share `first`'s snapshot, including `first` itself.
 async fn sessions(server: &Server, first: Session, count: usize) -> Result<Vec<Session>> {
     if count == 1 {
         return Ok(vec![first]);

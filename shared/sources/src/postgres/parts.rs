@@ -20,6 +20,7 @@ use super::{
     settings::UTF8,
     types::quoted,
 };
+use crate::ranges::{plain_table, ranges};
 use turntable_core::{
     config::Postgres,
     error::{Error, Result},
@@ -83,7 +84,7 @@ pub async fn check<'a>(
     let split = match column {
         Some(column) => Split::Column(column),
         None => {
-            let Some(table) = plain_table(&options.query) else { return Err(no_split()) };
+            let Some(table) = plain_table(&options.query, '"') else { return Err(no_split()) };
             let blocks = blocks(client, table).await.map_err(|error| failure::error_of(server, error))?;
             Split::Blocks(blocks.ok_or_else(no_split)?)
         }
@@ -108,19 +109,8 @@ fn no_split() -> Error {
     )
 }
 
-/// Returns one SQL condition per range: below the first bound, between each bound and the next, and from the last bound
-/// up. If `nullable`, the first range includes nulls. Without bounds, there is one range, which needs no condition.
-fn ranges(key: &str, bounds: &[String], nullable: bool) -> Vec<Option<String>> {
-    let (Some(first), Some(last)) = (bounds.first(), bounds.last()) else { return vec![None] };
-    let lowest = if nullable { format!("({key} < {first} OR {key} IS NULL)") } else { format!("{key} < {first}") };
-    let mut ranges = vec![Some(lowest)];
-    ranges.extend(bounds.windows(2).map(|pair| Some(format!("{key} >= {} AND {key} < {}", pair[0], pair[1]))));
-    ranges.push(Some(format!("{key} >= {last}")));
-    ranges
-}
-
-/// The condition that a bound is ASCII. In a database with an encoding other than UTF-8, any other text may have no
-/// UTF-8 form in which it could be sent here and back.
+/// The SQL condition that a bound is ASCII. If the database's encoding isn't UTF-8, other text may have no UTF-8 form,
+/// so it couldn't be sent here and back.
 const ASCII_BOUND: &str = "bound::pg_catalog.text OPERATOR(pg_catalog.~) E'^[\\\\x01-\\\\x7f]*$'";
 
 /// Returns at most `parts - 1` bounds as SQL literals of the column's type, ascending and distinct.
@@ -177,24 +167,6 @@ async fn histogram(client: &Client, column: &QueryColumn, is_usable: &str) -> Re
     rows.iter().map(|row| row.try_get(0)).collect()
 }
 
-/// Returns the table name in a query of the form `SELECT a, b FROM table`, and `None` for any other query. Splitting
-/// other queries into ranges could change their result (aggregates, DISTINCT, LIMIT, joins), or they can't be followed
-/// by WHERE.
-fn plain_table(query: &str) -> Option<&str> {
-    let words: Vec<&str> = query.split_whitespace().collect();
-    let [select, list @ .., from, table] = &words[..] else { return None };
-    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '"');
-    let names = list.concat();
-    // Two words in one item mean an alias or DISTINCT.
-    let items = list.join(" ").split(',').all(|item| item.split_whitespace().count() == 1);
-    (select.eq_ignore_ascii_case("select")
-        && from.eq_ignore_ascii_case("from")
-        && items
-        && (names == "*" || names.chars().all(|c| plain(c) || c == ','))
-        && table.chars().all(plain))
-    .then_some(*table)
-}
-
 /// Returns the number of blocks of an ordinary table or materialized view, or `None` for any other relation. A
 /// partitioned table has no blocks of its own; only its partitions do.
 async fn blocks(client: &Client, table: &str) -> Result<Option<i64>, PgError> {
@@ -206,41 +178,4 @@ async fn blocks(client: &Client, table: &str) -> Result<Option<i64>, PgError> {
         )
         .await?;
     row.map(|row| row.try_get(0)).transpose()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_cover_every_value_once() {
-        let bounds = |list: &[&str]| list.iter().map(|bound| (*bound).to_owned()).collect::<Vec<_>>();
-        assert_eq!(ranges("k", &[], true), [None]);
-        let of = |list: &[&str]| ranges("k", &bounds(list), true).into_iter().flatten().collect::<Vec<_>>();
-        assert_eq!(of(&["5"]), ["(k < 5 OR k IS NULL)", "k >= 5"]);
-        assert_eq!(of(&["5", "7"]), ["(k < 5 OR k IS NULL)", "k >= 5 AND k < 7", "k >= 7"]);
-    }
-
-    #[test]
-    fn only_plain_selects_are_split_by_blocks() {
-        for query in ["SELECT * FROM users", "select a,\n b from public.users", "SELECT \"A\" FROM \"Users\""] {
-            assert!(plain_table(query).is_some(), "{query}");
-        }
-        for query in [
-            "SELECT count(*) FROM users",
-            "SELECT DISTINCT a FROM users",
-            "SELECT a FROM users LIMIT 1",
-            "SELECT a FROM users, orders",
-            "SELECT a FROM users u",
-            "SELECT a FROM users WHERE b",
-            "SELECT a FROM (users)",
-            "SELECT 'x' FROM users",
-            "SELECT FROM users",
-            "FROM users",
-            "TABLE users",
-            "",
-        ] {
-            assert!(plain_table(query).is_none(), "{query}");
-        }
-    }
 }

@@ -16,15 +16,15 @@ use super::{
 };
 use turntable_core::error::{Error, Result};
 
-/// Plans with a sequential scan for every table: an index would hide the order that a window needs in its name, and
-/// turn `max(id)` into a LIMIT.
+/// Makes the planner scan every table sequentially. With an index scan, the plan would show the index's name instead of
+/// the order that a window function needs, and would turn `max(id)` into a LIMIT.
 const PLANNER: &str = "SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off";
 
 /// Stands in for the bounds of a part: the plan shows where the server would apply them.
 const MARKER: &str = "turntable split_by";
 
-/// Window functions whose result doesn't depend on the order of rows, or is the same for rows that the order doesn't
-/// tell apart.
+/// The window functions whose result doesn't depend on the order of rows, or is the same for all rows that are equal in
+/// that order.
 const WITHOUT_ORDER: [&str; 14] = [
     "avg",
     "bit_and",
@@ -42,7 +42,7 @@ const WITHOUT_ORDER: [&str; 14] = [
     "sum",
 ];
 
-/// The properties of a plan's nodes that contain no expression.
+/// The properties of plan nodes whose values are not expressions.
 const NAMES: [&str; 17] = [
     "Node Type",
     "Parent Relationship",
@@ -104,7 +104,7 @@ pub async fn check(
         return Ok(found.is_ordered);
     }
     Err(Error::input(format!(
-        "the query can't be read in parallel: each part runs it anew, and rows could be lost or come twice, because {}; \
+        "the query can't be read in parallel: each part runs it again, and rows could be lost or repeated, because {}; \
          set parallel = 1, or change the query (and the views that it reads)",
         why.join("; and ")
     )))
@@ -134,10 +134,10 @@ struct Found {
     /// Why its rows may differ from run to run.
     why: Vec<String>,
     calls: Vec<Call>,
-    /// Whether the part's bounds apply to columns of tables, wherever the server applies them. `None` means that they
-    /// were not seen.
+    /// Whether the part's bounds apply to columns of tables, wherever the server applies them. `None` if the plan
+    /// doesn't show any bounds.
     is_on_tables: Option<bool>,
-    /// Whether a node's rows may depend on the order of its input.
+    /// Whether any node's rows may depend on the order of its input.
     is_ordered: bool,
 }
 
@@ -149,7 +149,7 @@ impl Found {
     }
 }
 
-/// Adds what a plan says, including the plans in it.
+/// Adds to `found` what a plan shows, including the plans in it.
 fn visit(value: &Value, found: &mut Found) {
     match value {
         Value::Array(values) => values.iter().for_each(|value| visit(value, found)),
@@ -163,7 +163,7 @@ fn visit(value: &Value, found: &mut Found) {
     }
 }
 
-/// Adds what one node says, without the plans in it.
+/// Adds to `found` what a single node shows, without the plans in it.
 fn judge(node: &Map<String, Value>, found: &mut Found) {
     match text(node, "Node Type") {
         "Limit" => found.because("it has a LIMIT, OFFSET or FETCH"),
@@ -197,7 +197,8 @@ fn text<'a>(node: &'a Map<String, Value>, key: &str) -> &'a str {
     node.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Returns the expressions of a node, each with the name of its property, without those of the plans in it.
+/// Returns the expressions in a node, each with the name of its property. Leaves out the expressions in the plans below
+/// the node.
 fn expressions(node: &Map<String, Value>) -> Vec<(&str, &str)> {
     fn collect<'a>(key: &'a str, value: &'a Value, to: &mut Vec<(&'a str, &'a str)>) {
         match value {
@@ -214,7 +215,7 @@ fn expressions(node: &Map<String, Value>) -> Vec<(&str, &str)> {
     found
 }
 
-/// Returns whether the result of a window function of this node depends on the order of the rows.
+/// Returns whether the result of a window function in this node depends on the order of the rows.
 fn needs_order(node: &Map<String, Value>) -> bool {
     // Since PostgreSQL 18, a node names its window, and its output also has the results of the windows below it.
     let name = text(node, "Window").split(" AS ").next().filter(|name| !name.is_empty());
@@ -225,7 +226,7 @@ fn needs_order(node: &Map<String, Value>) -> bool {
     of_window.any(|call| !WITHOUT_ORDER.contains(&call.name.as_str()))
 }
 
-/// Returns whether a window's rows come in an order.
+/// Returns whether the rows of this node's window have an order.
 fn has_order(node: &Map<String, Value>) -> bool {
     match text(node, "Window") {
         "" => {
@@ -235,7 +236,8 @@ fn has_order(node: &Map<String, Value>) -> bool {
     }
 }
 
-/// Returns whether the part's bounds apply below a node: its rows with the same key are then all in one part.
+/// Returns whether the part's bounds apply below a node. If they do, all rows of the node that have the same key are in
+/// one part.
 fn has_bounds(node: &Map<String, Value>) -> bool {
     any_below(node, &|below| expressions(below).iter().any(|(key, text)| *key != "Output" && text.contains(MARKER)))
 }

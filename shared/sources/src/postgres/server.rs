@@ -340,14 +340,24 @@ mod tests {
             assert_eq!(
                 server.unverified().unwrap(),
                 format!(
-                    "PostgreSQL at db:5432: sslmode {mode} doesn't verify the server, so whoever is on the network path can \
+                    "PostgreSQL at db:5432: sslmode {mode} doesn't verify the server, so anyone on the network path can \
                      read the password and change the rows: set sslmode = verify-full in url"
                 )
             );
         }
         assert_eq!(url("db/d?sslmode=require&sslrootcert=/ca.pem").unverified(), None);
-        let rds = "db.c0.eu-west-1.rds.amazonaws.com/d?sslmode=verify-ca";
-        assert_eq!(url(rds).mode, SslMode::VerifyCa);
+        let own = "db.c0.eu-west-1.rds.amazonaws.com/d?sslmode=verify-ca&sslrootcert=/ca.pem";
+        assert_eq!(url(own).mode, SslMode::VerifyCa);
+    }
+
+    #[test]
+    fn verify_ca_needs_an_authority_that_is_not_public() {
+        for at in ["db.c0.eu-west-1.rds.amazonaws.com/d?sslmode=verify-ca", "db/d?sslmode=verify-ca&sslrootcert=rds"] {
+            let text = fault(from_url(&format!("postgres://u:p@{at}"), Auth::Password, "url"));
+            assert!(text.contains("some of them are public") && text.contains("use verify-full"), "{text}");
+        }
+        let text = fault(from_url("postgres://u:p@db/d?sslmode=verify-ca", Auth::Password, "url"));
+        assert!(text.contains("verify-ca needs sslrootcert"), "{text}");
     }
 
     #[test]

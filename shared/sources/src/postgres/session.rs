@@ -73,7 +73,7 @@ impl Session {
         })
     }
 
-    /// Makes the server read tables in the same order as in other sessions that do this.
+    /// Makes the server read tables in the same order in every session that calls this.
     pub async fn keep_order(&self, server: &Server) -> Result<()> {
         let set = self.link.client.batch_execute(WITHOUT_WORKERS).await;
         set.map_err(|error| failure::error_of(server, error))

@@ -4,9 +4,10 @@
 
 use turntable_core::config::Postgres;
 
-/// The settings that would change the text form of values, the meaning of the query's syntax, or the number of rows,
-/// and the timeouts of short transactions. Settings that the query's author relies on stay as they are: the time zone,
-/// the search path, the order of day and month in `datestyle`, the locale and the text search configuration.
+/// Fixes the settings that could change the text form of values, the meaning of the query's syntax, or the number of
+/// rows, and turns off the timeouts that are meant for short transactions. Settings that the query's author relies on
+/// stay as they are: the time zone, the search path, the order of day and month in `datestyle`, the locale and the text
+/// search configuration.
 const FIXED: &str = "SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres'; SET LOCAL extra_float_digits = 1; \
     SET LOCAL bytea_output = 'hex'; SET LOCAL xmlbinary = 'base64'; SET LOCAL xmloption = 'content'; \
     SET LOCAL quote_all_identifiers = off; SET LOCAL array_nulls = on; SET LOCAL transform_null_equals = off; \
@@ -26,16 +27,16 @@ pub const ENCODING: &str = "SELECT pg_catalog.current_setting('server_encoding')
 /// The name of the encoding in which text is published.
 pub const UTF8: &str = "UTF8";
 
-/// The name of a database's encoding that stands for any bytes.
+/// The name of the database encoding that allows any bytes.
 pub const SQL_ASCII: &str = "SQL_ASCII";
 
 /// Makes the server send text as it is stored, and accept text unchanged.
 pub const UNCONVERTED: &str = "SET LOCAL client_encoding = 'SQL_ASCII'";
 
-/// Makes the rows of a scan come in the same order for every part: parallel workers deliver them as they come.
+/// Makes a scan return its rows in the same order for every part. Parallel workers would return them in any order.
 pub const WITHOUT_WORKERS: &str = "SET LOCAL max_parallel_workers_per_gather = 0";
 
-/// Returns the statements that set what the run needs, from its own keys and otherwise fixed.
+/// Returns the statements for all settings: the ones that the dataset can choose, and the fixed ones.
 pub fn statements(options: &Postgres) -> String {
     let session = &options.session;
     let row_security = if session.row_security { "on" } else { "off" };

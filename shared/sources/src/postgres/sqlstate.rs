@@ -75,8 +75,9 @@ fn is_free_of_values(answer: &DbError) -> bool {
     let code = answer.code().code();
     // RAISE in PL/pgSQL can give any message any code.
     let is_raised = answer.routine() == Some("exec_stmt_raise");
-    // A position in the statement means that the server rejected its text. Otherwise the message of the same code may
-    // hold a value, such as a text that was cast to regclass, or a part of the SQL that a function made of it.
+    // A position in the statement means that the server rejected the statement's text. Without one, a message with the
+    // same code may hold a value, such as a string that was cast to regclass, or a part of the SQL that a function
+    // built from it.
     let is_of_text = code.starts_with("42") && matches!(answer.position(), Some(ErrorPosition::Original(_)));
     let is_listed =
         CODES_WITHOUT_VALUES.contains(&code) || CLASSES_WITHOUT_VALUES.iter().any(|of| code.starts_with(of));

@@ -104,7 +104,7 @@ fn is_without_form(error: &tokio_postgres::Error) -> bool {
         .is_some_and(|code| [SqlState::UNTRANSLATABLE_CHARACTER, SqlState::CHARACTER_NOT_IN_REPERTOIRE].contains(code))
 }
 
-/// Splits a text into its characters. The last one may be cut off.
+/// Splits text into its characters. The last character may be incomplete.
 fn characters<'a>(encoding: &'a str, mut text: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
     std::iter::from_fn(move || {
         let length = length(encoding, *text.first()?).min(text.len());

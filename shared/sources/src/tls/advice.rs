@@ -36,7 +36,7 @@ pub fn advice(words: &Words, error: Option<&TlsError>, host: &str, given_by: &st
 /// Returns what to do about a server that doesn't offer TLS.
 pub fn no_tls(words: &Words, given_by: &str) -> String {
     format!(
-        "enable TLS on the server, or set {} = {} in {given_by}; without TLS, whoever is on the network path can read \
+        "enable TLS on the server, or set {} = {} in {given_by}; without TLS, anyone on the network path can read \
          everything",
         words.mode, words.disable
     )

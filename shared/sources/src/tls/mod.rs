@@ -20,7 +20,7 @@ pub fn is_loopback(host: &str) -> bool {
 /// where it is set.
 pub fn warning(words: &Words, address: &str, mode: &str, given_by: &str) -> String {
     format!(
-        "{} at {address}: {} {mode} doesn't verify the server, so whoever is on the network path can read the password \
+        "{} at {address}: {} {mode} doesn't verify the server, so anyone on the network path can read the password \
          and change the rows: set {} = {} in {given_by}",
         words.database, words.mode, words.mode, words.verify
     )

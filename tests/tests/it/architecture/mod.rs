@@ -16,10 +16,11 @@ use toml::Table;
 /// The workspace's crates, each with the workspace crates that it depends on, including those that only its tests use.
 const CRATES: &[(&str, &[&str])] = &[
     ("bench", &["turntable"]),
-    ("cli", &["turntable"]),
+    ("cli", &["client", "local", "turntable"]),
+    ("client", &["turntable"]),
     ("export", &["turntable"]),
     ("flip", &["turntable"]),
-    ("local", &["cli", "turntable"]),
+    ("local", &["client", "turntable"]),
     ("model", &["turntable-core"]),
     ("optout", &["turntable"]),
     ("sweep", &["turntable"]),
@@ -48,6 +49,7 @@ const RUST: &[&str] = &[
     "functions/optout/src",
     "functions/sweep/src",
     "infra/cli/src",
+    "infra/client/src",
     "infra/local/src",
     "shared/aws/src",
     "shared/core/src",

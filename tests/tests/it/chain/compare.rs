@@ -18,7 +18,7 @@ struct Column {
     in_key: bool,
     postgres: String,
     athena: String,
-    /// Whether `min` and `max` are taken of the values. Otherwise they are taken of the values' text.
+    /// Whether `min` and `max` compare the values themselves. Otherwise, they compare the values' text.
     ordered: bool,
 }
 

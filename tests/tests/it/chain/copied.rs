@@ -1,4 +1,4 @@
-//! A Parquet object that S3 copies from another bucket into a generation, followed up to a reader's query.
+//! Follows a Parquet object that S3 copies from another bucket into a generation, up to a reader's query.
 
 use serde_json::json;
 

@@ -34,7 +34,7 @@ async fn edited_columns_come_back_by_glues_event_and_lost_files_by_the_next_swee
     let now = chain.table("users").await.unwrap();
     assert_eq!(now.storage_descriptor.unwrap().columns(), before);
 
-    // As a release without this record left the folder.
+    // Deletes the table's record, because a release without this record left the folder like that.
     let record = paths.table().key;
     chain.s3.delete_object().bucket(&chain.bucket).key(&record).send().await.unwrap();
     for key in chain.keys(&paths.generation(&second).prefix).await {

@@ -32,7 +32,7 @@ async fn with_users(chain: &Chain, rows: u64) {
     chain.next("users", None).await;
 }
 
-/// Athena refuses a query in such a workgroup if it names a location for its result.
+/// In a workgroup with managed query results, Athena refuses a query that names a location for its result.
 #[tokio::test(flavor = "multi_thread")]
 async fn workgroups_with_managed_query_results_work() {
     let checks =
@@ -209,11 +209,11 @@ async fn a_dataset_of_each_engine_runs_with_the_local_runner() {
         return;
     }
     let (postgres, mariadb) = tokio::task::spawn_blocking(|| (Postgres::shared(), Mariadb::shared())).await.unwrap();
-    let local = cli::workspace::target().unwrap().join("debug/local");
-    let run = tokio::process::Command::new(local)
-        .arg("--json")
-        .arg("--datasets")
+    let turntable = cli::workspace::target().unwrap().join("debug/turntable");
+    let run = tokio::process::Command::new(turntable)
+        .arg("run")
         .arg(sample("datasets.toml"))
+        .args(["--output", "json"])
         .env("POSTGRES_URL", postgres.url())
         .env("MYSQL_URL", mariadb.url())
         .stdin(Stdio::null())

@@ -66,7 +66,7 @@ async fn members_of_a_group_flip_together() {
     let server = sql::start().await;
     let url = server.url();
     sql::run(&url, &format!("{SCHEMA} {ORDER} {ORDER}")).await;
-    let chain = Chain::start(&entries(&url, "checks = { max_shrink = 0.0 }\n")).await;
+    let chain = Chain::start(&entries(&url, "on_drift = \"repair\"\nchecks = { max_shrink = 0.0 }\n")).await;
 
     // A good run, as the schedule starts it: one message for all three tables.
     let queued = chain.ask("export", &json!({})).await;
@@ -132,6 +132,18 @@ async fn members_of_a_group_flip_together() {
     assert!(now.iter().zip(locations(&chain, &fresher)).all(|(now, then)| *now != then), "{now:?}");
     let status = chain.ask("flip", &json!({ "dataset": "items", "action": "status" })).await;
     assert_eq!(status["group"]["record"]["live"]["why"], "wrong");
+
+    // If files of one member are lost, all members go back.
+    let whole = generations(&chain.ask("export", &request).await);
+    is_live(&chain, &whole).await;
+    let damaged = generations(&chain.ask("export", &request).await);
+    is_live(&chain, &damaged).await;
+    let files = chain.paths("orders").generation(&damaged[1]);
+    for key in chain.keys(&files.prefix).await {
+        chain.s3.delete_object().bucket(&chain.bucket).key(&key).send().await.unwrap();
+    }
+    chain.ask("sweep", &json!({})).await;
+    is_live(&chain, &whole).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,8 +207,8 @@ async fn a_flip_that_died_between_two_tables_is_finished() {
     }
 }
 
-/// Leaves what a `flip` that died after its first `UpdateTable` leaves: the group's record with the flip in flight, and
-/// one moved table.
+/// Simulates a `flip` that died after its first `UpdateTable`: writes the group's record with the flip in flight, and
+/// moves one table.
 async fn died_midway(chain: &Chain, run: &[Generation]) {
     let found = record(chain).await;
     let mut to = found.live.clone().unwrap();
@@ -220,8 +232,9 @@ async fn died_midway(chain: &Chain, run: &[Generation]) {
     update.version_id(table.version_id().unwrap()).send().await.unwrap();
 }
 
-/// Measures how long the members of a group are on different runs while they flip. `GROUP` says how many members there
-/// are (3): `GROUP=30 cargo test --workspace --test it chain::groups::between_the_flips -- --ignored --nocapture`
+/// Measures how long the members of a group are on different runs while they flip. The environment variable `GROUP`
+/// sets the number of members (default 3): `GROUP=30 cargo test --workspace --test it chain::groups::between_the_flips
+/// -- --ignored --nocapture`
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement"]
 async fn between_the_flips() {

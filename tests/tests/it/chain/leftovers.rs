@@ -34,7 +34,7 @@ async fn old_leftovers_are_deleted_and_drift_is_repaired() {
     let swept = chain.ask("sweep", &json!({})).await;
     assert!(swept.to_string().contains("; repaired"), "{swept}");
     assert_eq!(chain.live("users").await, Some(paths.generation(&green)));
-    // Whatever the sweep that repaired the table has left, the next sweep deletes.
+    // The next sweep deletes whatever the sweep that repaired the table has left.
     chain.ask("sweep", &json!({})).await;
     let keys = chain.keys("schemas/users/").await;
     assert!(left.iter().all(|key| !keys.contains(key)), "{keys:?}");

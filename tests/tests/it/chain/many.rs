@@ -16,8 +16,9 @@ use super::{Chain, emulator, manifest_event, sql, sqs, users};
 
 const COLUMNS: &str = r#"columns = { id = "bigint", name = "string", points = "int", joined = "date" }"#;
 
-/// `DATASETS` is the number of datasets (60). `REFUSED` is how many of every hundred requests to a service are rejected
-/// (10), four fifths of them as throttled. `SEED` decides which requests.
+/// The environment variable `DATASETS` sets the number of datasets (default 60), and `REFUSED` how many of every
+/// hundred requests to a service are rejected (default 10), four fifths of them as throttled. `SEED` decides which
+/// requests.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_night_under_throttling_ends_with_every_dataset_live_once() {
     let (count, refused, seed) = (count("DATASETS", 60), count("REFUSED", 10), count("SEED", 6));

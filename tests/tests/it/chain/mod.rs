@@ -7,6 +7,7 @@ mod bad_input;
 mod bad_source;
 mod bad_table;
 mod checks;
+mod command_line;
 mod compare;
 mod copied;
 mod days;
@@ -78,7 +79,8 @@ pub struct Chain {
     fired: Mutex<Option<Instant>>,
 }
 
-/// Counts an invocation as unanswered until it is dropped, when the answer has come or nobody waits for it any more.
+/// Counts an invocation as unanswered until this value is dropped, because the answer has come or nobody is waiting for
+/// it any more.
 struct Unanswered<'a>(&'a AtomicUsize);
 
 impl Drop for Unanswered<'_> {
@@ -101,7 +103,8 @@ pub async fn emulator() -> &'static Emulator {
         let mut tools = Tools::prepare().await.unwrap_or_else(|error| panic!("{error:#}"));
         let calls = Path::new(env!("CARGO_TARGET_TMPDIR")).join("calls");
         fs::create_dir_all(&calls).expect("a folder for the functions' calls");
-        // What earlier runs sent: infra/local/athena/turntable_athena/models.py adds to this file.
+        // Removes the violations from earlier runs: infra/local/athena/turntable_athena/models.py only adds to this
+        // file.
         let _ = fs::remove_file(calls.with_file_name("violations"));
         tools.calls = Some(calls);
         Emulator::start(&tools).await.unwrap_or_else(|error| panic!("{error:#}"))

@@ -17,7 +17,7 @@ source = { files = { location = "s3://${BUCKET}/source/users/", columns = { id =
 
 const VISIBLE: &str = "SELECT count(*) FROM dmp.users_protected";
 
-/// Deploys users 1 to 100, with people 7 and 8 out.
+/// Deploys a stack with users 1 to 100, of whom 7 and 8 have opted out.
 async fn two_are_out(users_entry: &str, optouts: &str) -> Chain {
     let chain = start(&format!("{users_entry}{optouts}")).await;
     chain.put("source/users/users.csv", users(100, 1)).await.unwrap();
@@ -44,7 +44,7 @@ async fn view_covers_every_inbox_and_is_restored_after_a_change_by_hand() {
     chain.until_number(VISIBLE, 97).await;
     assert_eq!(chain.number(&format!("{VISIBLE} WHERE id IN (7, 8, 9)")).await, 0);
 
-    // The statement has no rows.
+    // The statement returns no row, which `try_query` reports as an error.
     let _ = chain.try_query("CREATE OR REPLACE VIEW dmp.users_protected AS SELECT * FROM dmp.users").await;
     assert_eq!(chain.number(VISIBLE).await, 100);
     chain.ask("optout", &json!({})).await;

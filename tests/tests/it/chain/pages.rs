@@ -1,4 +1,4 @@
-//! Runs the AWS commands in README, docs/deploy.md and docs/migration.md on the emulator, word for word.
+//! Runs the commands in README, docs/deploy.md and docs/migration.md on the emulator, word for word.
 
 use std::fs;
 
@@ -15,6 +15,7 @@ impl Chain {
         fs::write(follower.folder.join("datasets.toml"), datasets).unwrap();
         follower
             .with("STACK", &self.name)
+            .with("TURNTABLE_STACK", &self.name)
             .with("BUCKET", &self.bucket)
             .with("AWS_ENDPOINT_URL", &emulator().await.endpoint)
             .with("AWS_ACCESS_KEY_ID", &self.account)
@@ -24,7 +25,6 @@ impl Chain {
             .replacing("--bucket BUCKET ", format!("--bucket {} ", self.bucket))
             .replacing("arn:aws:s3:::BUCKET", format!("arn:aws:s3:::{}", self.bucket))
             .replacing("ROLE_ARN", format!("arn:aws:iam::{}:role/flip", self.account))
-            .replacing("--function-name turntable-", format!("--function-name {}-", self.name))
     }
 }
 
@@ -51,7 +51,9 @@ async fn the_pages_aws_commands_work() {
     let policy = cli::workspace::root().join("infra/deployer.json");
     let page = chain.follower("docs/deploy.md").await;
     let page = page.with("ACCOUNT", &chain.account).with("REGION", cli::laptop::REGION).with("DATABASE", "second");
-    let page = page.replacing("infra/deployer.json", policy.to_string_lossy());
+    let page = page.with("DEPLOYER", "arn:aws:iam::*:root").replacing("infra/deployer.json", policy.to_string_lossy());
+    let policies = cli::workspace::root().join("infra/policies");
+    let page = page.replacing("infra/policies", policies.to_string_lossy());
     // Repeats the command until the query has succeeded, as the page says.
     let state = "aws athena get-query-execution --query-execution-id \"$QUERY\" --query QueryExecution.Status.State --output text";
     let page =
@@ -75,7 +77,9 @@ async fn the_pages_aws_commands_work() {
     let none = aws_sdk_s3::types::NotificationConfiguration::builder().build();
     let put = chain.s3.put_bucket_notification_configuration().bucket(&chain.bucket).notification_configuration(none);
     put.send().await.unwrap();
-    page.follow("A bucket that is there already", 0..1, &[]).await;
+    page.follow("A bucket that is there already", 0..2, &[]).await;
+    let told = page.follow("People and applications outside the stack", 0..2, &[]).await;
+    assert!(told.contains("-partner") && told.contains("attention"), "{told}");
     let before = chain.live("users").await;
     chain.ask("export", &json!({ "dataset": "users" })).await;
     let second = chain.next("users", before.as_ref()).await;

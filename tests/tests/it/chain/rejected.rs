@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use local::reader::Reader;
 use serde_json::{Value, json};
 use tests::cases::{self, CASES, COLUMNS};
-use turntable::layout::Location;
+use turntable::{layout::Location, status::Overview};
 
 use super::{Chain, generation, table};
 
@@ -55,7 +55,8 @@ async fn each_check_lets_the_good_pass_and_no_reader_ever_sees_the_bad() {
         let kept = chain.paths(name).generation(bad).key("part-00000.parquet").key;
         assert_eq!(chain.keys(&kept).await, std::slice::from_ref(&kept), "the candidate is kept for inspection");
     }
-    let overview = cli::status::overview(&chain.lambda, &chain.name).await.unwrap();
+    let overview = chain.ask("flip", &json!({ "action": "status" })).await;
+    let overview: Overview = serde_json::from_value(overview).unwrap();
     for (one, (name, bad)) in overview.datasets.iter().zip(names.iter().zip(&bad).collect::<BTreeMap<_, _>>()) {
         assert_eq!((&one.dataset, one.waits), (name, Some(*bad)), "{one:?}");
     }

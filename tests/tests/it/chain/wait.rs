@@ -1,4 +1,4 @@
-//! Tells a slow wait from a hopeless one, so that a failing test doesn't use up its whole patience.
+//! Distinguishes a slow wait from a hopeless one, so that a failing test doesn't use up its whole patience.
 //!
 //! A wait is given up early only while the stack is idle: none of the test's invocations is unanswered, no message is
 //! queued or in flight, no engine runs and no schedule has just fired. Then either the awaited thing has been refused
@@ -26,7 +26,7 @@ const LOOKS: u32 = 3;
 /// seconds.
 const SCHEDULED: Duration = Duration::from_secs(20);
 
-/// What a wait's looks have found so far.
+/// What a wait has found each time that it looked for a reason to give up.
 pub struct Looks {
     next: Instant,
     /// A refusal, and how many looks in a row have found it.

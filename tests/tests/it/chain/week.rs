@@ -36,7 +36,9 @@ async fn a_week_of_faults_is_fixed_by_the_pages_commands() {
     let told: Value = serde_json::Deserializer::from_str(&told).into_iter().next().unwrap().unwrap();
     assert_eq!(told["attention"], json!(["optouts: no table, and nothing has been exported yet"]), "{told}");
     assert_eq!(told["datasets"][1]["live"], json!(monday), "{told}");
-    let told = page.follow("Did last night work?", 1..2, &[]).await;
+    let told = page.run("Did last night work?", 1..2, &[]).await;
+    assert_eq!(told.status.code(), Some(1), "the opt-outs need a person: {told:?}");
+    let told = String::from_utf8(told.stdout).unwrap();
     let line = |dataset: &str| told.lines().find(|line| line.starts_with(dataset)).unwrap_or_else(|| panic!("{told}"));
     assert!(line("users ").contains(&format!("{monday}   100 ")), "{told}");
     assert!(line("optouts ").ends_with("  no table yet"), "{told}");

@@ -278,7 +278,8 @@ async fn numbers_are_read_with_the_separators_of_their_column() {
     let columns = "columns = { id = \"int\", price = \"decimal(9,2)\", n = \"bigint\", note = \"string\" }";
     let declared = read_one("a.csv", text, &format!(", {columns}, {numbers}")).await.unwrap();
     assert_eq!(declared.rows, rows);
-    // `1.5` is a malformed group and not fifteen. It is no number, so it never becomes NULL.
+    // `1.5` is a malformed group of digits, not fifteen. It isn't a number at all, so it is an error even where
+    // unrepresentable values become NULL.
     let wrong = "id;price;n;note\n1;1.5;1;\n";
     let why = "line 2: column \"price\" (decimal(9,2)): not a number with the separators in source.files.csv.numbers";
     let options = format!(", {columns}, {numbers}");
@@ -344,8 +345,8 @@ async fn a_wrong_setting_is_named_with_the_right_one() {
             "a.csv",
             cp932.clone(),
             "",
-            "a.csv: line 2: column \"name\" (string, inferred from the first records): not UTF-8; declare the types in \
-             source.files.columns: set source.files.csv.encoding to the file's encoding, maybe \"shift_jis\"",
+            "a.csv: line 2: column \"name\" (string, inferred from the first records): not UTF-8: set \
+             source.files.csv.encoding to the file's encoding, maybe \"shift_jis\"",
         ),
         (
             "a.csv",
@@ -374,11 +375,18 @@ async fn a_wrong_setting_is_named_with_the_right_one() {
             "",
             "a.json is compressed with zstd: give it a name that ends in .zst",
         ),
+        ("a.csv", b"BZh91AY&SY".to_vec(), COLUMNS, "a.csv is compressed with bzip2: give it a name that ends in .bz2"),
         (
             "a.csv",
-            b"BZh91AY&SY".to_vec(),
+            b"\xff\x06\0\0sNaPpY".to_vec(),
             COLUMNS,
-            "a.csv is compressed with bzip2, which is not supported: store it uncompressed, or compressed with gzip or zstd \
+            "a.csv is compressed with snappy: give it a name that ends in .snappy",
+        ),
+        (
+            "a.csv",
+            b"PK\x03\x04...".to_vec(),
+            COLUMNS,
+            "a.csv is compressed with zip, which is not supported: store it uncompressed, or compressed with gzip or zstd \
              and with a name that ends in .gz or .zst",
         ),
         (

@@ -6,6 +6,7 @@ mod folders;
 mod ndjson;
 mod objects;
 mod parquet;
+mod timestamps;
 
 use std::sync::Arc;
 

@@ -18,12 +18,37 @@ fn zstd(text: &str) -> Vec<u8> {
     zstd::encode_all(text.as_bytes(), 1).unwrap()
 }
 
+/// Made by Python's `bz2`: `id\n1\n`, and `2\n`.
+const BZIP2: [&[u8]; 2] = [
+    b"BZh91AY&SY\x32\xbe\x3b\xb1\0\0\x02\x49\0\0\x10\x20\0\x04\x20\x20\0\x30\xcd\x34\x19\x90\xae\x38\xbb\x92\x29\xc2\x84\x81\x95\
+      \xf1\xdd\x88",
+    b"BZh91AY&SY\x40\xc2\x7e\x6e\0\0\0\xc8\0\0\x10\x10\0\x20\0\x21\0\x82\xb1\x77\x24\x53\x85\x09\x04\x0c\x27\xe6\xe0",
+];
+
+/// Made by `python-snappy`, in the framing format: `id\n1\n`, and `2\n`.
+const SNAPPY: [&[u8]; 2] =
+    [b"\xff\x06\0\0sNaPpY\x01\x09\0\0\xb0\xa3\x58\x95id\n1\n", b"\xff\x06\0\0sNaPpY\x01\x06\0\0\xe8\xe5\x92\x9d2\n"];
+
+fn bzip2(text: &str) -> Vec<u8> {
+    let mut to = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::default());
+    to.write_all(text.as_bytes()).unwrap();
+    to.finish().unwrap()
+}
+
+fn snappy(text: &str) -> Vec<u8> {
+    let mut to = snap::write::FrameEncoder::new(Vec::new());
+    to.write_all(text.as_bytes()).unwrap();
+    to.into_inner().unwrap()
+}
+
 #[tokio::test]
 async fn compressed_texts_may_be_of_several_parts() {
     for (name, body) in [
         ("a.csv.gz", [gzip("id\n1\n"), gzip("2\n")].concat()),
         ("a.csv.zst", [zstd("id\n1\n"), zstd("2\n")].concat()),
         ("a.ndjson.gz", [gzip("{\"id\":1}\n"), gzip("{\"id\":2}\n")].concat()),
+        ("a.csv.bz2", BZIP2.concat()),
+        ("a.ndjson.bz2", [bzip2("{\"id\":1}\n"), bzip2("{\"id\":2}\n")].concat()),
     ] {
         assert_eq!(read_one(name, body.clone(), "").await.unwrap().rows, ["1", "2"], "{name}");
         for length in 1..body.len() {
@@ -34,6 +59,43 @@ async fn compressed_texts_may_be_of_several_parts() {
     }
     assert_eq!(fault("a.csv.gz", "id\n1\n", "").await, "a.csv.gz is damaged or not gzip: replace the file");
     assert_eq!(fault("a.csv.zst", "id\n1\n", "").await, "a.csv.zst is damaged or not zstd: replace the file");
+    assert_eq!(fault("a.csv.bz2", "id\n1\n", "").await, "a.csv.bz2 is damaged or not bzip2: replace the file");
+}
+
+/// Snappy's framing format has no end, so a file that was cut between two chunks reads as a shorter text.
+#[tokio::test]
+async fn snappy_is_read_in_its_framing_format() {
+    let json = [snappy("{\"id\":1}\n"), snappy("{\"id\":2}\n")].concat();
+    for (name, body) in [("a.csv.snappy", SNAPPY.concat()), ("a.CSV.sz", SNAPPY.concat()), ("a.json.snappy", json)] {
+        assert_eq!(read_one(name, body, "").await.unwrap().rows, ["1", "2"], "{name}");
+    }
+    let (body, chunks) = (SNAPPY.concat(), [0, 10, 23, 33]);
+    for length in 0..body.len() {
+        let table = read_one("a.csv.snappy", &body[..length], ", columns = { id = \"bigint\" }").await;
+        assert_eq!(table.is_ok(), chunks.contains(&length), "{length} bytes");
+    }
+    let hadoop = [&[0, 0, 0, 5, 0, 0, 0, 7][..], &snap::raw::Encoder::new().compress_vec(b"id\n1\n").unwrap()].concat();
+    for other in [b"id\n1\n".to_vec(), snap::raw::Encoder::new().compress_vec(b"id\n1\n").unwrap(), hadoop] {
+        assert_eq!(
+            fault("a.csv.snappy", other, "").await,
+            "a.csv.snappy is damaged or not in snappy's framing format (Hadoop's format and plain snappy can't be read): \
+             replace the file"
+        );
+    }
+}
+
+/// 45 bytes of bzip2 can hold 45 MB, and any number of such streams may follow each other.
+#[tokio::test]
+async fn a_small_file_of_much_text_takes_no_memory() {
+    let blanks = " ".repeat(8 << 20);
+    for (name, part) in [("a.csv.bz2", bzip2(&blanks)), ("a.csv.snappy", snappy(&blanks)), ("a.csv.gz", gzip(&blanks))]
+    {
+        let long = part.repeat(5);
+        for (name, what) in [(name.to_owned(), "record"), (name.replace("csv", "json"), "line")] {
+            let fault = fault(&name, long.clone(), "").await;
+            assert!(fault.starts_with(&format!("{name}: line 1: {what} longer than 16 MB")), "{fault}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -60,7 +122,7 @@ async fn a_location_is_an_object_or_a_folder() {
     assert_eq!(
         read(&objects, PLACE).await.err().unwrap().message(),
         "s3://lake/in/users/b.txt: unknown file extension: expected .csv, .ndjson, .jsonl, .json (each also with \
-         .gz or .zst) or .parquet, or set source.files.format"
+         .gz, .zst, .bz2 or .snappy) or .parquet, or set source.files.format"
     );
     let declared = format!("{PLACE}, format = \"csv\", columns = {{ id = \"int\" }}, extra = \"ignore\"");
     assert_eq!(read(&objects, &declared).await.unwrap().rows, ["1", "1"]);
@@ -115,6 +177,8 @@ async fn damaged_texts_are_errors_and_no_panics() {
         ("a.csv", csv.as_bytes().to_vec()),
         ("a.csv.gz", gzip(csv)),
         ("a.csv.zst", zstd(csv)),
+        ("a.csv.bz2", bzip2(csv)),
+        ("a.csv.snappy", snappy(csv)),
         ("a.json", json.as_bytes().to_vec()),
     ] {
         for at in 0..body.len() {

@@ -6,13 +6,12 @@ use arrow_array::{
     ArrayRef, Decimal128Array, DictionaryArray, Int8Array, Int64Array, LargeStringArray, ListArray, RecordBatch,
     StructArray, Time64MicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray, UInt32Array, UInt64Array,
     builder::{MapBuilder, StringBuilder, UInt16Builder},
-    types::{Int32Type, TimestampNanosecondType},
+    types::Int32Type,
 };
 use arrow_schema::{DataType, Field};
 use parquet::{
     arrow::ArrowWriter,
     basic::{Compression, GzipLevel, ZstdLevel},
-    data_type::{Int96, Int96Type},
     file::{properties::WriterProperties, writer::SerializedFileWriter},
     schema::parser::parse_message_type,
 };
@@ -22,9 +21,9 @@ use tests::{
 };
 use turntable::{error::Kind, manifest::TypedBy};
 
-use super::{PLACE, fault, open, read, read_one, read_with_nulls};
+use super::{PLACE, fault, open, read, read_one};
 
-fn parquet(batch: &RecordBatch) -> Vec<u8> {
+pub fn parquet(batch: &RecordBatch) -> Vec<u8> {
     parquet_by(batch, Compression::UNCOMPRESSED)
 }
 
@@ -37,7 +36,7 @@ fn parquet_by(batch: &RecordBatch, compression: Compression) -> Vec<u8> {
     bytes
 }
 
-fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
+pub fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
     RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).unwrap()
 }
 
@@ -99,83 +98,6 @@ async fn parquet_of_every_compression_is_read() {
         let read = read_one("a.parquet", parquet_by(&sample(), compression), "").await;
         assert_eq!(read.unwrap_or_else(|error| panic!("{compression}: {error}")).rows, plain.rows);
     }
-}
-
-/// Returns a file with timestamps as Spark and Hive used to write them: nanoseconds of the day, and the Julian day. Of
-/// its two columns, the second is inside a struct.
-fn int96(values: &[Option<(u64, u32)>]) -> Vec<u8> {
-    let message = "message m { optional int96 t; optional group s { optional int96 u; } }";
-    let schema = Arc::new(parse_message_type(message).unwrap());
-    let mut bytes = Vec::new();
-    let mut file = SerializedFileWriter::new(&mut bytes, schema, Default::default()).unwrap();
-    for values in values.chunks(10_000) {
-        let mut rows = file.next_row_group().unwrap();
-        for defined in [1, 2] {
-            let mut column = rows.next_column().unwrap().unwrap();
-            let raw = |(nanos, day): &(u64, u32)| {
-                let mut value = Int96::new();
-                value.set_data(*nanos as u32, (nanos >> 32) as u32, 2_440_588 + day);
-                value
-            };
-            let raw: Vec<Int96> = values.iter().flatten().map(raw).collect();
-            let levels: Vec<i16> = values.iter().map(|value| if value.is_some() { defined } else { 0 }).collect();
-            column.typed::<Int96Type>().write_batch(&raw, Some(&levels), None).unwrap();
-            column.close().unwrap();
-        }
-        rows.close().unwrap();
-    }
-    file.close().unwrap();
-    bytes
-}
-
-const YEAR_9999: u32 = 2_932_896;
-
-#[tokio::test]
-async fn int96_reaches_the_year_9999() {
-    let table = read_one("a.parquet", int96(&[Some((1_000, YEAR_9999)), None]), "").await.unwrap();
-    assert_eq!(table.columns, "t timestamp, s struct<u:timestamp>");
-    assert_eq!(table.rows, ["9999-12-31T00:00:00.000001|{u: 9999-12-31T00:00:00.000001}", "-|-"]);
-}
-
-#[tokio::test]
-async fn a_timestamp_finer_than_a_microsecond_is_named_or_null_and_never_cut() {
-    const DAY: u64 = 86_400_000_000_000;
-    for day in [0, 19_000, YEAR_9999] {
-        let mut values = vec![Some((DAY - 1_000, day)); 25_000];
-        values[7] = None;
-        assert_eq!(read_one("a.parquet", int96(&values), "").await.unwrap().rows.len(), 25_000);
-        values[20_001] = Some((DAY - 1, day));
-        assert_eq!(
-            fault("a.parquet", int96(&values), "").await,
-            "table dmp.t, column \"t\", a.parquet row 20002: a timestamp more precise than a microsecond: round it at \
-             the source, or set on_unrepresentable = \"null\" to store NULL"
-        );
-        let (rows, nulled) = read_with_nulls("a.parquet", int96(&values), "").await.unwrap();
-        assert_eq!(nulled, "{\"s\": 1, \"t\": 1}");
-        let nulls: Vec<usize> = rows.iter().enumerate().filter(|(_, row)| *row == "-|-").map(|(at, _)| at).collect();
-        assert_eq!(nulls, [7, 20_001]);
-    }
-    let list = ListArray::from_iter_primitive::<TimestampNanosecondType, _, _>([
-        Some(vec![Some(1_000), Some(2_000)]),
-        None,
-        Some(vec![None, Some(1)]),
-    ]);
-    let nested = parquet(&batch(vec![
-        ("Id", Arc::new(Int8Array::from(vec![1, 2, 3]))),
-        ("l", Arc::new(list)),
-        ("t", Arc::new(TimestampNanosecondArray::from(vec![1, 2_000, -3_000]))),
-    ]));
-    let (rows, nulled) = read_with_nulls("a.parquet", nested.clone(), "").await.unwrap();
-    assert_eq!(
-        rows,
-        [
-            "1|[1970-01-01T00:00:00.000001, 1970-01-01T00:00:00.000002]|-",
-            "2|-|1970-01-01T00:00:00.000002",
-            "3|-|1969-12-31T23:59:59.999997"
-        ]
-    );
-    assert_eq!(nulled, "{\"l\": 1, \"t\": 1}");
-    assert!(fault("a.parquet", nested, "").await.starts_with("table dmp.t, column \"l\", a.parquet row 3: "));
 }
 
 #[tokio::test]

@@ -56,8 +56,8 @@ impl Lake {
         self.rig.objects.put("s3://lake/datasets.toml", format!("{defaults}{entries}"));
     }
 
-    /// Creates a group run as an export would. Each member reads as many rows as `rows` says from a file, instead of
-    /// from a database.
+    /// Creates a group run as an export would, but the members read from files instead of from a database. `rows` says
+    /// how many rows each member has.
     pub async fn run_of(&self, rows: [usize; 3]) -> GroupRun {
         let source = "{ files = { location = \"s3://lake/in/\", columns = { id = \"bigint\", name = \"string\" } } }";
         self.write(|name| format!("[datasets.{name}]\nsource = {source}\n"));

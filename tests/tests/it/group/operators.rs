@@ -139,7 +139,7 @@ async fn a_drifted_member_is_left_and_the_others_go_on() {
 
 const SWEPT: &str = "retain = { generations = 0, drain = \"1h\", abandoned = \"1h\", max_age = \"9d\" }\n";
 
-/// Generations that the record names are kept while a flip is unfinished, however long, and drain once it is done.
+/// Generations that the record names are kept for as long as a flip is unfinished, and start to drain once it is done.
 #[tokio::test]
 async fn sweep_keeps_what_the_record_names() {
     let lake = Lake::with(SWEPT);

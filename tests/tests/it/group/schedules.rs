@@ -144,8 +144,8 @@ async fn any_concurrent_action_leaves_one_run_live() {
     }
 }
 
-/// The run that finishes an unfinished flip reads the record before another run takes the flip back, and the table
-/// after that.
+/// The run that finishes an unfinished flip first reads the record. Then another run takes the flip back, and only
+/// after that does the first run read the table.
 #[tokio::test]
 async fn an_unfinished_flip_is_not_continued_while_it_is_taken_back() {
     let mut back = 0;

@@ -1,4 +1,4 @@
-//! `check` names every missing column, and tells a wrong file from an unreachable source.
+//! `check` names every missing column, and distinguishes a wrong file from an unreachable source.
 
 use cli::check::check;
 use tests::postgres::Database;
@@ -7,12 +7,13 @@ use super::File;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fault_has_its_place_whether_toml_or_the_source_tells() {
-    let text = "[datasets.users]\nsource.mysql = { url = \"${NO_SUCH_NAME}\", query = \"SELECT 1\", queries = 1 }\n";
+    let text =
+        "[datasets.users]\nsource.mysql = { url = \"${TURNTABLE_NO_SUCH_NAME}\", query = \"SELECT 1\", queries = 1 }\n";
     let file = File::new(text);
     let told = check(&file.0, None).await.err().expect("faults").to_string();
     let at = |line: &str| format!("{}:{line}", file.0.display());
     let lines: Vec<&str> = told.lines().collect();
-    assert_eq!(lines[0], at("2:25: ${NO_SUCH_NAME} is not set in the environment"));
+    assert_eq!(lines[0], at("2:25: ${TURNTABLE_NO_SUCH_NAME} is not set in the environment"));
     assert!(lines[1].starts_with(&at("2:63: datasets.users.source.mysql: unknown key \"queries\"")), "{told}");
     assert_eq!(lines[2], at("1:11: datasets.users: database is missing: set it here or in [defaults]"));
 }
@@ -165,7 +166,7 @@ source.mysql = { url = "mysql://u:hunter2@127.0.0.1:1/d?ssl-mode=DISABLED", quer
     let checked = check(&file.0, None).await.unwrap();
     let remark = |line: &str, what: &str, verify: &str| {
         format!(
-            "{}:{line} doesn't verify the server, so whoever is on the network path can read the password and change the \
+            "{}:{line} doesn't verify the server, so anyone on the network path can read the password and change the \
              rows: set {what} = {verify} in url",
             file.0.display()
         )

@@ -17,7 +17,7 @@ async fn the_page_says_what_every_type_becomes() {
     run(server, format!("CREATE TABLE documented ({})", columns.join(", "))).await;
     let opened = open(&server.url(), "SELECT * FROM documented").await.unwrap();
     let glue = turntable::parquet::arrow_types::columns(&opened.rows.schema).unwrap();
-    // How Arrow's types become Parquet's is checked by the test of PostgreSQL's types.
+    // The test for PostgreSQL's types checks how Arrow types map to Parquet types.
     let parquet: BTreeMap<String, String> =
         table("PostgreSQL").into_iter().map(|row| (row[1].clone(), row[2].clone())).collect();
     for (at, (of, row)) in types.iter().enumerate() {

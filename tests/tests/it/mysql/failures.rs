@@ -79,7 +79,7 @@ async fn a_message_without_values_is_shown() {
         ("SELECT no_such_function(1) AS n", "FUNCTION shop.no_such_function does not exist"),
         ("SELECT (SELECT seq FROM seq_1_to_2) AS n", "Subquery returns more than 1 row"),
         ("SELECT s FROM mixed_a UNION SELECT 1, 2", "The used SELECT statements have a different number of columns"),
-        // Lines count in the query as the file has it.
+        // Line numbers count from the start of the query, including its empty lines.
         ("\n\nSELECT s\nFORM mixed_a\nWHERE 1", "near 'mixed_a\nWHERE 1' at line 4"),
     ] {
         let error = fault(&server.url(), query).await;
@@ -105,11 +105,11 @@ async fn a_locked_table_ends_with_the_truth() {
     let session = config::Session { lock_timeout: Some(jiff::SignedDuration::from_secs(1)), ..Default::default() };
     let options = config::Mysql { session, ..options(&url, "SELECT n FROM locked") };
     let text = format!(
-        "MySQL at {}: another session holds a lock on a table of the query for longer than lock_timeout (1 s): end that \
+        "MySQL at {}: another session has held a lock on one of the query's tables for longer than lock_timeout (1 s): end that \
          session (SHOW PROCESSLIST lists it), or raise lock_timeout; nothing was published; try again",
         named(&url)
     );
-    // Describing the columns takes no lock that this one excludes, so `check` doesn't wait.
+    // Reading the columns needs no lock that conflicts with this one, so `check` doesn't wait.
     assert_eq!(mysql::schema(&options, &context()).await.unwrap().fields().len(), 1);
     check(&rows(mysql::open(&options, &context()).await.unwrap()).await.unwrap_err(), Kind::Unavailable, &text);
     drop(input);
@@ -124,7 +124,7 @@ async fn a_row_may_be_larger_than_the_largest_packet_of_the_server() {
     let opened = open(&url, query).await.unwrap();
     let found = rows(opened).await.unwrap().remove(0);
     assert!(found.iter().all(|cell| cell.as_ref().is_some_and(|text| text.len() == 30_000_000)));
-    // The edge at which the server's own limit would stop the row, and not its value.
+    // The value alone is just within the server's limit, but the whole row isn't.
     assert_eq!(super::fetch(&url, "SELECT 1 AS id, repeat('x', 67108855) AS a").await.unwrap().len(), 1);
 }
 

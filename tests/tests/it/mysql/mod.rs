@@ -5,6 +5,7 @@ mod differential;
 mod docs;
 mod failures;
 mod login;
+mod parallel;
 mod random;
 mod render;
 mod settings;
@@ -20,7 +21,7 @@ use futures::TryStreamExt;
 use jiff::Timestamp;
 use tests::mariadb::{Mariadb, Row};
 use turntable::{
-    config::{self, Connect, OnUnrepresentable, Session},
+    config::{self, Connect, OnUnrepresentable, Session, SharedSnapshot},
     error::{Error, Result},
     layout::TableName,
     sources::{Context, Opened, mysql},
@@ -42,7 +43,9 @@ fn options(url: &str, query: &str) -> config::Mysql {
     config::Mysql {
         connect: Connect::Url(url.into()),
         query: query.into(),
+        parallel: 1,
         split_by: None,
+        snapshot: SharedSnapshot::default(),
         sql_mode: None,
         allow_warnings: Vec::new(),
         session: Session::default(),

@@ -68,7 +68,7 @@ fn literal(of: &'static str) -> BoxedStrategy<String> {
         "enum('嬉しい', 'so so', '')" => whole(1, 3),
         "set('a', 'b', '猫')" => whole(0, 7),
         "json" => any::<i64>().prop_map(|n| format!("'{{\"n\": {n}}}'")).boxed(),
-        // MariaDB accepts only UUIDs as in RFC 4122.
+        // MariaDB accepts only UUIDs that follow RFC 4122.
         "uuid" => {
             any::<u128>().prop_map(|n| format!("'{:032x}'", n & !(0xf << 76 | 3 << 62) | 4 << 76 | 2 << 62)).boxed()
         }

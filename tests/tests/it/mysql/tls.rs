@@ -91,7 +91,7 @@ async fn a_server_without_tls_is_refused_where_tls_is_demanded() {
         error.message(),
         format!(
             "MySQL at {address}: the server doesn't offer TLS, but ssl-mode REQUIRED requires it: enable TLS on the server, \
-             or set ssl-mode = DISABLED in url; without TLS, whoever is on the network path can read everything"
+             or set ssl-mode = DISABLED in url; without TLS, anyone on the network path can read everything"
         )
     );
 }

@@ -83,7 +83,7 @@ pub fn create(table: &str) -> String {
     format!("CREATE TABLE {table} ({});\n", columns.join(", "))
 }
 
-/// Checks that the source reads the same rows from a table as the client prints.
+/// Checks that the source reads the same rows from a table that the client prints.
 pub async fn same(server: &'static Mariadb, table: &str) {
     let asked = COLUMNS.iter().map(|(name, _, _, ask)| match ask {
         RefreshOptions::Plain => format!("`{name}`"),

@@ -86,11 +86,13 @@ async fn an_unreadable_drop_is_rejected_whole_and_consumed() {
         ("d.csv.gz", "no gzip"),
         ("e.parquet", "no Parquet"),
         ("f.txt", "user_id,state,occurred_at\n"),
+        ("g.csv.bz2", "no bzip2"),
+        ("h.csv.snappy", "no snappy"),
     ] {
         lake.drop(name, text);
     }
     let done = lake.refresh().await.unwrap();
-    assert_eq!((done.outcome, done.drops, done.rejected, done.rows), (Outcome::Committed, 6, 6, 0));
+    assert_eq!((done.outcome, done.drops, done.rejected, done.rows), (Outcome::Committed, 8, 8, 0));
     let rejected = lake.rejected();
     let reason = |name: &str| {
         let (_, records) = rejected.iter().find(|(drop, _)| drop == name).unwrap();
@@ -104,6 +106,10 @@ async fn an_unreadable_drop_is_rejected_whole_and_consumed() {
     assert_eq!(reason("c.csv"), format!("{at}/c.csv: the header is missing user_id, state, occurred_at: {expected}"));
     assert!(reason("d.csv.gz").starts_with(&format!("{at}/d.csv.gz is damaged or not gzip")));
     assert!(reason("e.parquet").starts_with(&format!("{at}/e.parquet is damaged or not Parquet")));
+    assert!(reason("g.csv.bz2").starts_with(&format!("{at}/g.csv.bz2 is damaged or not bzip2")));
+    assert!(
+        reason("h.csv.snappy").starts_with(&format!("{at}/h.csv.snappy is damaged or not in snappy's framing format"))
+    );
     assert!(reason("f.txt").starts_with(&format!("{at}/f.txt: unknown file extension")));
     assert_eq!(lake.refresh().await.unwrap().outcome, Outcome::AlreadyLive);
 }
@@ -117,6 +123,12 @@ async fn every_format_gives_the_same_records() {
     gz.write_all(csv.as_bytes()).unwrap();
     lake.drop("deep/er/a.csv.gz", gz.finish().unwrap());
     lake.drop("b.jsonl.zst", zstd::encode_all(json.as_bytes(), 1).unwrap());
+    let mut bz2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    bz2.write_all(csv.replace("\n1,", "\n11,").as_bytes()).unwrap();
+    lake.drop("d.csv.bz2", bz2.finish().unwrap());
+    let mut snappy = snap::write::FrameEncoder::new(Vec::new());
+    snappy.write_all(csv.replace("\n1,", "\n12,").as_bytes()).unwrap();
+    lake.drop("e.csv.snappy", snappy.into_inner().unwrap());
     let time = TimestampMillisecondArray::from(vec![Some(1_767_225_600_000), None]).with_timezone("Asia/Tokyo");
     let batch = RecordBatch::try_from_iter([
         ("State", Arc::new(StringArray::from(vec!["opted_in", "opted_in"])) as _),
@@ -134,9 +146,11 @@ async fn every_format_gives_the_same_records() {
         lake.drop(name, "x");
     }
     let done = lake.refresh().await.unwrap();
-    assert_eq!((done.drops, done.rejected), (3, 3));
+    assert_eq!((done.drops, done.rejected), (5, 3));
     let at = 1_767_225_600;
-    assert_eq!(lake.table(), [(1, Out::OptedOut, at), (2, Out::Withdrawn, at), (3, Out::OptedIn, at)]);
+    let out = [11, 12].map(|id| (id, Out::OptedOut, at));
+    let expected = [[(1, Out::OptedOut, at), (2, Out::Withdrawn, at), (3, Out::OptedIn, at)].as_slice(), &out].concat();
+    assert_eq!(lake.table(), expected);
     let rejected = lake.rejected();
     let of = |line, reason: &str| (Some(line), reason.to_owned());
     assert_eq!(rejected[0].1, [of(3, "user_id is not a single value"), of(4, "invalid JSON at byte 1")]);
@@ -362,7 +376,7 @@ async fn parquet_that_expands_beyond_memory_is_rejected() {
     assert!(reason("footer.parquet").1.contains("footer larger than 2 MB"), "{rejected:?}");
 }
 
-/// The parquet crate reads nothing from such a file, and reports no error.
+/// The parquet crate reads nothing from a file whose footer says zero rows, and reports no error.
 #[tokio::test]
 async fn parquet_whose_footer_says_zero_rows_is_rejected_whole() {
     let lake = Lake::default();

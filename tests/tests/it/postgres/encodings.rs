@@ -1,5 +1,5 @@
-//! Databases of every encoding that the server has: each text is the server's own conversion, and a text without one costs
-//! only its value.
+//! Databases in every encoding that the server has: each string is converted as the server itself converts it, and a
+//! string that can't be converted affects only its own value.
 
 use turntable::{
     config::{self, OnUnrepresentable},
@@ -19,7 +19,7 @@ async fn database(name: &str, encoding: &str) -> String {
     url.replace("/postgres", &format!("/{name}"))
 }
 
-/// Returns the rows, with NULL for what has no UTF-8 form, and how many values that were.
+/// Returns the rows, with NULL for each value that has no UTF-8 form, and the number of these values.
 async fn lenient(url: &str, query: &str, split_by: Option<&str>) -> Result<(Rows, u64)> {
     let context = Context { on_unrepresentable: OnUnrepresentable::Null, ..context() };
     let parallel = if split_by.is_some() { 3 } else { 1 };
@@ -115,7 +115,7 @@ async fn a_text_without_a_utf8_form_names_its_column_and_row_or_becomes_null() {
         let (found, nulled) = lenient(&url, "SELECT id, name, mood FROM texts ORDER BY id", None).await.unwrap();
         assert_eq!((found.len(), nulled), (9000, 1));
         assert_eq!(found[6..8], [[text("7"), text("渡辺"), text("fine")], [text("8"), None, text("fine")]]);
-        // A query may have texts itself, in UTF-8, and texts may be what the parts are split by.
+        // A query may itself contain text, in UTF-8, and may be split by a text column.
         let query = "SELECT id, name FROM texts WHERE name = '渡辺'";
         assert_eq!(lenient(&url, query, Some("name")).await.unwrap().0.len(), 8999);
         let (found, nulled) = lenient(&url, "SELECT id, name FROM texts", Some("name")).await.unwrap();

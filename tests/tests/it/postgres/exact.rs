@@ -87,7 +87,7 @@ async fn queries_whose_runs_may_differ_are_not_read_in_parts() {
     ] {
         let error = read(&url, query, 4, Some(split_by)).await.expect_err(query);
         assert_eq!(error.kind(), Kind::Input, "{query}");
-        let text = "the query can't be read in parallel: each part runs it anew, and rows could be lost or come twice, because ";
+        let text = "the query can't be read in parallel: each part runs it again, and rows could be lost or repeated, because ";
         let found = error.message().strip_prefix(text).unwrap_or_else(|| panic!("{query}: {}", error.message()));
         let end = "; set parallel = 1, or change the query (and the views that it reads)";
         let found: Vec<&str> = found.strip_suffix(end).unwrap().split("; and ").collect();
@@ -95,7 +95,7 @@ async fn queries_whose_runs_may_differ_are_not_read_in_parts() {
         for (found, why) in found.iter().zip(&why) {
             assert!(found.starts_with(why), "{query}: {found}, expected {why}");
         }
-        // One connection runs the query once, so it may be anything.
+        // A single connection runs the query only once, so any query is allowed.
         read(&url, query, 1, Some(split_by)).await.unwrap_or_else(|error| panic!("{query}: {}", error.message()));
     }
 }
@@ -122,14 +122,15 @@ async fn queries_with_one_result_are_read_in_parts_and_no_row_is_lost_or_doubled
         ("WITH s AS MATERIALIZED (SELECT id FROM c) SELECT a.id FROM s a JOIN s b USING (id)", Some("id")),
         ("SELECT id, name FROM c WHERE name <> 'random() OVER ('", Some("id")),
         ("SELECT id, declared(id) AS n, now() > '2000-01-01' AS late FROM c", Some("id")),
-        // The smallest and the largest value are the same each time, even if an index gives them with a LIMIT.
+        // The smallest and the largest value are the same each time, even if the server reads them from an index with a
+        // LIMIT.
         ("SELECT id, (SELECT max(id) FROM c) AS most FROM c WHERE id > (SELECT min(id) FROM c)", Some("id")),
         (
             "SELECT id, count(*) OVER () AS n, sum(grp) OVER (PARTITION BY grp) AS s, rank() OVER (ORDER BY grp) AS r FROM c",
             Some("id"),
         ),
         ("SELECT id, row_number() OVER (ORDER BY id) AS n, count(*) OVER () AS of FROM c", Some("id")),
-        // All rows with the same key are in one part, so one row of each is chosen once.
+        // All rows with the same key are in one part, so exactly one row per key is chosen.
         (
             "SELECT grp, name FROM (SELECT *, row_number() OVER (PARTITION BY grp) AS n FROM c) AS s WHERE n = 1",
             Some("grp"),
@@ -144,8 +145,8 @@ async fn queries_with_one_result_are_read_in_parts_and_no_row_is_lost_or_doubled
             false => assert_eq!(found, expected, "{query}"),
         }
     }
-    // The condition on a view with a security barrier stays outside of it, and only the table itself would show that
-    // the column is one.
+    // The bounds of a part stay outside a view with a security barrier, so the plan doesn't show that the column comes
+    // from a table.
     let error = read(&url, "SELECT id, name FROM barrier", 2, Some("id")).await.unwrap_err();
     assert!(error.message().contains("split_by \"id\" is not a column of a table"), "{}", error.message());
 }

@@ -148,7 +148,7 @@ async fn a_locked_table_is_named_after_the_lock_timeout() {
     client.batch_execute("BEGIN; LOCK TABLE away.locked IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let lock_timeout = Some(SignedDuration::from_secs(1));
     let session = Session { lock_timeout, ..Session::default() };
-    let advice = "another session holds or awaits a lock that excludes readers (ALTER TABLE, TRUNCATE, LOCK, VACUUM FULL, …) for \
+    let advice = "another session has held or awaited a lock that blocks readers (ALTER TABLE, TRUNCATE, LOCK, VACUUM FULL, …) for \
                   more than lock_timeout, 1 s: wait until it has ended, or end it (pg_blocking_pids() names it); nothing was \
                   published; try again";
     for (query, place) in [

@@ -90,7 +90,7 @@ async fn an_iam_token_requires_a_verified_server() {
         fault(&url(""), some).await,
         format!(
             "PostgreSQL at localhost:{port}: TLS connection failed (server does not support TLS): enable TLS on the server, \
-             or set sslmode = disable in url; without TLS, whoever is on the network path can read everything"
+             or set sslmode = disable in url; without TLS, anyone on the network path can read everything"
         )
     );
 }

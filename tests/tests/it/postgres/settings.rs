@@ -7,7 +7,8 @@ use turntable::{error::Kind, error::Result};
 
 use super::{fetch, run};
 
-/// A query on whose rows every setting that affects the form of values, the syntax or the number of rows has an effect.
+/// A query whose rows would be affected by every setting that changes the form of values, the syntax or the number of
+/// rows.
 const QUERY: &str = r"SELECT id, at::text AS at, ago::text AS ago, ago AS same_ago, half::text AS half, half AS same_half,
     bytes::text AS bytes, '{NULL,a}'::text[] AS nulls, NULL::int = NULL AS is_null, 'a\nb' AS text, E'it\'s' AS quoted,
     'hostile'::regclass::text AS name, quote_ident('plain') AS ident, day::text AS day, current_setting('lock_timeout') AS wait
@@ -15,7 +16,7 @@ const QUERY: &str = r"SELECT id, at::text AS at, ago::text AS ago, ago AS same_a
 
 const XML: &str = "SELECT '<a/><b/>'::xml::text AS x, xmlelement(name e, '\\xff'::bytea)::text AS e";
 
-/// Values of settings whose bounds show nothing, or that are texts.
+/// Values for settings whose smallest and largest values prove nothing, and for settings that are strings.
 const HOSTILE: &[(&str, &str)] = &[
     ("datestyle", "'SQL, DMY'"),
     ("extra_float_digits", "-15"),
@@ -51,7 +52,7 @@ impl Hostile {
         Hostile { database, role }
     }
 
-    /// Returns the rows of a query by the role, whose only settings are these.
+    /// Runs a query as the role, which has only these settings, and returns the rows.
     async fn with(&self, settings: &[(String, String)], query: &str) -> Result<Vec<Vec<Option<String>>>> {
         let set = settings.iter().map(|(name, value)| format!("; ALTER ROLE {} SET {name} = {value}", self.role));
         run(&self.database.url(), &format!("ALTER ROLE {} RESET ALL{}", self.role, set.collect::<String>())).await;
@@ -74,8 +75,8 @@ fn owned(settings: &[(&str, &str)]) -> Vec<(String, String)> {
     settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// Returns every setting that a role can have and whose values the server lists, with each value that isn't its default.
-/// Left out are those that `ALTER ROLE` rejects.
+/// Returns every setting that a role can have and whose values the server lists, with each value that isn't its
+/// default. Leaves out the settings that `ALTER ROLE` rejects.
 async fn listed(url: &str) -> Vec<(String, String)> {
     let all = "SELECT name, value FROM pg_settings, unnest(CASE vartype WHEN 'bool' THEN ARRAY['on', 'off'] WHEN 'enum' THEN enumvals
           ELSE ARRAY[min_val, max_val] END) AS v(value)
@@ -105,7 +106,8 @@ async fn no_setting_of_a_role_changes_the_rows() {
             match hostile.with(std::slice::from_ref(one), QUERY).await {
                 Ok(found) if found == expected => {}
                 Ok(found) => faults.push(format!("{one:?}: {} rows, such as {:?}", found.len(), found.first())),
-                // A refusal publishes nothing, but a setting that the run sets itself has no effect at all.
+                // An error is harmless, because then nothing is published. But a setting that the run itself sets must
+                // have no effect at all.
                 Err(error) if ours.contains(&one.0) => faults.push(format!("{one:?}: {}", error.message())),
                 Err(_) => {}
             }

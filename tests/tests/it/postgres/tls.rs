@@ -141,7 +141,7 @@ async fn a_server_without_tls_is_refused_where_it_is_required() {
     assert!(
         error.message().ends_with(
             "TLS connection failed (server does not support TLS): enable TLS on the server, or set sslmode = disable in \
-             url; without TLS, whoever is on the network path can read everything"
+             url; without TLS, anyone on the network path can read everything"
         ),
         "{}",
         error.message()

@@ -113,6 +113,12 @@ fn the_code_and_the_schema_take_every_example() {
     for file in ["infra/local/sample/datasets.toml", "infra/local/sample/engines/datasets.toml"] {
         examples.push((file.into(), fs::read_to_string(Path::new(ROOT).join(file)).unwrap()));
     }
+    for folder in fs::read_dir(Path::new(ROOT).join("examples")).unwrap() {
+        let file = folder.unwrap().path().join("datasets.toml");
+        if file.is_file() {
+            examples.push((file.display().to_string(), fs::read_to_string(&file).unwrap()));
+        }
+    }
     let mut cases = Vec::new();
     for (page, text) in &examples {
         let mut text = text.replace("${BUCKET}", "bucket");

@@ -33,7 +33,7 @@ struct Truth {
     lost: bool,
 }
 
-/// How often each event occurred that a good set of histories must have met.
+/// How often each event occurred. A good set of histories meets each of them at least once.
 #[derive(Default, Debug)]
 struct Met {
     deleted: usize,

@@ -1,7 +1,7 @@
 //! Decodes the `COPY … (FORMAT binary)` stream into record batches.
 //!
 //! The stream consists of a header, rows and a trailer. A row consists of the number of its fields, then the length and
-//! bytes of each field (PostgreSQL's manual, "COPY", "Binary Format"). The input may be cut anywhere. Between chunks,
+//! bytes of each field (PostgreSQL's manual, "COPY", "Binary Format"). The input may be split anywhere. Between chunks,
 //! only an incomplete header or field is kept.
 
 use std::{collections::VecDeque, sync::Arc};
@@ -40,7 +40,7 @@ pub struct Decoder {
     columns: Vec<(Wire, ColumnBuilder)>,
     unrepresentable: Arc<Unrepresentable>,
     part: Part,
-    /// Set if the server sends texts in an encoding other than UTF-8.
+    /// Set if the server sends text in an encoding other than UTF-8.
     conversion: Option<Conversion>,
     expected: Expected,
     /// The start of an incomplete header or field.

@@ -1,7 +1,7 @@
 //! Splits the bytes from the server into a COPY's rows and everything else.
 //!
 //! A message is a type byte, a four-byte length that includes itself, and a body (PostgreSQL's manual, "Message
-//! Formats"). The input may be cut anywhere. Between calls, only an incomplete header is kept.
+//! Formats"). The input may be split anywhere. Between calls, only an incomplete header is kept.
 
 const HEADER_BYTES: usize = 5;
 

@@ -1,0 +1,61 @@
+//! How a command ends: what it prints, and the exit code.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+/// The exit codes, besides 2 for a wrong command line and 130 for Ctrl-C.
+pub mod code {
+    pub const DONE: u8 = 0;
+    /// Something needs a person: the request failed or was refused, a check found errors, or a dataset needs attention.
+    pub const NEEDS_A_PERSON: u8 = 1;
+    /// The command line is wrong, or the command needs an answer that nobody can give.
+    pub const USAGE: u8 = 2;
+    /// No stack could be asked: no stack, no credentials, no network.
+    pub const NO_ANSWER: u8 = 3;
+    /// 128 + SIGINT, with which shells report Ctrl-C.
+    pub const INTERRUPTED: u8 = 130;
+    /// 128 + SIGPIPE, with which other programs end when nobody reads their output.
+    pub const BROKEN_PIPE: u8 = 141;
+}
+
+/// What a command prints, and its exit code.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Done {
+    /// For standard output.
+    pub out: String,
+    /// For standard error.
+    pub err: String,
+    pub code: u8,
+}
+
+impl Done {
+    pub fn with(out: impl Into<String>) -> Done {
+        Done { out: out.into(), ..Done::default() }
+    }
+
+    /// Sets the exit code: 1 if something needs a person, otherwise 0.
+    pub fn needing_a_person(mut self, needed: bool) -> Done {
+        self.code = if needed { code::NEEDS_A_PERSON } else { code::DONE };
+        self
+    }
+
+    /// Prints everything and returns the exit code.
+    pub fn print(&self) -> ExitCode {
+        match write(&mut io::stdout(), &self.out).and_then(|()| write(&mut io::stderr(), &self.err)) {
+            Ok(()) => self.code.into(),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => code::BROKEN_PIPE.into(),
+            Err(error) => {
+                // Nothing is left to report to if standard error fails too.
+                let _ = writeln!(io::stderr(), "error: cannot print the result: {error}");
+                code::NEEDS_A_PERSON.into()
+            }
+        }
+    }
+}
+
+fn write(to: &mut impl Write, text: &str) -> io::Result<()> {
+    to.write_all(text.as_bytes())?;
+    to.flush()
+}

@@ -1,0 +1,71 @@
+//! `history`: shows the generations of a dataset, newest first.
+
+use anyhow::Result;
+
+use crate::{
+    dataset::{Dataset, Flipped, Generation, at},
+    done::Done,
+    table::{table, thousands},
+    target::{Format, Target},
+};
+
+/// Asks for the generations and shows them.
+pub async fn history(target: &Target, dataset: &str, format: Format) -> Result<Done> {
+    let (found, answer) = Dataset::status(&target.connect().await?, dataset).await?;
+    Ok(Done::with(match format {
+        Format::Json => format!("{}\n", answer["generations"]),
+        Format::Table => shown(&found),
+    }))
+}
+
+fn shown(dataset: &Dataset) -> String {
+    const HEAD: [&str; 8] = ["generation", "state", "rows", "bytes", "as of", "flipped", "by", "why"];
+    if dataset.generations.is_empty() {
+        return format!("{} has no complete generation\n", dataset.dataset);
+    }
+    let row = |one: &Generation| {
+        let flipped = |show: fn(&Flipped) -> String| one.flipped.as_ref().map(show).unwrap_or_default();
+        [
+            one.generation.clone(),
+            one.state.clone(),
+            thousands(one.rows),
+            thousands(one.bytes),
+            at(one.as_of),
+            flipped(|flip| at(flip.at)),
+            flipped(|flip| flip.by.clone()),
+            flipped(|flip| flip.why.clone().unwrap_or_default()),
+        ]
+    };
+    let rows: Vec<[String; 8]> = dataset.generations.iter().map(row).collect();
+    table(HEAD, [false, false, true, true, false, false, false, false], &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_generation_has_a_line() {
+        let answer = json!({
+            "dataset": "users", "outcome": "status", "live": "blue-01JDA00000000000000000000A", "previous": null, "reasons": [],
+            "generations": [
+                { "generation": "green-01JDA00000000000000000000B", "state": "replaced", "live": false,
+                  "as_of": "2026-11-22T02:00:00Z", "age_seconds": 60, "rows": 1_200, "bytes": 99,
+                  "flipped": { "at": "2026-11-22T02:00:05Z", "by": "event" } },
+                { "generation": "blue-01JDA00000000000000000000A", "state": "live", "live": true,
+                  "as_of": "2026-11-21T02:00:00Z", "age_seconds": 86_460, "rows": 1_100, "bytes": 88,
+                  "flipped": { "at": "2026-11-22T03:00:00Z", "by": "rollback", "why": "wrong prices" } },
+            ],
+        });
+        let expected = "\
+generation                        state      rows  bytes  as of                 flipped               by        why
+green-01JDA00000000000000000000B  replaced  1,200     99  2026-11-22 02:00:00Z  2026-11-22 02:00:05Z  event
+blue-01JDA00000000000000000000A   live      1,100     88  2026-11-21 02:00:00Z  2026-11-22 03:00:00Z  rollback  wrong prices
+";
+        assert_eq!(shown(&Dataset::read(&answer).unwrap()), expected);
+        let none = json!({ "dataset": "users", "outcome": "status", "live": null });
+        assert_eq!(shown(&Dataset::read(&none).unwrap()), "users has no complete generation\n");
+    }
+}

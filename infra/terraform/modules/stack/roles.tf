@@ -1,0 +1,76 @@
+# The functions' roles and their policies. Schedules have roles of their own, which may only invoke and send dead letters.
+
+resource "aws_iam_role" "function" {
+  for_each = toset(local.function_names)
+
+  name                 = "${var.stack_name}-${each.key}"
+  permissions_boundary = local.boundary
+
+  assume_role_policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = [{ Effect = "Allow", Principal = { Service = "lambda.amazonaws.com" }, Action = "sts:AssumeRole" }]
+  })
+}
+
+resource "aws_iam_role" "schedule" {
+  for_each = local.schedules
+
+  name                 = "${var.stack_name}-schedule-${each.value.name}"
+  permissions_boundary = local.boundary
+
+  assume_role_policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = [{ Effect = "Allow", Principal = { Service = "scheduler.amazonaws.com" }, Action = "sts:AssumeRole" }]
+  })
+}
+
+resource "aws_iam_role_policy" "own" {
+  for_each = local.policies
+
+  name = each.key
+  role = aws_iam_role.function[each.key].id
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      for statement in each.value : { Effect = "Allow", Action = statement.actions, Resource = statement.resources }
+      if try(statement.when, true)
+    ]
+  })
+}
+
+resource "aws_iam_role_policy" "shared" {
+  for_each = merge([
+    for name, policy in local.shared_policies : {
+      for role in policy.roles : "${name}/${role}" => { name = name, role = role, statements = policy.statements }
+    } if try(policy.when, true)
+  ]...)
+
+  name = each.value.name
+  role = merge(aws_iam_role.function, aws_iam_role.schedule)[each.value.role].id
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      for statement in each.value.statements : merge(
+        { Effect = try(statement.effect, "Allow"), Action = statement.actions, Resource = statement.resources },
+        can(statement.condition) ? { Condition = statement.condition } : {},
+      ) if try(statement.when, true)
+    ]
+  })
+}
+
+resource "aws_iam_role_policy" "schedule" {
+  for_each = local.schedules
+
+  name = "invoke"
+  role = aws_iam_role.schedule[each.key].id
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      { Effect = "Allow", Action = "lambda:InvokeFunction", Resource = aws_lambda_function.this[each.value.function].arn },
+      { Effect = "Allow", Action = "sqs:SendMessage", Resource = aws_sqs_queue.dead_letters[each.value.function].arn },
+    ]
+  })
+}
