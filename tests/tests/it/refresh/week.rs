@@ -297,6 +297,13 @@ async fn week(seed: u64) -> Tally {
         let refresh = dataset.refresh.as_ref().unwrap();
         let due = refresh.latest(start, last);
         let record = world.record(dataset).await;
+        if !refresh.schedules.is_empty() {
+            let times = std::iter::successors(refresh.next(start), |at| refresh.next(*at));
+            let times = times.take_while(|at| *at <= last).count();
+            let exports = world.manifests.iter().filter(|key| key.starts_with(&dataset.paths.location().to_string()));
+            let exports = exports.count();
+            assert!(exports <= times && exports > 0, "{}: {exports} exports for {times} due times", dataset.name);
+        }
         assert!(record.done >= due, "{}: {due:?} was not exported: {record:?}", dataset.name);
         assert!(!inputs::is_due(&world.rig.env(), dataset).await.unwrap(), "{} lacks its inputs", dataset.name);
     }
