@@ -25,7 +25,7 @@ use turntable::{
     inputs,
     layout::{Generation, TablePaths},
     manifest::Manifest,
-    port::{Catalog, Objects},
+    port::Objects,
     refresh,
 };
 
