@@ -247,6 +247,35 @@ def test_rules_match_only_the_recorded_events():
         assert not any(matches(rule["EventPattern"], each) for each in (query, job)), name
 
 
+def test_patterns_for_other_programs_match_what_the_page_says():
+    page = (ROOT / "docs/events.md").read_text()
+    blocks = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", page, re.DOTALL)]
+    patterns = [block for block in blocks if "detail-type" in block]
+    keys = {
+        "flip": "schemas/users/_flips/01JD675EJRSSKNZWWST95906C6.json",
+        "verdict": "schemas/users/_verdicts/green-01JD675EJRSSKNZWWST95906C6.json",
+        "failure": "schemas/users/_export_failed.json",
+        "manifest": "schemas/users/_manifests/green-01JD675EJRSSKNZWWST95906C6.json",
+        "data": "schemas/users/green-01JD675EJRSSKNZWWST95906C6/part-00000.parquet",
+        "other table": "schemas/all_users/_flips/01JD675EJRSSKNZWWST95906C6.json",
+    }
+    found = []
+    for pattern in patterns:
+        each = json.loads(json.dumps(event("flip-s3.json")))
+        matched = set()
+        for name, key in keys.items():
+            each["detail"]["object"]["key"] = key
+            matched |= {name} if matches(pattern, each) else set()
+        each["detail"] = {"bucket": {"name": "another"}, "object": {"key": keys["flip"]}}
+        assert not matches(pattern, each)
+        found.append(matched)
+    assert found == [{"flip"}, {"verdict"}, {"failure"}]
+    machine = next(block for block in blocks if "States" in block)
+    following = [state.get("Next") or state.get("Default") for state in machine["States"].values()]
+    following += [choice["Next"] for choice in machine["States"]["IsPending"]["Choices"]]
+    assert {machine["StartAt"], *filter(None, following)} == machine["States"].keys()
+
+
 def test_functions_get_exactly_the_variables_that_they_read():
     """Variables that `shared` reads are set by Lambda, for every function, or for those that call Athena."""
     reading = re.compile(r'\b(?:required|optional)\("([A-Z_]+)"\)')

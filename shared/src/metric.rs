@@ -33,8 +33,9 @@ pub enum Metric {
     /// Views that were missing or different from what they should be, or could not be made right, counted each time that
     /// a refresh compares them.
     ViewDrift,
-    /// Time since the live generation's snapshot was taken. Every sweep reports it for each dataset that is not an
-    /// inbox.
+    /// Time since the live generation's snapshot was taken, or since the first due time after it, if the dataset has
+    /// schedules of its own. Every sweep reports it for each dataset that is not an inbox and is refreshed by a
+    /// schedule.
     LiveAge,
     /// Bytes that sweep has deleted.
     SweptBytes,

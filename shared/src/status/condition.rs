@@ -81,6 +81,8 @@ topics! {
     /// A complete candidate that no flip has tried to make live.
     NotFlipped: "not-flipped", "a-candidate-has-not-flipped";
     ExportFailed: "export-failed", "an-export-failed";
+    /// A due time came while the export for an earlier one was still in progress.
+    SlowExport: "slow-export", "an-export-takes-longer-than-its-interval";
     Crawler: "crawler", "a-crawler-updates-a-table";
     NoTable: "no-table", "no-table-yet";
     DeadLetters: "dead-letters", "dead-letters";

@@ -30,6 +30,9 @@ pub struct RefreshStatus {
     /// When the export that is in progress began. `None` if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running_since: Option<Timestamp>,
+    /// The due time that came during the export in progress. `None` if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlaps: Option<Timestamp>,
     /// What the next export waits for. `None` if it only waits for its time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits: Option<String>,
@@ -54,6 +57,7 @@ pub async fn load(env: &Environment, dataset: &Dataset, now: Timestamp) -> Resul
         last: record.done,
         next: refresh.next(now),
         running_since: running.map(|running| running.since),
+        overlaps: record.waiting.filter(|_| running.is_some()),
         waits: waits(refresh, &record, (&built, &live), now),
     }))
 }

@@ -203,6 +203,7 @@ impl DatasetSummary {
             self.hold.iter().map(|reason| about(Topic::Held, format!("{dataset}: held: {reason}")).since(self.held_at)),
         );
         found.extend(self.waiting(now));
+        found.extend(self.slow());
         found.extend(self.unread());
         if let Some(inbox) = &self.inbox {
             let held = inbox.held_back_message.iter();
@@ -251,6 +252,17 @@ impl DatasetSummary {
              with {{\"dataset\":{dataset:?},\"generation\":\"{waits}\"}}"
         );
         Some(Condition::new(Topic::NotFlipped, dataset, message).since(Some(exported)))
+    }
+
+    /// Returns the condition for an export that takes longer than its interval.
+    fn slow(&self) -> Option<Condition> {
+        let (DatasetSummary { dataset, .. }, refresh) = (self, self.refresh.as_ref()?);
+        let RefreshStatus { running_since: Some(since), overlaps: Some(due), .. } = refresh else { return None };
+        let message = format!(
+            "{dataset}: the export that began at {since} was still in progress when the next one was due, at {due}: make \
+             it faster, or lengthen the interval in refresh"
+        );
+        Some(Condition::new(Topic::SlowExport, dataset, message).since(Some(*since)))
     }
 
     /// Returns the condition for drops that should have been read by now.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{info, warn};
 use turntable_core::{
-    config::{Dataset, Source},
+    config::{Dataset, Refresh, Source},
     layout::Generation,
     port::Unfinished,
     sweep::Plan,
@@ -177,13 +177,45 @@ impl Report {
 /// older only because no drop arrives, which is not a fault. For inboxes there is the metric `OptoutLag` instead.
 fn live_age(dataset: &Dataset, now: Timestamp, loaded: &TableContents) -> Option<i64> {
     let scheduled = !matches!(dataset.source, Source::Inbox(_));
-    let live = loaded.live_manifest.as_ref().filter(|_| scheduled);
-    live.map(|live| now.duration_since(live.snapshot_at()).as_secs())
+    let live = loaded.live_manifest.as_ref().filter(|_| scheduled)?;
+    age(dataset.refresh.as_ref(), live.snapshot_at(), now)
+}
+
+/// Returns the age of a snapshot in seconds. If the dataset has schedules of its own, the age counts from the first due
+/// time after the snapshot, so a table that is due once a month isn't too old before. If the dataset is refreshed by
+/// hand or after its inputs, it has no age.
+fn age(refresh: Option<&Refresh>, snapshot: Timestamp, now: Timestamp) -> Option<i64> {
+    let since = match refresh {
+        None => snapshot,
+        Some(refresh) if refresh.schedules.is_empty() => return None,
+        Some(refresh) => refresh.next(snapshot).unwrap_or(now).min(now),
+    };
+    Some(now.duration_since(since).as_secs())
 }
 
 #[cfg(test)]
 mod tests {
+    use turntable_core::config::Config;
+
     use super::*;
+
+    #[test]
+    fn the_age_counts_from_the_first_due_time_that_live_has_missed() {
+        let age = |refresh: &str, snapshot: &str, now: &str| {
+            let text = format!(
+                "[datasets.a]\ndatabase = \"d\"\nlocation = \"s3://lake/s\"\n{refresh}\n\
+                 source.files = {{ location = \"s3://lake/in/\" }}\n"
+            );
+            let config = Config::parse("f", &text).unwrap();
+            let refresh = config.dataset("a").unwrap().refresh.clone();
+            super::age(refresh.as_ref(), snapshot.parse().unwrap(), now.parse().unwrap())
+        };
+        let (noon, evening) = ("2026-11-30T12:00:00Z", "2026-11-30T18:00:00Z");
+        assert_eq!(age("", noon, evening), Some(6 * 3600));
+        assert_eq!(age("refresh = \"rate(1 hour)\"", noon, evening), Some(5 * 3600));
+        assert_eq!(age("refresh = \"cron(0 0 1 * ? *)\"", "2026-11-05T00:00:00Z", evening), Some(0));
+        assert_eq!(age("refresh = \"manual\"", noon, evening), None);
+    }
 
     fn metric(report: &Report, name: Metric) -> Option<f64> {
         report.metrics(0).into_iter().find(|(metric, _)| *metric == name).map(|(_, value)| value)

@@ -94,7 +94,7 @@ fn file(table: &Table, outlines: &BTreeMap<String, Outline>, faults: &Faults) ->
     overlapping_folders(&datasets, faults);
     inbox::together(&mut datasets, outlines, &protects, faults);
     group::together(&datasets, faults);
-    dependencies::together(&mut datasets, &refreshes, faults);
+    dependencies::together(&mut datasets, outlines, &refreshes, faults);
     datasets
 }
 

@@ -3,19 +3,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    broken::Outline,
     dataset::Dataset,
     read::Faults,
     refresh::{After, GivenAfter, Input, Refresh, Unresolved},
 };
 
 /// Sets `refresh` of each dataset. Checks that the members of each group are refreshed together and lets them share the
-/// record, that the inputs exist, and that no dataset is, directly or through others, an input of itself.
-pub fn together(datasets: &mut BTreeMap<String, Dataset>, given: &BTreeMap<String, Unresolved>, faults: &Faults) {
+/// record, that the inputs exist, and that no dataset is, directly or through others, an input of itself. `outlines` has
+/// every entry of the file.
+pub fn together(
+    datasets: &mut BTreeMap<String, Dataset>,
+    outlines: &BTreeMap<String, Outline>,
+    given: &BTreeMap<String, Unresolved>,
+    faults: &Faults,
+) {
     groups_agree(datasets, given, faults);
     let mut found = BTreeMap::new();
     for (name, dataset) in &*datasets {
         let Some(Unresolved { given, zone }) = given.get(name) else { continue };
-        let after = given.after.iter().map(|after| resolved(datasets, name, after, faults)).collect();
+        let after = given.after.iter().map(|after| resolved((datasets, outlines), name, after, faults)).collect();
         let record = lead(datasets, dataset).paths.refresh();
         found.insert(name.clone(), Refresh { schedules: given.schedules.clone(), after, zone: zone.clone(), record });
     }
@@ -46,10 +53,19 @@ fn groups_agree(datasets: &BTreeMap<String, Dataset>, given: &BTreeMap<String, U
 }
 
 /// Looks up the datasets that an entry of `after` names.
-fn resolved(datasets: &BTreeMap<String, Dataset>, of: &str, after: &GivenAfter, faults: &Faults) -> After {
+fn resolved(
+    (datasets, outlines): (&BTreeMap<String, Dataset>, &BTreeMap<String, Outline>),
+    of: &str,
+    after: &GivenAfter,
+    faults: &Faults,
+) -> After {
     let input = |name: &String| {
         let Some(dataset) = datasets.get(name) else {
-            faults.push(&format!("datasets.{of}.refresh.after"), format!("no dataset {name:?} is configured"));
+            let fault = match outlines.contains_key(name) {
+                true => format!("{name:?} has errors itself, so its table is not known"),
+                false => format!("no dataset {name:?} is configured"),
+            };
+            faults.push(&format!("datasets.{of}.refresh.after"), fault);
             return None;
         };
         Some(Input { dataset: name.clone(), table: dataset.table.clone(), paths: dataset.paths.clone() })
@@ -181,6 +197,15 @@ mod tests {
             faults(&inherited),
             "datasets.toml: defaults.refresh: after names inputs of one dataset: set it there"
         );
+    }
+
+    #[test]
+    fn a_dataset_whose_input_could_not_be_read_is_not_used() {
+        let text = file(&[("b", "refresh = { after = [\"a\"] }\n"), ("c", "")]) + "[datasets.a]\nsource = 1\n";
+        let config = Config::parse_valid("f", &text).unwrap();
+        assert_eq!(config.datasets().map(|dataset| dataset.name.as_str()).collect::<Vec<_>>(), ["c"]);
+        let fault = config.dataset("b").unwrap_err().report();
+        assert!(fault.contains("datasets.b.refresh.after: \"a\" has errors itself"), "{fault}");
     }
 
     #[test]

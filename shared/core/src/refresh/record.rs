@@ -60,15 +60,15 @@ pub enum Claim {
 impl Record {
     /// Decides what to do about a due time.
     pub fn claim(&self, due: Timestamp, now: Timestamp) -> Claim {
+        let is_done = |due| self.done.is_some_and(|done| done >= due);
         // What came during an earlier run that died is made up for by the same run.
-        let due = self.waiting.map_or(due, |waiting| waiting.max(due));
-        if self.done.is_some_and(|done| done >= due) {
-            return Claim::Done;
-        }
+        let latest = self.waiting.map_or(due, |waiting| waiting.max(due));
         match self.in_progress(now) {
+            Some(_) if is_done(due) => Claim::Done,
             Some(running) if running.due >= Some(due) => Claim::Wait(running.until.duration_since(now)),
-            Some(_) => Claim::After(Record { waiting: Some(due), ..self.clone() }),
-            None => Claim::Run(self.started(Some(due), now)),
+            Some(_) => Claim::After(Record { waiting: Some(latest), ..self.clone() }),
+            None if is_done(latest) => Claim::Done,
+            None => Claim::Run(self.started(Some(latest), now)),
         }
     }
 

@@ -258,6 +258,7 @@ fn a_due_time_starts_one_run_and_one_that_comes_meanwhile_follows() {
     let Claim::After(waiting) = started.claim(minutes(5), minutes(5)) else { panic!("it isn't remembered") };
     let Claim::After(waiting) = waiting.claim(minutes(3), minutes(6)) else { panic!("an older one is not forgotten") };
     assert_eq!((waiting.waiting, waiting.follows()), (Some(minutes(5)), None));
+    assert!(matches!(waiting.claim(minutes(0), minutes(6)), Claim::Wait(_)), "a copy of the first message is kept");
     let ended = waiting.ended(&run).unwrap();
     assert_eq!((ended.done, ended.follows()), (Some(minutes(0)), Some(Next::Due(minutes(5)))));
     let Claim::Run(next) = ended.claim(minutes(5), minutes(7)) else { panic!("nothing follows") };

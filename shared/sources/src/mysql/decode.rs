@@ -41,12 +41,7 @@ pub struct Decoder {
 
 impl Decoder {
     #[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
-    pub fn new(
-        schema: SchemaRef,
-        formats: Vec<Format>,
-        unrepresentable: Arc<Unrepresentable>,
-        part: Part,
-    ) -> Decoder {
+    pub fn new(schema: SchemaRef, formats: Vec<Format>, unrepresentable: Arc<Unrepresentable>, part: Part) -> Decoder {
         let column = |format: Format| {
             let builder = ColumnBuilder::new(&format.0.data_type(), BATCH_ROWS);
             (format, builder.expect("every wire format has a type that Turntable writes"))

@@ -5,13 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{
-    decode::Decoder,
-    describe, finish, parts, read,
-    server::Server,
-    session::Session,
-    shared_snapshot,
-};
+use super::{decode::Decoder, describe, finish, parts, read, server::Server, session::Session, shared_snapshot};
 use crate::{
     background,
     context::{Context, Opened},

@@ -32,7 +32,9 @@ struct Key {
 /// index that begins with an integer column.
 pub async fn check(conn: &mut Conn, server: &Server, options: &Mysql) -> Result<Split> {
     let table = plain_table(&options.query, '`').ok_or_else(|| {
-        Error::config("parallel needs a query of the form SELECT columns FROM table: change the query, or remove parallel")
+        Error::config(
+            "parallel needs a query of the form SELECT columns FROM table: change the query, or remove parallel",
+        )
     })?;
     let failed = |error| failure::error_of(server, error);
     let (schema, name) = names(table);

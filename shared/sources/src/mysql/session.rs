@@ -62,13 +62,9 @@ impl Session {
         let micros = conn.query_first("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)").await;
         let micros: Option<Option<i64>> = micros.map_err(failed)?;
         conn.query_drop(BEGIN).await.map_err(failed)?;
-        self.as_of =
-            micros.flatten().and_then(|micros| Timestamp::from_microsecond(micros).ok()).ok_or_else(|| {
-                Error::corrupt(format!(
-                    "MySQL at {}: server clock out of range: correct the server's clock",
-                    server.name()
-                ))
-            })?;
+        self.as_of = micros.flatten().and_then(|micros| Timestamp::from_microsecond(micros).ok()).ok_or_else(|| {
+            Error::corrupt(format!("MySQL at {}: server clock out of range: correct the server's clock", server.name()))
+        })?;
         Ok(())
     }
 

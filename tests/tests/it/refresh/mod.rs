@@ -1,7 +1,9 @@
 //! Refreshes by the datasets' own schedules, in process: ticks, due times, and one run for each.
 
 mod inputs;
+mod page;
 mod support;
+mod week;
 
 use std::sync::{Arc, Mutex};
 
@@ -138,10 +140,14 @@ async fn what_becomes_due_during_an_export_is_exported_once_after_it() {
             assert_eq!(settled.len(), 1);
             assert!(settled[0].starts_with("receipt comes again after 9"), "{settled:?}");
             let status = rig.ask(json!({ "dataset": "users", "action": "status" })).await.unwrap();
-            let refresh = serde_json::to_value(status).unwrap()["status"]["refresh"].clone();
+            let refresh = serde_json::to_value(status).unwrap()["refresh"].clone();
             let waits = refresh["waits"].as_str().unwrap();
             assert!(waits.starts_with("the export for 2027-01-15T08:15:00Z starts when"), "{waits}");
             assert!(refresh["running_since"].is_string());
+            let attention = rig.attention().await;
+            let slow =
+                attention.iter().find(|message| message.contains("was still in progress when the next one was due"));
+            assert!(slow.is_some(), "{attention:?}");
         })
     });
     let env = rig.env_on(rig.catalog.port(), during.on(&rig.objects));
@@ -181,9 +187,24 @@ async fn status_shows_the_last_and_the_next_refresh() {
         "schedules": ["cron(0 9 * * ? *)"], "last": "2027-01-15T00:00:00Z", "next": "2027-01-16T00:00:00Z",
     });
     let status = rig.ask(json!({ "dataset": "users", "action": "status" })).await.unwrap();
-    assert_eq!(serde_json::to_value(status).unwrap()["status"]["refresh"], expected);
+    assert_eq!(serde_json::to_value(status).unwrap()["refresh"], expected);
     let all = turntable::flip::status_of_all(&rig.env()).await.unwrap();
     assert_eq!(serde_json::to_value(all).unwrap()["datasets"][0]["refresh"], expected);
+}
+
+#[tokio::test]
+async fn an_export_that_died_after_its_manifest_is_not_repeated() {
+    let rig = rig(FIVE);
+    let due = "{\"dataset\":\"users\",\"due\":\"2027-01-15T08:05:00Z\"}";
+    let since = rig.now();
+    rig.export().await;
+    let dead = json!({ "due": "2027-01-15T08:05:00Z", "since": since, "until": since + minutes(16) });
+    rig.objects.put("s3://lake/schemas/users/_refresh.json", json!({ "running": dead }).to_string());
+    rig.advance(minutes(17));
+    assert_eq!((handle(&rig, due).await, generations(&rig)), (0, 1));
+    let record = rig.objects.body("s3://lake/schemas/users/_refresh.json").unwrap();
+    let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+    assert_eq!(record, json!({ "done": "2027-01-15T08:05:00Z" }));
 }
 
 /// An engine's export ends long after the message about its due time.
