@@ -1,6 +1,6 @@
 //! Defines the command line, and runs its commands.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
@@ -9,6 +9,7 @@ use crate::{
     ask::ask,
     change::{Action, change},
     check::Check,
+    diff::diff,
     doctor::doctor,
     done::Done,
     export::export,
@@ -20,6 +21,7 @@ use crate::{
     sweep::{Sweep, sweep},
     target::{Format, Function, Output, Target},
     trouble::explained,
+    watch::watch,
 };
 
 /// Keeps Athena tables fresh without downtime.
@@ -88,6 +90,10 @@ pub enum Command {
     Status {
         /// The dataset
         dataset: Option<String>,
+        /// Ask again every few seconds, until Ctrl-C
+        #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "5",
+              value_parser = clap::value_parser!(u64).range(1..))]
+        watch: Option<u64>,
         #[command(flatten)]
         asked: Asked,
     },
@@ -95,6 +101,18 @@ pub enum Command {
     History {
         /// The dataset
         dataset: String,
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Compare two generations of a dataset: rows, bytes, columns, nulls, smallest and largest values
+    Diff {
+        /// The dataset
+        dataset: String,
+        /// The generation before; without both, what is live is compared with what was live before
+        #[arg(requires = "to")]
+        from: Option<String>,
+        /// The generation after
+        to: Option<String>,
         #[command(flatten)]
         asked: Asked,
     },
@@ -233,10 +251,20 @@ impl Command {
     async fn ask(self) -> Result<Done> {
         match self {
             Command::Doctor(asked) => diagnosed(&asked).await,
-            Command::Status { dataset, asked } => {
+            Command::Status { dataset, watch: Some(seconds), asked } => {
+                watch(Duration::from_secs(seconds), async || {
+                    status(&asked.target, dataset.as_deref(), asked.format(), Style::of_stdout()).await
+                })
+                .await
+            }
+            Command::Status { dataset, watch: None, asked } => {
                 status(&asked.target, dataset.as_deref(), asked.format(), Style::of_stdout()).await
             }
             Command::History { dataset, asked } => history(&asked.target, &dataset, asked.format()).await,
+            Command::Diff { dataset, from, to, asked } => {
+                let pair = from.as_deref().zip(to.as_deref());
+                Box::pin(diff(&asked.target, &dataset, pair, asked.format())).await
+            }
             Command::Export { datasets, all, asked } => {
                 export(&asked.target, (!all).then_some(&datasets), asked.format()).await
             }
