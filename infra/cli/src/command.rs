@@ -1,6 +1,6 @@
 //! Defines the command line, and runs its commands.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
@@ -61,7 +61,7 @@ pub enum Command {
     #[cfg(feature = "emulator")]
     Up {
         /// The datasets.toml. Without it, the sample's. ${NAME} comes from the environment; ${BUCKET} is the stack's bucket
-        file: Option<PathBuf>,
+        file: Option<std::path::PathBuf>,
         /// The stack's name, so that several can run at once
         #[arg(long, value_name = "NAME", env = "TURNTABLE_STACK", default_value = crate::laptop::STACK)]
         stack: String,
@@ -73,7 +73,7 @@ pub enum Command {
     Run {
         /// The datasets.toml. ${NAME} comes from the environment; ${BUCKET} is the stack's bucket. The folder `bucket` next
         /// to the file is uploaded first
-        file: PathBuf,
+        file: std::path::PathBuf,
         /// Print the functions' log lines about what failed
         #[arg(long)]
         logs: bool,
@@ -231,19 +231,19 @@ pub struct Yes {
 }
 
 impl Command {
-    /// Runs the command.
+    /// Runs the command. The futures are boxed because some are large.
     pub async fn run(self) -> Result<Done> {
         match self {
             #[cfg(feature = "emulator")]
-            Command::Demo(Output { output }) => crate::emulated::demo(output).await,
+            Command::Demo(Output { output }) => Box::pin(crate::emulated::demo(output)).await,
             #[cfg(feature = "emulator")]
-            Command::Up { file, stack, output } => crate::emulated::up(file, &stack, output.output).await,
+            Command::Up { file, stack, output } => Box::pin(crate::emulated::up(file, &stack, output.output)).await,
             #[cfg(feature = "emulator")]
-            Command::Run { file, logs, output } => crate::emulated::run(file, logs, output.output).await,
-            Command::Check(check) => check.run().await,
-            Command::New(new) => new.run().await,
+            Command::Run { file, logs, output } => Box::pin(crate::emulated::run(file, logs, output.output)).await,
+            Command::Check(check) => Box::pin(check.run()).await,
+            Command::New(new) => Box::pin(new.run()).await,
             Command::Generate(what) => what.run(),
-            asking => asking.ask().await,
+            asking => Box::pin(asking.ask()).await,
         }
     }
 
@@ -273,10 +273,11 @@ impl Command {
                 sweep(&asked.target, &wanted, asked.format()).await
             }
             Command::Query { sql, write, workgroup, asked } => {
-                query(&asked.target, &Query { sql: &sql, write, workgroup: &workgroup }, asked.format()).await
+                let wanted = Query { sql: &sql, write, workgroup: &workgroup };
+                Box::pin(query(&asked.target, &wanted, asked.format())).await
             }
             Command::Ask { function, request, target } => ask(&target, function, &request).await,
-            changing => changing.change().await,
+            changing => Box::pin(changing.change()).await,
         }
     }
 
