@@ -100,7 +100,7 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ),
     ("docs/operate.md", "aws …", WEEK),
     ("docs/operate.md", "ask …", WEEK),
-    ("docs/operate.md", "turntable status …", WEEK),
+    ("docs/operate.md", "turntable …", WEEK),
     ("docs/operate.md", "QUEUE=…", WEEK),
     ("docs/reliability.md", "just model", MODEL),
     ("docs/reliability.md", "just soak SECONDS", SOAK),

@@ -1,6 +1,6 @@
 //! Defines the command line, and runs its commands.
 
-use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
@@ -9,6 +9,7 @@ use crate::{
     ask::ask,
     change::{Action, change},
     check::Check,
+    diff::diff,
     doctor::doctor,
     done::Done,
     export::export,
@@ -20,6 +21,7 @@ use crate::{
     sweep::{Sweep, sweep},
     target::{Format, Function, Output, Target},
     trouble::explained,
+    watch::watch,
 };
 
 /// Keeps Athena tables fresh without downtime.
@@ -59,7 +61,7 @@ pub enum Command {
     #[cfg(feature = "emulator")]
     Up {
         /// The datasets.toml. Without it, the sample's. ${NAME} comes from the environment; ${BUCKET} is the stack's bucket
-        file: Option<PathBuf>,
+        file: Option<std::path::PathBuf>,
         /// The stack's name, so that several can run at once
         #[arg(long, value_name = "NAME", env = "TURNTABLE_STACK", default_value = crate::laptop::STACK)]
         stack: String,
@@ -71,7 +73,7 @@ pub enum Command {
     Run {
         /// The datasets.toml. ${NAME} comes from the environment; ${BUCKET} is the stack's bucket. The folder `bucket` next
         /// to the file is uploaded first
-        file: PathBuf,
+        file: std::path::PathBuf,
         /// Print the functions' log lines about what failed
         #[arg(long)]
         logs: bool,
@@ -88,6 +90,10 @@ pub enum Command {
     Status {
         /// The dataset
         dataset: Option<String>,
+        /// Ask again every few seconds, until Ctrl-C
+        #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "5",
+              value_parser = clap::value_parser!(u64).range(1..))]
+        watch: Option<u64>,
         #[command(flatten)]
         asked: Asked,
     },
@@ -95,6 +101,18 @@ pub enum Command {
     History {
         /// The dataset
         dataset: String,
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Compare two generations of a dataset: rows, bytes, columns, nulls, smallest and largest values
+    Diff {
+        /// The dataset
+        dataset: String,
+        /// The generation before; without both, what is live is compared with what was live before
+        #[arg(requires = "to")]
+        from: Option<String>,
+        /// The generation after
+        to: Option<String>,
         #[command(flatten)]
         asked: Asked,
     },
@@ -213,19 +231,19 @@ pub struct Yes {
 }
 
 impl Command {
-    /// Runs the command.
+    /// Runs the command. The futures are boxed because some are large.
     pub async fn run(self) -> Result<Done> {
         match self {
             #[cfg(feature = "emulator")]
-            Command::Demo(Output { output }) => crate::emulated::demo(output).await,
+            Command::Demo(Output { output }) => Box::pin(crate::emulated::demo(output)).await,
             #[cfg(feature = "emulator")]
-            Command::Up { file, stack, output } => crate::emulated::up(file, &stack, output.output).await,
+            Command::Up { file, stack, output } => Box::pin(crate::emulated::up(file, &stack, output.output)).await,
             #[cfg(feature = "emulator")]
-            Command::Run { file, logs, output } => crate::emulated::run(file, logs, output.output).await,
-            Command::Check(check) => check.run().await,
-            Command::New(new) => new.run().await,
+            Command::Run { file, logs, output } => Box::pin(crate::emulated::run(file, logs, output.output)).await,
+            Command::Check(check) => Box::pin(check.run()).await,
+            Command::New(new) => Box::pin(new.run()).await,
             Command::Generate(what) => what.run(),
-            asking => asking.ask().await,
+            asking => Box::pin(asking.ask()).await,
         }
     }
 
@@ -233,10 +251,20 @@ impl Command {
     async fn ask(self) -> Result<Done> {
         match self {
             Command::Doctor(asked) => diagnosed(&asked).await,
-            Command::Status { dataset, asked } => {
+            Command::Status { dataset, watch: Some(seconds), asked } => {
+                watch(Duration::from_secs(seconds), async || {
+                    status(&asked.target, dataset.as_deref(), asked.format(), Style::of_stdout()).await
+                })
+                .await
+            }
+            Command::Status { dataset, watch: None, asked } => {
                 status(&asked.target, dataset.as_deref(), asked.format(), Style::of_stdout()).await
             }
             Command::History { dataset, asked } => history(&asked.target, &dataset, asked.format()).await,
+            Command::Diff { dataset, from, to, asked } => {
+                let pair = from.as_deref().zip(to.as_deref());
+                Box::pin(diff(&asked.target, &dataset, pair, asked.format())).await
+            }
             Command::Export { datasets, all, asked } => {
                 export(&asked.target, (!all).then_some(&datasets), asked.format()).await
             }
@@ -245,10 +273,11 @@ impl Command {
                 sweep(&asked.target, &wanted, asked.format()).await
             }
             Command::Query { sql, write, workgroup, asked } => {
-                query(&asked.target, &Query { sql: &sql, write, workgroup: &workgroup }, asked.format()).await
+                let wanted = Query { sql: &sql, write, workgroup: &workgroup };
+                Box::pin(query(&asked.target, &wanted, asked.format())).await
             }
             Command::Ask { function, request, target } => ask(&target, function, &request).await,
-            changing => changing.change().await,
+            changing => Box::pin(changing.change()).await,
         }
     }
 

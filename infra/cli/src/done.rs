@@ -43,13 +43,18 @@ impl Done {
 
     /// Prints everything and returns the exit code.
     pub fn print(&self) -> ExitCode {
+        self.write().map_or_else(ExitCode::from, |()| self.code.into())
+    }
+
+    /// Prints everything. Returns the exit code if that fails.
+    pub fn write(&self) -> Result<(), u8> {
         match write(&mut io::stdout(), &self.out).and_then(|()| write(&mut io::stderr(), &self.err)) {
-            Ok(()) => self.code.into(),
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => code::BROKEN_PIPE.into(),
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(code::BROKEN_PIPE),
             Err(error) => {
                 // Nothing is left to report to if standard error fails too.
                 let _ = writeln!(io::stderr(), "error: cannot print the result: {error}");
-                code::NEEDS_A_PERSON.into()
+                Err(code::NEEDS_A_PERSON)
             }
         }
     }

@@ -3,9 +3,10 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`command`] | defines the command line and runs its commands; each is: parse → one call of a stack → one renderer |
-//! | [`target`], [`place`], [`trouble`] | find the stack and invoke its functions; say why that failed |
+//! | [`target`], [`place`], [`trouble`], [`watch`] | find the stack and invoke its functions; say why that failed; ask again and again |
 //! | [`done`], [`style`], [`prompt`] | exit codes and printing; colours; the question before a change |
 //! | [`status`], [`history`], [`dataset`] | show the state of all datasets, or of one |
+//! | [`diff`] | compares two generations |
 //! | [`export`], [`change`], [`sweep`], [`ask`] | send requests: build, flip, roll back, hold, release, delete |
 //! | [`query`] | runs a statement in Athena |
 //! | [`check`], [`glue_table`], [`adoption`] | report the errors in a datasets.toml and show the tables that it defines |
@@ -27,6 +28,7 @@ pub mod change;
 pub mod check;
 pub mod command;
 pub mod dataset;
+pub mod diff;
 pub mod doctor;
 pub mod done;
 #[cfg(feature = "emulator")]
@@ -46,5 +48,6 @@ pub mod style;
 pub mod sweep;
 pub mod target;
 pub mod trouble;
+pub mod watch;
 
 pub use client::{athena, aws, caller, datasets, lambda, laptop, outputs, signed, table, workspace};

@@ -54,8 +54,8 @@ pub struct Entries {
     pub faults: Vec<String>,
 }
 
-/// Returns a complete datasets.toml for the tables, of which `*` and `SCHEMA.*` stand for several. `folder` is where the file will be saved. It determines how the file
-/// refers to its JSON schema.
+/// Returns a complete datasets.toml for the tables, of which `*` and `SCHEMA.*` stand for several. `folder` is where the
+/// file will be saved. It determines how the file refers to its JSON schema.
 pub async fn new_dataset(url: &str, tables: &[String], folder: &Path) -> Result<Entries> {
     let Entries { text, faults } = entries(url, tables).await?;
     let text = if text.is_empty() { text } else { format!("{}{}{text}", schema_directive(folder), entry::DEFAULTS) };

@@ -4,7 +4,7 @@ use anyhow::{Result, anyhow};
 use turntable::config::reads_only;
 
 use crate::{
-    athena::{self, Answer, Results},
+    athena::{self, Answer, QueryFailed, Results},
     done::Done,
     laptop,
     table::aligned,
@@ -33,7 +33,10 @@ pub async fn query(target: &Target, query: &Query<'_>, format: Format) -> Result
         false => Results::In(format!("s3://{}/athena/", laptop::scratch_bucket(laptop::BUCKET))),
     };
     let client = aws_sdk_athena::Client::new(&place.athena);
-    let answer = athena::answer(&client, &results, &sql).await.map_err(|error| explained(error, &target.stack))?;
+    let answer = athena::answer(&client, &results, &sql).await;
+    // A failed statement is not about the stack, whatever its message says.
+    let answer =
+        answer.map_err(|error| if error.is::<QueryFailed>() { error } else { explained(error, &target.stack) })?;
     Ok(Done::with(match format {
         Format::Json => format!("{}\n", serde_json::to_string(&answer)?),
         Format::Table => shown(&answer),

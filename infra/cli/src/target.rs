@@ -157,9 +157,21 @@ impl Stack {
         }
     }
 
-    /// Returns the configuration for Athena.
-    pub fn athena(&self) -> &crate::aws::SdkConfig {
-        &self.place.athena
+    /// Returns one of the stack's outputs.
+    pub fn output(&self, name: &str) -> Result<&str> {
+        let found = self.outputs.as_ref().and_then(|outputs| outputs.get(name));
+        let missing = || {
+            NoAnswer(format!(
+                "stack {} has no output {name} that you may read: deploy the current template, or get cloudformation:DescribeStacks",
+                self.name
+            ))
+        };
+        found.map(String::as_str).ok_or_else(|| anyhow!(missing()))
+    }
+
+    /// Returns the configuration for every service but Athena.
+    pub fn aws(&self) -> &crate::aws::SdkConfig {
+        &self.place.aws
     }
 
     /// Describes who acts on which stack.

@@ -84,7 +84,10 @@ fn message(text: &str) -> String {
         Some(rest.split_once(close)?.0.to_owned())
     };
     let found = between("\"Message\":\"", "\"").or_else(|| between("\"message\":\"", "\""));
-    let found = found.or_else(|| between("<Message>", "</Message>")).unwrap_or_else(|| text.to_owned());
+    let found = found.or_else(|| between("<Message>", "</Message>"));
+    // The SDK repeats the error in Rust's notation.
+    let plain = || text.split(" (DispatchFailure(").next().unwrap_or(text).to_owned();
+    let found = found.unwrap_or_else(plain);
     found.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -122,6 +125,11 @@ mod tests {
         let expected = "these credentials are not allowed to do this: User: arn:aws:iam::1:user/me is not authorized to \
                         perform: lambda:InvokeFunction";
         assert_eq!(told(refused(403, denied)), expected);
+        let unreachable =
+            "dispatch failure: io error: Connection refused (DispatchFailure(DispatchFailure { source: 1 }))";
+        let expected =
+            "stack lake can't be reached: cannot invoke lake-flip: dispatch failure: io error: Connection refused";
+        assert_eq!(told(anyhow!(unreachable).context("cannot invoke lake-flip")), expected);
         let other = explained(refused(500, "odd"), "lake");
         assert_eq!(format!("{other:#}"), "cannot invoke turntable-flip: HTTP 500: odd");
     }

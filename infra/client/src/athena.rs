@@ -1,8 +1,8 @@
 //! Runs queries on Athena and reads their results.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use aws_sdk_athena::types::{QueryExecutionState, ResultConfiguration, Row};
 use serde::Serialize;
 
@@ -76,6 +76,22 @@ pub enum Results {
     OfWorkgroup(String),
 }
 
+/// A statement that Athena ended without success.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueryFailed {
+    id: String,
+    state: String,
+    reason: String,
+}
+
+impl fmt::Display for QueryFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Athena query {} ended as {}: {}", self.id, self.state, self.reason)
+    }
+}
+
+impl std::error::Error for QueryFailed {}
+
 /// Runs a query, waits until it succeeds, and returns its id. Fails with Athena's reason if the query doesn't succeed.
 async fn run(athena: &aws_sdk_athena::Client, results: &Results, sql: &str) -> Result<String> {
     let start = athena.start_query_execution().query_string(sql);
@@ -97,7 +113,8 @@ async fn run(athena: &aws_sdk_athena::Client, results: &Results, sql: &str) -> R
             }
             state => {
                 let reason = status.and_then(|status| status.state_change_reason()).unwrap_or("no reason given");
-                bail!("Athena query {id} ended as {}: {reason}", state.map_or("LOST", |state| state.as_str()));
+                let state = state.map_or("LOST", |state| state.as_str()).to_owned();
+                return Err(QueryFailed { id, state, reason: reason.to_owned() }.into());
             }
         }
     }

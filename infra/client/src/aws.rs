@@ -27,7 +27,8 @@ pub async fn loaded(profile: Option<&str>, region: Option<&str>) -> SdkConfig {
     loader.load().await
 }
 
-/// Returns the configuration that has only the given values: nothing comes from the user's environment. It is for an emulator at `endpoint`, or for AWS if there is no `endpoint`.
+/// Returns the configuration for an emulator at `endpoint`, or for AWS if there is no `endpoint`. It has only the given
+/// values: nothing comes from the user's environment.
 pub fn config(credentials: Credentials, region: &str, endpoint: Option<&str>) -> SdkConfig {
     let builder = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())

@@ -32,7 +32,7 @@ pub mod views;
 pub use attempts::Attempts;
 pub use audit::Audit;
 pub use drift::{Drift, detect_drift, drift_suspected};
-pub use evidence::objects;
+pub use evidence::{Found, gather, objects};
 pub use flip::{Attempt, attempt, flip};
 pub use manifests::{complete, complete_new, manifest};
 pub use operator::{hold, release, rollback};

@@ -306,7 +306,7 @@ mod tests {
             faults(&text),
             "datasets.toml: defaults: unknown key \"retian\", expected one of parquet, database, location, create, schema, on_drift, on_unflip, on_unrepresentable, retain, workgroups, refresh, timezone\n\
              datasets.toml: datasets.users.source.postgres: unknown key \"splitby\", expected one of secret, url, query, parallel, split_by, host, dbname, sslmode, sslrootcert, port, lock_timeout, row_security, auth, connect_timeout, statement_timeout, keepalive\n\
-             datasets.toml: datasets.users.checks.max_shrink: expected a number from 0 to 1, found a whole number\n\
+             datasets.toml: datasets.users.checks.max_shrink: expected a fraction from 0 to 1, such as 0.2 for 20 %, found 20\n\
              datasets.toml: datasets.users.checks: unknown key \"min_row\", expected one of min_rows, max_shrink, max_growth, not_null, range, fresh, unique, sql, canary\n\
              datasets.toml: datasets.Orders: \"Orders\" is not a valid name: use at most 128 characters of a-z, 0-9 and _, and don't begin with a digit\n\
              datasets.toml: datasets.Orders.source: expected exactly one of postgres, mysql, files, inbox, athena, glue_job, found 0\n\

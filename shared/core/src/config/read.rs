@@ -121,10 +121,13 @@ impl<'a> Keys<'a> {
 
     /// Reads a number from 0 to 1.
     pub fn part(&self, key: &'static str) -> Option<f64> {
-        self.typed(key, "a number from 0 to 1", |value| {
-            let number = value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64))?;
-            (0.0..=1.0).contains(&number).then_some(number)
-        })
+        let number = |value: &Value| value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64));
+        let found = self.typed(key, "a number from 0 to 1", number)?;
+        if (0.0..=1.0).contains(&found) {
+            return Some(found);
+        }
+        self.fault(key, format!("expected a fraction from 0 to 1, such as 0.2 for 20 %, found {found}"));
+        None
     }
 
     /// Reads a finite number that is at least 0.

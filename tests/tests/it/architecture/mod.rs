@@ -128,6 +128,17 @@ fn walls_hold_through_every_dependency() {
 }
 
 #[test]
+fn the_operators_program_has_no_part_of_the_emulator() {
+    let arguments =
+        ["tree", "--package", "cli", "--edges", "normal", "--no-default-features", "--prefix", "none", "--offline"];
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let tree = cargo.args(arguments).current_dir(workspace::root()).output().expect("cargo");
+    let tree = String::from_utf8(tree.stdout).expect("UTF-8");
+    let below: BTreeSet<&str> = tree.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(below.contains("client") && !below.contains("local") && !below.contains("zip"), "{below:?}");
+}
+
+#[test]
 fn files_import_each_other_without_circles() {
     let rust = RUST
         .iter()

@@ -69,6 +69,14 @@ async fn a_stack_is_operated_from_the_command_line() {
     assert!(lines[1].starts_with(&format!("{second}  live")) && lines[1].contains("  110  "), "{}", ended.out);
     assert!(lines[2].starts_with(&first) && lines[2].contains("  replaced  "), "{}", ended.out);
 
+    let ended = chain.turntable(&["diff", "users", &first, &second]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    let lines: Vec<Vec<&str>> = ended.out.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["users:", &first, "→", &second]);
+    assert_eq!(lines[3], ["rows", "100", "110", "+10"]);
+    let names: Vec<&str> = ended.out.lines().skip(8).filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(names, ["id", "name", "points", "joined"], "{}", ended.out);
+
     // Nobody can be asked, so nothing changes.
     let ended = chain.turntable(&["rollback", "users"]).await;
     assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""));
@@ -134,7 +142,7 @@ async fn page_commands(chain: &Chain, first: &str) {
     let before = chain.live("users").await;
     page.follow(heading, 1..2, &[]).await;
     chain.next("users", before.as_ref()).await;
-    let told = page.follow(heading, 2..10, &[("GENERATION", first)]).await;
+    let told = page.follow(heading, 2..11, &[("GENERATION", first)]).await;
     assert!(told.contains("is held: prices") && told.contains("would delete 0 bytes"), "{told}");
     assert_eq!(chain.rows().await, 100);
     page.finish("tests/tests/it/chain/command_line.rs");

@@ -98,7 +98,7 @@ async fn a_week_of_faults_is_fixed_by_the_pages_commands() {
 
     // Friday: the live data is wrong, although it passed the audit.
     let told = page.follow("Going back", 0..2, &[]).await;
-    assert!(told.contains("swapped") && told.contains("held"), "{told}");
+    assert!(told.contains(" → ") && told.contains("users is held: prices in the wrong currency"), "{told}");
     let back = live().await;
     chain.ask("export", &export).await;
     page.follow("Going back", 2..3, &[]).await;
