@@ -217,7 +217,8 @@ def test_a_table_that_athena_builds_follows_files(example):
     datasets = (ROOT / "examples/files/datasets.toml").read_text().replace("${BUCKET}", BUCKET)
     client("s3", endpoints).put_object(Bucket=BUCKET, Key="datasets.toml", Body=datasets.encode())
     published(endpoints, "sales", "prices")
-    published(endpoints, "daily_sales")
+    # By the rule for the records of flips.
+    until("daily_sales is live", lambda: live(endpoints, "daily_sales"), lambda: logged(endpoints, "turntable-export"))
     totals = "SELECT day, shop, amount FROM shop.daily_sales ORDER BY day, shop"
     assert query(endpoints, totals) == [
         ["2026-11-28", "kyoto", "10.90"],
