@@ -75,4 +75,4 @@ def client(service, endpoints):
 def logged(endpoints, function):
     """Returns the end of a function's log."""
     events = client("logs", endpoints).filter_log_events(logGroupName=f"/aws/lambda/{function}")["events"]
-    return "\n".join(event["message"] for event in events[-20:])
+    return "\n".join(event["message"] for event in sorted(events, key=lambda event: event["timestamp"])[-20:])
