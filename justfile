@@ -4,7 +4,7 @@ _default:
     @just --list
 
 # run everything that CI checks
-check: fmt typos pages workflows template terraform athena deny clippy docs test permissions fuzz soak
+check: fmt typos pages workflows template terraform athena deny clippy docs test (databases "postgresql-18") permissions fuzz soak
 
 # run the whole chain on an emulated AWS
 run *args:
@@ -65,13 +65,26 @@ deny:
     @command -v cargo-deny >/dev/null || cargo install cargo-deny --version 0.20.2 --locked
     cargo deny check licenses bans sources
 
+# check for advisories about crates and Python packages; needs the network, so only .github/workflows/security.yaml runs it
+advisories:
+    @command -v cargo-deny >/dev/null || cargo install cargo-deny --version 0.20.2 --locked
+    cargo deny check advisories
+    for lock in .ci/requirements/*.txt infra/local/*.txt tests/*.txt; do .ci/tool audit pip-audit --require-hashes --disable-pip -r "$lock" || exit 1; done
+
 # check the spelling
 typos:
     .ci/tool lint typos
 
-# lint the CI and release workflows: syntax, pins, permissions
+# lint the CI and release workflows, and check what is pinned: actions, Python packages, and that no secret is in the repository
 workflows:
-    .ci/tool workflows zizmor --offline --pedantic --strict-collection .github/workflows
+    .ci/tool workflows zizmor --offline --pedantic --strict-collection .github
+    .ci/tool sam python -m pytest -q -p no:cacheprovider .ci
+    git ls-files -z | xargs -0 .ci/tool secrets detect-secrets-hook --disable-plugin Base64HighEntropyString \
+        --disable-plugin HexHighEntropyString --disable-plugin KeywordDetector --disable-plugin BasicAuthDetector
+
+# pin every Python package with the hashes of its files, after a change of a .in file; --upgrade takes the newest versions
+lock *args:
+    .ci/tool lock python .ci/lock.py {{args}}
 
 # check the SAM template and the release script: syntax, behaviour, security
 template:

@@ -140,9 +140,9 @@ def test_the_table_of_opt_outs():
             assert agrees(written, value), (rows, written, value)
 
 
-def test_a_stack_has_thirteen_alarms_and_a_dashboard():
+def test_a_stack_has_fifteen_alarms_and_a_dashboard():
     template = (DOCS.parent / "template.yaml").read_text()
-    assert template.count("Type: AWS::CloudWatch::Alarm") == 13
+    assert template.count("Type: AWS::CloudWatch::Alarm") == 15
     assert template.count("Type: AWS::CloudWatch::Dashboard") == 1
 
 

@@ -138,7 +138,7 @@ UNRECORDED = [
     ("Export Optout", "rds-db:connect", GIVEN["RdsUserArns"], "Signing a token makes no call, and only RDS checks it."),
     ("Optout", "s3:AbortMultipartUpload", f"{GENERATION}/part-00000.parquet", "No test fails in the middle of a large upload."),
     ("Sweep", "s3:AbortMultipartUpload", f"{GENERATION}/part-00000.parquet", "MiniStack can't backdate an upload by an hour."),
-    ("Flip", "s3:PutObject", f"{BUCKET}/_groups/day.json", "No test has its tables in the bucket's root."),
+    ("Flip Sweep", "s3:PutObject", f"{BUCKET}/_groups/day.json", "No test has its tables in the bucket's root."),
     *[
         ("Optout", "glue:GetPartitions", resource, "No test gives an opt-out table registered partitions.")
         for resource in (CATALOG, f"{GLUE}:database/dmp", f"{GLUE}:table/dmp/optouts")

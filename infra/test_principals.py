@@ -37,7 +37,8 @@ RECORDS = [
     "schemas/users/_export_failed.json", "schemas/users/_returns/01JD675EJRSSKNZWWST95906C6.json",
     "schemas/users/_sweeping/blue-01JD675EJRSSKNZWWST95906C6.json", "schemas/users/_pending/blue-01JD675EJRSSKNZWWST95906C6.json",
     "_groups/core.json", "schemas/_groups/core.json", "_retired/schemas/users.json", "_stacks/lake/buckets.json",
-    "_archive/inbox/partner/1/1.csv", "inbox/partner/_published.json",
+    "_archive/inbox/partner/1/1.csv", "inbox/partner/_published.json", "schemas/optouts/_returning.json",
+    "schemas/users/_refresh.json",
 ]  # fmt: skip
 
 
@@ -204,6 +205,22 @@ def test_a_bucket_of_an_unknown_account_is_not_read(owner, expected):
     context = {"aws:SecureTransport": "true"} | ({} if owner is None else {"aws:ResourceAccount": owner})
     read = "s3:GetObject", f"{BUCKET}-scratch/users.csv"
     assert allows([*policies("Export"), *account_policy()], *read, context) == expected
+
+
+def test_the_functions_read_only_the_sources_that_the_parameters_name():
+    context = {"aws:SecureTransport": "true", "aws:ResourceAccount": NAMES["ACCOUNT"]}
+    calls = {
+        "s3:GetObject": (f"{BUCKET}-scratch/a.csv", "arn:aws:s3:::payroll/a.csv"),
+        "s3:ListBucket": (f"{BUCKET}-scratch", "arn:aws:s3:::payroll"),
+        "rds-db:connect": (GIVEN["RdsUserArns"], GIVEN["RdsUserArns"].replace("turntable", "admin")),
+        "glue:StartJobRun": (TABLE.replace("table/dmp/users", "job/orders_by_day"), TABLE.replace("table/dmp/users", "job/payroll")),
+        "lambda:InvokeFunction": (GIVEN["ConnectorArns"], EXPORT),
+    }
+    for action, (named, other) in calls.items():
+        assert allows(policies("Export"), action, named, context) and not allows(policies("Export"), action, other, context), action
+    secrets = [one for one in statements("ExportRole", SecretArns="arn:aws:secretsmanager:eu-west-1:1:secret:shop-*") if "Secret" in str(one["Action"])]
+    assert [one["Resource"] for one in secrets] == [["arn:aws:secretsmanager:eu-west-1:1:secret:shop-*"]]
+    assert not any("Secret" in str(one["Action"]) for one in statements("ExportRole"))
 
 
 def test_a_stack_without_other_accounts_uses_only_its_own():

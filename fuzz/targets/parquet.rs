@@ -27,7 +27,7 @@ fuzz_target!(|input: &[u8]| {
     };
     let key = Key { columns: vec![("id".into(), kind)] };
     let now = Timestamp::from_second(1_800_000_000).expect("a valid time");
-    let reader = Reader { key, normalize: Default::default(), now, spill: Default::default() };
+    let reader = Reader { key, states: Default::default(), normalize: Default::default(), now, spill: Default::default() };
     let at = "s3://b/a.parquet".parse().expect("a valid key");
     let read = || parquet::file(&at, file.to_vec().into(), &reader).map(drop).map_err(|error| error.report());
     let _ = panic::catch_unwind(AssertUnwindSafe(read));

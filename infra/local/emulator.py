@@ -10,7 +10,8 @@
 - A request that isn't from a program of this stack is refused, and no answer allows a web page to read it: see
   athena/turntable_athena/access.py.
 - CloudFormation gives a bucket its lifecycle rules and its default encryption. MiniStack ignores these properties.
-- A function's call is denied if its role's policies or the bucket's policy don't allow it: see enforce.py.
+- A call of a function, or of an IAM user that a test names, is denied if the caller's policies or the bucket's policy don't allow it:
+  see enforce.py.
 - A function gets the environment variables for its LoggingConfig, and one that marks its AWS calls: see
   athena/turntable_athena/calls.py.
 
@@ -41,7 +42,7 @@ from ministack.services import eventbridge, glue, lambda_svc, s3
 from ministack.services.cloudformation import provisioners
 from enforce import denial
 from turntable_athena.access import Access
-from turntable_athena.calls import Call, Calls, app_id, function_of
+from turntable_athena.calls import Call, Calls, app_id, function_of, user_of
 from turntable_athena.models import Refusals, faults
 
 LOCATION = "--turntable_location"
@@ -182,7 +183,7 @@ async def dispatch(method: str, path: str, headers: Any, body: bytes, query: Any
     if found := faults(method, path, query, headers, body):
         _refusals.add(found)
         return refusal(headers, found)
-    calls = list(actions(method, path, headers, body, query)) if function_of(headers) else []
+    calls = list(actions(method, path, headers, body, query)) if function_of(headers) or user_of(headers) else []
     _calls.add(headers, calls)
     if denied := denial(headers, calls):
         return denied
@@ -213,6 +214,8 @@ def actions(method: str, path: str, headers: Any, body: bytes, query: Any) -> It
             yield action, f"arn:aws:glue:{get_region()}:{get_account_id()}:{resource}", {}
         return
     resource = iam_actions.extract_resource_arn(*request, get_region(), get_account_id())
+    if service == "lambda" and "Qualifier" in query:
+        resource += f":{query['Qualifier'][0] if isinstance(query['Qualifier'], list) else query['Qualifier']}"
     yield action, resource, conditions(method, headers, query) if action == "s3:PutObject" else {}
     if service == "s3":
         for action, resource in iam_actions.s3_additional_checks(*request[1:]):

@@ -1,8 +1,9 @@
-"""Evaluates the role's policies for a function's call, and the bucket's policy, as AWS does before it serves the call.
+"""Evaluates the caller's policies and the bucket's policy for a call, as AWS does before it serves the call.
 
-Only roles with the tag `enforce` are evaluated: tests/tests/it/chain/mod.rs sets it. A call is recognised by its user agent, which
-names the function: athena/turntable_athena/calls.py. Athena's endpoint evaluates nothing, and neither does AWS's own use of a
-role; infra/test_permissions.py checks both after the run, for all chain tests.
+The callers are functions, and IAM users outside the stack. A call is recognised by its user agent, which names either:
+athena/turntable_athena/calls.py. Of functions, only those whose role has the tag `enforce` are evaluated: tests/tests/it/chain/mod.rs
+sets it. Of users, the inline policies count. Athena's endpoint evaluates nothing, and neither does AWS's own use of a role;
+infra/test_permissions.py checks both after the run, for all chain tests.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from xml.sax.saxutils import escape
 from ministack.core.responses import get_account_id
 from ministack.services import iam as identities
 from ministack.services import lambda_svc, s3
-from turntable_athena.calls import Call, function_of
+from turntable_athena.calls import Call, function_of, user_of
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from iam import allows, flat  # noqa: E402
@@ -29,11 +30,12 @@ Answer = tuple[int, dict[str, str], bytes]
 
 
 def denial(headers: Mapping[str, str], calls: Iterable[Call]) -> Answer | None:
-    """Returns AWS's error response if the function's role may not make the request's calls, or None if it may."""
-    role = _role(function_of(headers))
-    if role is None:
+    """Returns AWS's error response if the caller may not make the request's calls, or None if it may or isn't evaluated."""
+    caller = _user(user_of(headers)) or _function(function_of(headers))
+    if caller is None:
         return None
-    own = [statement for policy in role["InlinePolicies"].values() for statement in _statements(policy)]
+    arn, name, policies = caller
+    own = [statement for policy in policies.values() for statement in _statements(policy)]
     for action, resource, context in calls:
         owner = get_account_id()
         if action.startswith("s3:"):
@@ -44,10 +46,27 @@ def denial(headers: Mapping[str, str], calls: Iterable[Call]) -> Answer | None:
             denies = [each for each in _statements(s3._bucket_policies.get(bucket) or "{}") if each["Effect"] == "Deny"]
         else:
             denies = []
-        known = {"aws:SecureTransport": "true", "aws:PrincipalArn": role["Arn"], "aws:ResourceAccount": owner}
+        known = {"aws:SecureTransport": "true", "aws:PrincipalArn": arn, "aws:ResourceAccount": owner}
         if not allows([*own, *denies], action, resource, {**known, **context}):
-            return _answer(headers, role["RoleName"], action, resource)
+            return _answer(headers, name, action, resource)
     return None
+
+
+Caller = tuple[str, str, Mapping[str, Any]]
+"""The ARN for `aws:PrincipalArn`, the ARN that an error shows, and the inline policies."""
+
+
+def _user(name: str | None) -> Caller | None:
+    """Returns the account's IAM user with this name."""
+    user = identities._users.get(name) if name else None
+    return (user["Arn"], user["Arn"], identities._user_inline_policies.get(name) or {}) if user else None
+
+
+def _function(name: str | None) -> Caller | None:
+    """Returns the session of a function's role, if the role is enforced."""
+    role = _role(name)
+    session = role and f"arn:aws:sts::{get_account_id()}:assumed-role/{role['RoleName']}/function"
+    return (role["Arn"], session, role["InlinePolicies"]) if role and session else None
 
 
 def _role(function: str | None) -> dict[str, Any] | None:
@@ -66,13 +85,17 @@ def _statements(policy: Any) -> list[dict[str, Any]]:
     return flat(document.get("Statement", []))
 
 
-def _answer(headers: Mapping[str, str], role: str, action: str, resource: str) -> Answer:
+def _answer(headers: Mapping[str, str], caller: str, action: str, resource: str) -> Answer:
     text = (
-        f"User: arn:aws:sts::{get_account_id()}:assumed-role/{role}/function is not authorized to perform: {action} on resource: "
-        f"{resource} because no identity-based policy allows the {action} action"
+        f"User: {caller} is not authorized to perform: {action} on resource: {resource} because no identity-based policy allows the "
+        f"{action} action"
     )
     if "x-amz-target" in headers:
         body = json.dumps({"__type": "AccessDeniedException", "Message": text, "message": text}).encode()
         return 400, {"Content-Type": "application/x-amz-json-1.1", "x-amzn-RequestId": str(uuid.uuid4())}, body
-    body = f"<Error><Code>AccessDenied</Code><Message>{escape(text)}</Message></Error>".encode()
-    return 403, {"Content-Type": "application/xml", "x-amz-request-id": str(uuid.uuid4())}, body
+    if action.startswith("lambda:"):
+        kind = {"Content-Type": "application/json", "x-amzn-ErrorType": "AccessDeniedException"}
+        return 403, {**kind, "x-amzn-RequestId": str(uuid.uuid4())}, json.dumps({"Message": text}).encode()
+    error = f"<Error><Code>AccessDenied</Code><Message>{escape(text)}</Message></Error>"
+    body = error if action.startswith("s3:") else f"<ErrorResponse>{error}</ErrorResponse>"  # The form of the query protocol.
+    return 403, {"Content-Type": "application/xml", "x-amz-request-id": str(uuid.uuid4())}, body.encode()

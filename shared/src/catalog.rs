@@ -65,7 +65,7 @@ impl Reader {
 /// dataset was removed from datasets.toml, or its `table` or `location` was changed. Leaves out tables that another
 /// stack publishes.
 pub async fn retired(env: &Environment, config: &Config, tables: &[Reader]) -> Result<Vec<(TableName, String)>> {
-    let datasets: Vec<&Dataset> = config.datasets().collect();
+    let datasets: Vec<&Dataset> = config.known().collect();
     let mut messages = Vec::new();
     for table in tables {
         let Some((paths, generation)) = table.locations.iter().find_map(TablePaths::of_generation) else { continue };
@@ -76,7 +76,16 @@ pub async fn retired(env: &Environment, config: &Config, tables: &[Reader]) -> R
         {
             continue;
         }
-        messages.push((table.name.clone(), retired_message(&table.name, &generation)));
+        let in_folder = |reader: &Reader| reader.locations.iter().any(|at| at.overlaps(paths.location()));
+        let is_renamed = |dataset: &&&Dataset| {
+            !dataset.is_inbox() && tables.iter().any(|reader| reader.name == dataset.table && in_folder(reader))
+        };
+        // A rename that has made the new table reads the old folder until the next flip.
+        let message = match datasets.iter().find(is_renamed) {
+            Some(dataset) => identity::unfinished_message(dataset, &table.name),
+            None => retired_message(&table.name, &generation),
+        };
+        messages.push((table.name.clone(), message));
     }
     Ok(messages)
 }

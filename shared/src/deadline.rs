@@ -21,6 +21,11 @@ impl Deadline {
         Self { began, at: began + time - MAX_MARGIN.min(time / 10) }
     }
 
+    /// Returns the time that is left.
+    pub fn left(self) -> Duration {
+        self.at.saturating_duration_since(Instant::now())
+    }
+
     /// Returns the time since the invocation started.
     pub fn spent(self) -> Duration {
         self.began.elapsed()

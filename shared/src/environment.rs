@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use turntable_aws::{
     athena::Athena,
     glue::{Glue, GlueCatalog},
-    s3::S3,
+    s3::{BucketOwners, S3},
     sqs::SqsDeadLetters,
 };
 use turntable_core::{
@@ -36,9 +36,11 @@ impl Environment {
     /// Creates the AWS clients from `aws`, and reads the other settings from environment variables. Fails if `DATASETS`
     /// is missing or invalid.
     pub fn from_env(aws: &aws_config::SdkConfig) -> Result<Environment> {
+        let (own, others) = (optional("BUCKET_OWNER"), optional("BUCKET_OWNERS"));
+        let owners = BucketOwners::parse(own.as_deref(), others.as_deref())?;
         Ok(Environment {
             catalog: Arc::new(GlueCatalog(Arc::new(Glue::new(aws)))),
-            objects: Arc::new(S3::new(aws)),
+            objects: Arc::new(S3::with_owners(aws, owners)),
             query: Arc::new(Athena::new(
                 aws,
                 optional("ATHENA_WORKGROUP").unwrap_or_else(|| "primary".into()),
@@ -67,7 +69,7 @@ impl Environment {
         self.objects.get(at).await?.map(|json| record::from_json(at, &json)).transpose()
     }
 
-    /// Reads and parses `datasets.toml`. Each invocation reads the file again, so a change applies from the next
+    /// Reads and parses `datasets.toml`. Entries with faults are left out: [`Config::broken`] has them. Each invocation reads the file again, so a change applies from the next
     /// invocation on.
     pub async fn config(&self) -> Result<Config> {
         let missing = |place: &dyn std::fmt::Display| {
@@ -82,7 +84,7 @@ impl Environment {
         };
         let text = String::from_utf8(bytes)
             .map_err(|fault| Error::config(format!("{name} is not valid UTF-8: save it as UTF-8")).caused_by(fault))?;
-        Config::parse(&name, &text)
+        Config::parse_valid(&name, &text)
     }
 }
 

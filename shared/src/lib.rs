@@ -12,6 +12,7 @@
 //! | [`buckets`], [`dead_letters`] | check the buckets' settings; read the dead-letter queues |
 //! | [`answer`], [`request`] | define the functions' answers; parse events into requests |
 //! | [`inputs`] | tells which generations of a dataset's inputs are live, and whether it must be built again |
+//! | [`config_faults`] | reports the entries of `datasets.toml` that have faults |
 //! | [`environment`], [`clock`], [`deadline`] | provide clients, time and randomness, and an invocation's deadline |
 //! | [`lambda`], [`metric`] | connect a function to Lambda's runtime; write CloudWatch metrics |
 //!
@@ -31,6 +32,7 @@ pub mod answer;
 pub mod buckets;
 pub mod catalog;
 pub mod clock;
+pub mod config_faults;
 pub mod dead_letters;
 pub mod deadline;
 pub mod engine;

@@ -45,10 +45,17 @@ pub enum Metric {
     /// The longest time from the upload of a drop that a refresh read to the flip that made it live, or to the end of
     /// the refresh if nothing went live.
     OptoutLag,
+    /// Faults in a dataset's entry in `datasets.toml`, counted by each invocation.
+    ConfigFaults,
     /// Faults in a bucket's settings, counted each time that a sweep checks them. The dataset is the bucket's name.
     BucketSettings,
     /// Records that a refresh could not parse and set aside.
     RejectedRecords,
+    /// People who were out and whom a refresh has brought back.
+    Returning,
+    /// People whom drops would bring back that `max_returning` holds back, counted by each refresh until an operator
+    /// decides.
+    HeldReturning,
 }
 
 impl Metric {
@@ -70,8 +77,11 @@ impl Metric {
             Metric::OldestReplaced => ("OldestReplaced", "Seconds"),
             Metric::BeyondMaxAge => ("BeyondMaxAge", "Seconds"),
             Metric::OptoutLag => ("OptoutLag", "Seconds"),
+            Metric::ConfigFaults => ("ConfigFaults", "Count"),
             Metric::BucketSettings => ("BucketSettings", "Count"),
             Metric::RejectedRecords => ("RejectedRecords", "Count"),
+            Metric::Returning => ("Returning", "Count"),
+            Metric::HeldReturning => ("HeldReturning", "Count"),
         }
     }
 }

@@ -17,8 +17,7 @@ use crate::{
     page::Page,
 };
 
-/// Comes first in every script, and defines `aws`, `cargo` and `turntable`. `aws` is version 1 of the AWS CLI, from PyPI, which
-/// sends a payload unchanged. For calls that the emulator lacks, the CLI only checks the arguments against the
+/// Comes first in every script, and defines `aws`, `cargo` and `turntable`. `aws` is version 1 of the AWS CLI, from PyPI. For calls that the emulator lacks, the CLI only checks the arguments against the
 /// service's model. `cargo run` and `turntable` run the binary that was built for these tests.
 const PREAMBLE: &str = r#"
 set -euo pipefail
@@ -85,7 +84,7 @@ impl Follower {
         let defined = self.page.text.find("    ask() {").map(|at| &self.page.text[at..]);
         let ask =
             defined.and_then(|rest| rest.split("\n    }").next()).map_or(String::new(), |body| format!("{body}\n}}"));
-        format!("{PREAMBLE}{ask}\n{script}").replace("--cli-binary-format raw-in-base64-out ", "")
+        format!("{PREAMBLE}{ask}\n{script}")
     }
 
     /// Returns a `bash` command that runs a script.

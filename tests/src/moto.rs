@@ -18,8 +18,7 @@ use local::{
     venv,
 };
 
-const REQUIREMENTS: [&str; 2] =
-    [concat!(env!("CARGO_MANIFEST_DIR"), "/requirements.txt"), concat!(env!("CARGO_MANIFEST_DIR"), "/constraints.txt")];
+const REQUIREMENTS: [&str; 1] = [concat!(env!("CARGO_MANIFEST_DIR"), "/requirements.txt")];
 
 /// A running moto, which stops when dropped.
 pub struct Moto {

@@ -131,6 +131,21 @@ impl Rig {
         }
     }
 
+    /// Returns a rig on the same lake, whose dataset publishes another table.
+    pub fn named(&self, table: TableName, paths: TablePaths) -> Rig {
+        Rig {
+            objects: self.objects.clone(),
+            catalog: self.catalog.clone(),
+            athena: self.athena.clone(),
+            queue: self.queue.clone(),
+            engine: self.engine.clone(),
+            paths,
+            table,
+            clock: self.clock.clone(),
+            random: self.random.clone(),
+        }
+    }
+
     /// Rewrites datasets.toml with these columns. `more` is added to the dataset's entry.
     pub fn configure(&self, columns: &str, more: &str) {
         let text = format!(

@@ -367,6 +367,10 @@ impl Query for Wired<dyn Query> {
         self.once(Op::Query, sql, None, self.port.run(database, sql)).await
     }
 
+    async fn run_within(&self, database: &str, sql: &str, time: Duration) -> Result<Answered> {
+        self.once(Op::Query, sql, None, self.port.run_within(database, sql, time)).await
+    }
+
     async fn oldest_running(&self, workgroups: &[String]) -> Result<Option<Timestamp>> {
         self.once(Op::OldestQuery, workgroups.join(", "), Some(None), self.port.oldest_running(workgroups)).await
     }

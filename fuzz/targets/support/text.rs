@@ -91,7 +91,13 @@ impl Choice {
 
     pub fn as_a_drop(&self, text: &[u8], read: impl Fn(&Object, Input, &Reader) -> Result<ParsedDrop>) {
         let (now, spill) = (Timestamp::from_second(1_800_000_000).expect("a valid time"), Arc::default());
-        let reader = Reader { key: self.key.clone(), normalize: self.normalize.clone(), now, spill };
+        let reader = Reader {
+            key: self.key.clone(),
+            states: Default::default(),
+            normalize: self.normalize.clone(),
+            now,
+            spill,
+        };
         let object = self.object(text);
         let parsed = |chunk| {
             let result = input::open(&object, Dribble::new(text, chunk), inbox::text::MAX_ZSTD_WINDOW_LOG)

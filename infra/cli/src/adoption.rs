@@ -44,6 +44,11 @@ fn taken_over(dataset: &Dataset, table: &TakeOver) -> Vec<String> {
         format!("{} exists, and the first flip takes it over:", dataset.table),
         format!("  location: {from} → {}COLOUR-ULID/", dataset.paths.location()),
     ];
+    if !dataset.trusts(from) {
+        lines.push(format!(
+            "  waits until you set adopt = \"{from}\" in the dataset, or invoke flip with the generation"
+        ));
+    }
     if !adoption.removed.is_empty() {
         lines.push(format!("  removes these parameters: {}", adoption.removed.join(", ")));
     }

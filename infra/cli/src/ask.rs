@@ -1,5 +1,7 @@
 //! `ask`: invokes a function with a request in JSON. Every request has it, also those without a command of their own.
 
+use std::io::{IsTerminal, stdout};
+
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
@@ -8,11 +10,14 @@ use crate::{
     target::{Function, Target},
 };
 
-/// Sends a request, and returns the answer as indented JSON.
+/// Sends a request, and returns the answer as JSON: indented for a terminal, otherwise on one line.
 pub async fn ask(target: &Target, function: Function, request: &str) -> Result<Done> {
     let request = parsed(request)?;
     let answer = target.connect().await?.invoke(function, &request).await?;
-    Ok(Done::with(format!("{}\n", serde_json::to_string_pretty(&answer)?)))
+    Ok(Done::with(match stdout().is_terminal() {
+        true => format!("{}\n", serde_json::to_string_pretty(&answer)?),
+        false => format!("{answer}\n"),
+    }))
 }
 
 /// Parses a request. Fails before anything is sent.

@@ -44,7 +44,7 @@ Examples:
 
 Exit codes:
   0  done
-  1  something needs a person: a request failed or was refused, a check found errors, a dataset needs attention
+  1  something needs a person: a request failed, or a check or a status found something
   2  the command line is wrong, or nobody can be asked: pass --yes
   3  no stack could be asked: no stack, no credentials, no network";
 

@@ -32,20 +32,20 @@ fn shown(answer: &Value, options: &str) -> String {
         return format!("queued: {}\nsee how they do with `turntable status{options}`\n", names.join(", "));
     }
     let dataset = text(&answer["dataset"]);
-    let Some(rows) = answer["rows"].as_u64() else {
+    if answer["rows"].is_null() {
         // An engine builds the generation.
         let reason = answer["reason"].as_str().map(|reason| format!(": {reason}")).unwrap_or_default();
         let generation = answer["generation"].as_str().map(|name| format!(" {name}")).unwrap_or_default();
         return format!("{dataset}:{generation} {}{reason}\n", text(&answer["outcome"]));
-    };
+    }
     let line = |one: &Value| {
         let count = |name: &str| thousands(one[name].as_u64().unwrap_or_default());
-        format!("{}: exported {} of {} rows\n", text(&one["dataset"]), text(&one["generation"]), count("rows"))
+        let (dataset, generation, location) = (text(&one["dataset"]), text(&one["generation"]), text(&one["location"]));
+        format!("{dataset}: exported {generation} of {} rows to {location}\n", count("rows"))
     };
-    let members = answer["group"]["members"].as_array();
-    let lines = match members {
+    let lines: String = match answer["group"]["members"].as_array() {
         Some(members) => members.iter().map(line).collect(),
-        None => format!("{dataset}: exported {} of {} rows\n", text(&answer["generation"]), thousands(rows)),
+        None => line(answer),
     };
     format!("{lines}its audit and flip follow: see `turntable status {dataset}{options}`\n")
 }
@@ -56,9 +56,8 @@ mod tests {
 
     #[test]
     fn each_kind_of_answer_is_shown() {
-        let exported = json!({ "dataset": "users", "generation": "blue-1", "rows": 12_345, "bytes": 1, "files": 1 });
-        let expected =
-            "users: exported blue-1 of 12,345 rows\nits audit and flip follow: see `turntable status users --aws`\n";
+        let exported = json!({ "dataset": "users", "generation": "blue-1", "location": "s3://lake/b/", "rows": 12_345, "bytes": 1 });
+        let expected = "users: exported blue-1 of 12,345 rows to s3://lake/b/\nits audit and flip follow: see `turntable status users --aws`\n";
         assert_eq!(shown(&exported, " --aws"), expected);
         let expected = "queued: users, orders\nsee how they do with `turntable status`\n";
         assert_eq!(shown(&json!({ "queued": ["users", "orders"] }), ""), expected);
@@ -67,10 +66,10 @@ mod tests {
         let failed = json!({ "dataset": "sums", "outcome": "failed", "reason": "no memory" });
         assert_eq!(shown(&failed, ""), "sums: failed: no memory\n");
         let members = json!([
-            { "dataset": "users", "generation": "blue-1", "rows": 1 }, { "dataset": "orders", "generation": "blue-2", "rows": 2 },
+            { "dataset": "users", "generation": "blue-1", "location": "s3://lake/b/", "rows": 1 }, { "dataset": "orders", "generation": "blue-2", "location": "s3://lake/c/", "rows": 2 },
         ]);
         let group = json!({ "dataset": "users", "generation": "blue-1", "rows": 1, "group": { "name": "shop", "members": members } });
-        let expected = "users: exported blue-1 of 1 rows\norders: exported blue-2 of 2 rows\n\
+        let expected = "users: exported blue-1 of 1 rows to s3://lake/b/\norders: exported blue-2 of 2 rows to s3://lake/c/\n\
                         its audit and flip follow: see `turntable status users`\n";
         assert_eq!(shown(&group, ""), expected);
     }

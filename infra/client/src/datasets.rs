@@ -1,6 +1,6 @@
 //! Reads a datasets.toml and replaces its `${NAME}` placeholders.
 
-use std::{env, fs, path::Path};
+use std::{collections::BTreeSet, env, fs, path::Path};
 
 use anyhow::{Context, Result, bail};
 use turntable::config::{Config, LAPTOP_ONLY, Position};
@@ -16,15 +16,27 @@ pub struct Datasets {
 
 impl Datasets {
     /// Reads and parses a file. `${BUCKET}` becomes `bucket`, and every other `${NAME}` becomes the value of that
-    /// environment variable. The error has a line for each fault.
+    /// environment variable, if [`is_allowed`] says so. Prints the names of the variables that the file uses. The error
+    /// has a line for each fault.
     pub fn read(path: &Path, bucket: &str) -> Result<Datasets> {
         let file = path.display().to_string();
         let written = fs::read_to_string(path).with_context(|| format!("cannot read {file}"))?;
-        let known = |name: &str| if name == "BUCKET" { Some(bucket.into()) } else { env::var(name).ok() };
+        let mut used = BTreeSet::new();
+        let known = |name: &str, is_whole: bool| match name {
+            "BUCKET" => Ok(bucket.into()),
+            _ if !is_allowed(name, is_whole) => Err(format!("${{{name}}} {NOT_ALLOWED}")),
+            _ => {
+                let value = env::var(name).map_err(|_| format!("${{{name}}} is not set in the environment"))?;
+                used.insert(name.to_owned());
+                Ok(value)
+            }
+        };
         let (text, missing) = expand(&written, known);
-        let missing = missing
-            .into_iter()
-            .map(|(name, position)| format!("{file}:{position}: ${{{name}}} is not set in the environment"));
+        if !used.is_empty() {
+            let names: Vec<String> = used.into_iter().collect();
+            eprintln!("{file} uses the environment variables {}", names.join(", "));
+        }
+        let missing = missing.into_iter().map(|(why, position)| format!("{file}:{position}: {why}"));
         let mut faults: Vec<String> = missing.collect();
         match Config::parse_expanded(&file, &text, &written) {
             Ok(config) if faults.is_empty() => return Ok(Datasets { written, text, config }),
@@ -41,9 +53,29 @@ impl Datasets {
     }
 }
 
-/// Replaces each `${NAME}`, except in comment lines. A placeholder whose name has no `value` stays as it is. Returns
-/// the text, and each name without a value with the position of its first use.
-fn expand(text: &str, value: impl Fn(&str) -> Option<String>) -> (String, Vec<(String, Position)>) {
+/// The variables that a file may use for a source's `url`. Each must be the whole value, so that somebody else's file can't
+/// send one to a server of its own.
+const URLS: [&str; 3] = ["DATABASE_URL", "POSTGRES_URL", "MYSQL_URL"];
+
+/// The beginning of the names of variables that are meant for these files, and that a file may use anywhere.
+const PREFIX: &str = "TURNTABLE_";
+
+const NOT_ALLOWED: &str = "can't be used here, because the file could come from somebody else and send the variable's \
+    value elsewhere: rename the variable to begin with TURNTABLE_, or set the whole url to ${DATABASE_URL}, ${POSTGRES_URL} \
+    or ${MYSQL_URL}";
+
+/// Returns whether a file may use an environment variable. `is_whole` says whether the variable is a whole value.
+fn is_allowed(name: &str, is_whole: bool) -> bool {
+    name.starts_with(PREFIX) || URLS.contains(&name) && is_whole
+}
+
+/// Replaces each `${NAME}`, except in comment lines. `value` returns a name's value or why there is none; its second
+/// argument is whether the placeholder is a whole quoted value. A placeholder without a value stays as it is. Returns the
+/// text, and each reason with the position of its first placeholder.
+fn expand(
+    text: &str,
+    mut value: impl FnMut(&str, bool) -> Result<String, String>,
+) -> (String, Vec<(String, Position)>) {
     let mut expanded = String::with_capacity(text.len());
     let mut missing: Vec<(String, Position)> = Vec::new();
     let mut begin = 0;
@@ -51,13 +83,14 @@ fn expand(text: &str, value: impl Fn(&str) -> Option<String>) -> (String, Vec<(S
         let mut rest = line;
         while let Some((before, name, after)) = next(rest).filter(|_| !line.trim_start().starts_with('#')) {
             expanded += before;
-            match value(name) {
-                Some(value) => expanded += &value,
-                None => {
+            let is_whole = before.ends_with('"') && after.starts_with('"');
+            match value(name, is_whole) {
+                Ok(value) => expanded += &value,
+                Err(why) => {
                     expanded += &format!("${{{name}}}");
-                    if missing.iter().all(|(known, _)| known != name) {
+                    if missing.iter().all(|(known, _)| *known != why) {
                         let at = begin + line.len() - rest.len() + before.len();
-                        missing.push((name.to_owned(), Position::of(text, at)));
+                        missing.push((why, Position::of(text, at)));
                     }
                 }
             }
@@ -83,8 +116,33 @@ fn next(text: &str) -> Option<(&str, &str, &str)> {
 mod tests {
     use super::*;
 
-    fn known(name: &str) -> Option<String> {
-        (name == "A").then(|| "1".into())
+    fn known(name: &str, _: bool) -> Result<String, String> {
+        if name == "A" { Ok("1".into()) } else { Err(name.into()) }
+    }
+
+    #[test]
+    fn only_variables_that_a_foreign_file_can_not_abuse_are_allowed() {
+        let allowed = |text: &str| {
+            let (_, refused) =
+                expand(
+                    text,
+                    |name, is_whole| {
+                        if is_allowed(name, is_whole) { Ok(String::new()) } else { Err(name.into()) }
+                    },
+                );
+            refused.is_empty()
+        };
+        assert!(allowed("url = \"${DATABASE_URL}\" # ${TURNTABLE_DAY}"));
+        assert!(allowed("location = \"s3://b/${TURNTABLE_DAY}/\""));
+        for text in [
+            "url = \"postgres://evil/?x=${DATABASE_URL}\"",
+            "url = \"${DATABASE_URL}@evil\"",
+            "url = \"${AWS_SECRET_ACCESS_KEY}\"",
+            "query = \"SELECT '${HOME}'\"",
+            "x = \"${XTURNTABLE_DAY}\"",
+        ] {
+            assert!(!allowed(text), "{text}");
+        }
     }
 
     #[test]

@@ -15,7 +15,8 @@ fn main() -> ExitCode {
     eprintln!("hint: `cargo run -p local` is going away: use `cargo run --{shown}`");
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["run", "--quiet", "--manifest-path"]).arg(workspace::root().join("Cargo.toml"));
+    let manifest = workspace::root().join("Cargo.toml");
+    command.args(["run", "--quiet", "--manifest-path"]).arg(manifest.canonicalize().unwrap_or(manifest));
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }

@@ -1,4 +1,4 @@
-//! Creates Python environments under `target/venv`, each with exactly the packages that its requirements files pin.
+//! Creates Python environments under `target/venv`, each with exactly the files whose hashes its requirements files list.
 
 use std::{
     fs::{self, File},
@@ -16,7 +16,7 @@ use crate::{
 };
 
 const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
-const REQUIREMENTS: [&str; 3] = ["requirements.txt", "constraints.txt", "athena/requirements.txt"];
+const REQUIREMENTS: [&str; 1] = ["requirements.txt"];
 const SPARK: [&str; 1] = ["spark.txt"];
 
 /// Returns the path and version of the first Python on PATH that is at least 3.10 and has the modules venv and
@@ -96,7 +96,8 @@ pub async fn made(target: &Path, requirements: &[&str]) -> Result<PathBuf> {
         fs::remove_dir_all(&venv).or_else(|error| if venv.exists() { Err(error) } else { Ok(()) })?;
         run(&base, &base, &["-m", "venv", &venv.to_string_lossy()]).await?;
         let file = Path::new(FOLDER).join(requirements[0]);
-        let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
+        // The file lists every package. pip would refuse one that has extras there and none where it is needed.
+        let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--requirement"];
         run(&base, &python, &[&install[..], &[&file.to_string_lossy()]].concat()).await?;
         File::create(&complete)?;
     }

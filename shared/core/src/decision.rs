@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::{
     error::{Error, Result},
-    layout::{Colour, Generation, Location, TablePaths},
+    layout::{Colour, Generation, Location, TablePaths, time_of},
     manifest::Manifest,
     record::{self, Canary, Flip, FlipOrigin, Hold, RevertIntent},
 };
@@ -86,10 +86,15 @@ pub struct FlipState {
     /// not managed, this holds only the last flip, and is empty if the dataset has never flipped.
     pub flips: Vec<Flip>,
     pub hold: Option<Hold>,
+    /// When an operator's request moved the table from the dataset's folder to the one that it reads now. `None` if it
+    /// wasn't moved, or if it has been live in the dataset's folder since.
+    pub moved_away: Option<Timestamp>,
     /// Whether live is a merge of opt-outs.
     pub live_is_merge: bool,
     /// Whether the dataset's settings allow creating a missing table.
     pub may_create: bool,
+    /// Whether an event may take over the files at live's location, if it is unmanaged.
+    pub may_adopt: bool,
 }
 
 impl FlipState {
@@ -145,10 +150,21 @@ pub fn flip(paths: &TablePaths, candidate: &Manifest, state: &FlipState, trigger
         // The inbox has published this location itself, under another name, and the candidate has merged it.
         Live::Unmanaged(location)
             if candidate.merge.as_ref().is_some_and(|merge| merge.includes.contains(location)) => {}
+        // The table comes back to a folder that it was moved away from, with a generation that was exported since.
+        Live::Unmanaged(_) if state.moved_away.is_some_and(|at| time_of(generation.ulid) > at) => {
+            beside(&state.live, &paths.generation(&generation))?;
+        }
         Live::Unmanaged(location) if trigger == Trigger::Event && !state.flips.is_empty() => {
             return Err(Error::conflict(format!(
                 "the table of dataset {:?} is at {location}, which is unmanaged, although Turntable has flipped the \
                  table before: something else moved it. To take the table back, invoke flip with {generation}",
+                candidate.dataset
+            )));
+        }
+        Live::Unmanaged(location) if trigger == Trigger::Event && !state.may_adopt => {
+            return Err(Error::config(format!(
+                "the table of dataset {:?} is at {location}, and Turntable has never published it. The first flip of such \
+                 a table takes a confirmation: set adopt = \"{location}\" in the dataset, or invoke flip with {generation}",
                 candidate.dataset
             )));
         }

@@ -197,6 +197,17 @@ impl Record {
         self.hold.as_ref().filter(|hold| !hold.released)
     }
 
+    /// Returns the earlier sets, latest first, without those that a rollback or a repair replaced: their rows are known to
+    /// be bad, or their files to be lost.
+    pub fn not_taken_back(&self) -> impl Iterator<Item = &Set> {
+        let sets = || self.live.iter().chain(self.past.iter().map(|past| &past.set));
+        let is_bad = move |past: &&Past| {
+            let goes_back = |set: &Set| matches!(set.by, FlipOrigin::Rollback | FlipOrigin::Repair);
+            sets().any(|next| next.since == past.until && goes_back(next))
+        };
+        self.past.iter().filter(move |past| !is_bad(past)).map(|past| &past.set)
+    }
+
     /// Describes the flip that is under way or was interrupted, for an operator. Returns `None` if there is none.
     pub fn unfinished(&self) -> Option<String> {
         let flipping = self.flipping.as_ref()?;

@@ -107,10 +107,12 @@ mod tests {
             adopted: None,
         };
         FlipState {
+            may_adopt: true,
             live: Live::Managed(generation(live)),
             live_as_of: None,
             flips: flips.iter().map(flip).collect(),
             hold: None,
+            moved_away: None,
             live_is_merge: false,
             may_create: true,
         }

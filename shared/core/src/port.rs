@@ -188,6 +188,9 @@ pub trait Query: Send + Sync {
     /// Any other error says nothing about the query.
     async fn run(&self, database: &str, sql: &str) -> Result<Answered>;
 
+    /// Like [`Query::run`], but cancels the query after this time, and then fails as `Unavailable`.
+    async fn run_within(&self, database: &str, sql: &str, time: Duration) -> Result<Answered>;
+
     /// Returns when the oldest query that is still queued or running in these workgroups was submitted; `None` if there
     /// is none. An error of kind `Config` means that the permission to list queries is missing.
     async fn oldest_running(&self, workgroups: &[String]) -> Result<Option<Timestamp>>;

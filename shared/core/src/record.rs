@@ -9,7 +9,7 @@ use ulid::Ulid;
 use crate::{
     adoption::Adoption,
     error::{Error, Result},
-    layout::{Generation, Key, Location},
+    layout::{Generation, Key, Location, TableName},
 };
 
 /// The record of one flip, `_flips/ULID.json`. Sorted by ULID, a table's flip records are its history.
@@ -185,6 +185,15 @@ pub struct PublishedTable {
     /// new table is created.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub renamed: Vec<Renamed>,
+    /// The folders in which the table was published before the dataset's location changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moved_from: Vec<Location>,
+}
+
+impl PublishedTable {
+    pub fn name(&self) -> TableName {
+        TableName { database: self.database.clone(), table: self.table.clone() }
+    }
 }
 
 /// What to do with a table that Turntable no longer publishes.

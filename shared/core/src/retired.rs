@@ -1,4 +1,5 @@
-//! The record of what an operator decided about a table that is no longer configured.
+//! The record of what an operator decided about a table that is no longer configured, or about the folder that a moved
+//! table has left.
 //!
 //! The record is stored outside the table's folder, as `_retired/FOLDER.json` in the same bucket, so that one listing
 //! finds all records. It stays after the folder's files are deleted, so that a repeated request can be answered.
@@ -35,6 +36,9 @@ pub struct Retired {
     /// The table that the dataset now publishes instead. `None` if the table wasn't renamed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renamed_to: Option<String>,
+    /// The folder in which the table is published instead. `None` if the table wasn't moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_to: Option<Location>,
     /// The time since which no table has been known to read from the folder. `None` while one may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone: Option<Timestamp>,

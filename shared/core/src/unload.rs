@@ -18,12 +18,13 @@ pub const MAX_PARTITIONS: u64 = 100;
 const MAX_STATEMENT_BYTES: usize = 262_144;
 
 /// Returns the statement `UNLOAD (…) TO 's3://…' WITH (…)`. The dataset's query is on lines of its own, because it may
-/// end with a comment. Fails with `Config` if the location contains a quote or the statement is too long.
+/// end with a comment. Fails with `Config` if the location contains a quote or the end
+/// of a comment, or if the statement is too long.
 pub fn sql(athena: &Athena, location: &Location) -> Result<String> {
     let location = location.to_string();
-    if location.contains('\'') {
+    if location.contains('\'') || location.contains("*/") {
         return Err(Error::config(format!(
-            "the location {location} contains a single quote, which UNLOAD doesn't accept: choose another location"
+            "the location {location} contains a single quote or */, which UNLOAD doesn't accept: choose another location"
         )));
     }
     let columns: Vec<String> = athena.partition_by.iter().map(|column| format!("'{column}'")).collect();
@@ -129,7 +130,9 @@ mod tests {
         }
         let long = Athena { query: "x".repeat(MAX_STATEMENT_BYTES), ..athena(&[]) };
         assert!(sql(&long, &at).unwrap_err().message().starts_with("the UNLOAD statement for the query has 262"));
-        assert!(sql(&athena(&[]), &"s3://lake/it's".parse().unwrap()).is_err());
+        for ends_something in ["s3://lake/it's", "s3://lake/a*/b"] {
+            assert!(sql(&athena(&[]), &ends_something.parse().unwrap()).is_err(), "{ends_something}");
+        }
     }
 
     #[test]

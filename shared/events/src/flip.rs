@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use turntable_core::{
     error::{Error, Result},
-    layout::{Generation, TableName, TablePaths},
+    layout::{Generation, Location, TableName, TablePaths},
     record::OldTable,
 };
 
@@ -48,6 +48,13 @@ pub enum Flip {
         table: OldTable,
         reason: String,
     },
+    /// An operator requests that nothing of the dataset stay at an earlier location.
+    Move {
+        dataset: String,
+        /// The `location` that datasets.toml had before.
+        from: Location,
+        reason: String,
+    },
     Status {
         dataset: String,
     },
@@ -55,7 +62,7 @@ pub enum Flip {
     Changed(TableName),
 }
 
-const ACTIONS: [&str; 6] = ["rollback", "hold", "release", "retire", "rename", "status"];
+const ACTIONS: [&str; 7] = ["rollback", "hold", "release", "retire", "rename", "move", "status"];
 
 impl Flip {
     /// Returns the generation that the request names, if any.
@@ -67,13 +74,14 @@ impl Flip {
             | Flip::Release { .. }
             | Flip::Retire { .. }
             | Flip::Rename { .. }
+            | Flip::Move { .. }
             | Flip::Status { .. }
             | Flip::Changed(_) => None,
         }
     }
 
     pub fn parse(event: &Value) -> Result<Flip> {
-        const EXPECTED: &str = "{\"dataset\", \"generation\"} or {\"dataset\", \"action\": rollback, hold, release or status, \"reason\"?, \"generation\"?} or {\"dataset\", \"action\": retire or rename, \"table\": keep or drop, \"from\"?, \"reason\"}; {\"action\": \"status\"} is for all datasets";
+        const EXPECTED: &str = "{\"dataset\", \"generation\"} or {\"dataset\", \"action\": rollback, hold, release or status, \"reason\"?, \"generation\"?} or {\"dataset\", \"action\": retire or rename, \"table\": keep or drop, \"from\"?, \"reason\"} or {\"dataset\", \"action\": move, \"from\", \"reason\"}; {\"action\": \"status\"} is for all datasets";
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Request {
@@ -113,7 +121,7 @@ impl Flip {
         let ends_a_table = matches!(action, Some("retire" | "rename"));
         for (given, field, fits) in [
             (table.is_some(), "table", ends_a_table),
-            (from.is_some(), "from", action == Some("rename")),
+            (from.is_some(), "from", matches!(action, Some("rename" | "move"))),
             (generation.is_some(), "generation", matches!(action, None | Some("rollback"))),
         ] {
             if given && !fits && action.is_none_or(|action| ACTIONS.contains(&action)) {
@@ -126,9 +134,7 @@ impl Flip {
                     "the request doesn't say what to do with the old table: add \"table\": \"keep\" or \"drop\"",
                 )
             })?;
-            let reason = reason
-                .filter(|reason| !reason.trim().is_empty())
-                .ok_or_else(|| Error::input("the request needs a reason, so that others know why: add \"reason\""))?;
+            let reason = needed(reason)?;
             if action == Some("retire") {
                 return Ok(Flip::Retire { dataset, table, reason });
             }
@@ -138,6 +144,14 @@ impl Flip {
                 )
             })?;
             return Ok(Flip::Rename { dataset, from: from.parse()?, table, reason });
+        }
+        if action == Some("move") {
+            let from = from.ok_or_else(|| {
+                Error::input(
+                    "a move needs the location that datasets.toml had before: add \"from\": \"s3://BUCKET/PREFIX\"",
+                )
+            })?;
+            return Ok(Flip::Move { dataset, from: from.parse()?, reason: needed(reason)? });
         }
         match action {
             None if reason.is_some() => Err(unexpected("reason")),
@@ -164,6 +178,12 @@ impl Flip {
 
 fn unknown_action(action: &str) -> Error {
     Error::input(format!("unknown action {action:?}: expected one of {}", ACTIONS.join(", ")))
+}
+
+fn needed(reason: Option<String>) -> Result<String> {
+    reason
+        .filter(|reason| !reason.trim().is_empty())
+        .ok_or_else(|| Error::input("the request needs a reason, so that others know why: add \"reason\""))
 }
 
 /// Returns whether a request to `flip` asks for the status of all datasets.
@@ -208,11 +228,11 @@ mod tests {
         );
         assert_eq!(
             flip(json!({"dataset": "users", "action": "rolback"})),
-            "unknown action \"rolback\": expected one of rollback, hold, release, retire, rename, status"
+            "unknown action \"rolback\": expected one of rollback, hold, release, retire, rename, move, status"
         );
         assert_eq!(
             flip(json!({"action": "statuss"})),
-            "unknown action \"statuss\": expected one of rollback, hold, release, retire, rename, status"
+            "unknown action \"statuss\": expected one of rollback, hold, release, retire, rename, move, status"
         );
         assert!(flip(json!({"action": "hold", "reason": "r"})).starts_with("the request names no dataset: expected "));
         assert!(flip(json!({"dataset": "users", "generation": "green-1"})).contains("\"green-1\" is not a generation"));
@@ -223,6 +243,12 @@ mod tests {
         assert!(flip(retire).ends_with("add \"reason\""));
         let rename = json!({"dataset": "orders", "action": "rename", "table": "drop", "reason": "sold"});
         assert!(flip(rename).ends_with("add \"from\": \"DATABASE.TABLE\""));
+        let moved = json!({"dataset": "orders", "action": "move", "reason": "sold"});
+        assert!(flip(moved).ends_with("add \"from\": \"s3://BUCKET/PREFIX\""));
+        let moved = json!({"dataset": "orders", "action": "move", "from": "s3://lake/old"});
+        assert!(flip(moved).ends_with("add \"reason\""));
+        let moved = json!({"dataset": "orders", "action": "move", "from": "s3://lake/old", "table": "keep"});
+        assert!(flip(moved).starts_with("the request has a table"));
         for field in ["from", "generation"] {
             let mut retire = json!({"dataset": "orders", "action": "retire", "table": "drop", "reason": "sold"});
             retire[field] = "green-01JD675EJRSSKNZWWST95906C6".into();

@@ -18,8 +18,9 @@ use crate::{
 pub enum Optout {
     /// Refresh every dataset that has an inbox. The schedule sends this.
     All,
-    /// Refresh one dataset. If `reconcile` is true, merge its whole `reconcile` source too.
-    One { dataset: String, reconcile: bool },
+    /// Refresh one dataset. If `reconcile` is true, merge its whole `reconcile` source too. `max_returning` is the number
+    /// of people whom an operator lets this refresh bring back.
+    One { dataset: String, reconcile: bool, max_returning: Option<u64> },
     /// Refresh every dataset in whose inbox this object was created. There may be none.
     Put(Key),
     /// Handle messages from the queue.
@@ -28,7 +29,7 @@ pub enum Optout {
 
 impl Optout {
     pub fn parse(event: &Value) -> Result<Optout> {
-        const EXPECTED: &str = "{} or {\"dataset\": NAME, \"action\"?: \"reconcile\"}";
+        const EXPECTED: &str = "{} or {\"dataset\": NAME, \"action\"?: \"reconcile\", \"max_returning\"?: PEOPLE}";
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Request {
@@ -36,6 +37,8 @@ impl Optout {
             dataset: Option<String>,
             #[serde(default)]
             action: Option<String>,
+            #[serde(default)]
+            max_returning: Option<u64>,
         }
         if let Some(messages) = queue(event)? {
             return Ok(Optout::Queue(messages));
@@ -46,11 +49,14 @@ impl Optout {
         if let Some(key) = created_object(event)? {
             return Ok(Optout::Put(key));
         }
-        let Request { dataset, action } = by_hand(event, EXPECTED)?;
+        let Request { dataset, action, max_returning } = by_hand(event, EXPECTED)?;
         match (dataset, action.as_deref()) {
+            (None, None) if max_returning.is_some() => {
+                Err(Error::input(format!("max_returning needs a dataset: expected {EXPECTED}")))
+            }
             (None, None) => Ok(Optout::All),
-            (Some(dataset), None) => Ok(Optout::One { dataset, reconcile: false }),
-            (Some(dataset), Some("reconcile")) => Ok(Optout::One { dataset, reconcile: true }),
+            (Some(dataset), None) => Ok(Optout::One { dataset, reconcile: false, max_returning }),
+            (Some(dataset), Some("reconcile")) => Ok(Optout::One { dataset, reconcile: true, max_returning }),
             (None, Some(action)) => {
                 Err(Error::input(format!("the action {action:?} needs a dataset: expected {EXPECTED}")))
             }
@@ -79,6 +85,12 @@ impl Optout {
             Optout::One { dataset, .. } => Ok(vec![config.dataset(dataset)?]),
             Optout::Put(key) => {
                 let datasets: Vec<&Dataset> = config.datasets().filter(|dataset| has_drop(dataset, key)).collect();
+                if let Some(broken) =
+                    config.known().find(|dataset| has_drop(dataset, key)).filter(|_| datasets.is_empty())
+                {
+                    // The error names the entry's faults.
+                    return config.dataset(&broken.name).map(|dataset| vec![dataset]);
+                }
                 if datasets.is_empty() && !is_hidden(&key.key) {
                     let inboxes =
                         config.datasets().filter_map(Dataset::optouts).map(|optouts| optouts.inbox.to_string());
@@ -112,13 +124,16 @@ mod tests {
         let parse = |event: Value| Optout::parse(&event);
         assert_eq!(parse(json!({})).unwrap(), Optout::All);
         assert_eq!(parse(json!({"detail-type": "Scheduled Event", "source": "aws.events"})).unwrap(), Optout::All);
-        let one = |reconcile| Optout::One { dataset: "o".into(), reconcile };
+        let one = |reconcile| Optout::One { dataset: "o".into(), reconcile, max_returning: None };
         assert_eq!(parse(json!({"dataset": "o"})).unwrap(), one(false));
         assert_eq!(parse(json!({"dataset": "o", "action": "reconcile"})).unwrap(), one(true));
         assert_eq!(
             parse(json!({"dataset": "o", "action": "rollback"})).unwrap_err().report(),
             "unknown action \"rollback\": expected \"reconcile\", or no action"
         );
+        let allowed = Optout::One { dataset: "o".into(), reconcile: false, max_returning: Some(7) };
+        assert_eq!(parse(json!({"dataset": "o", "max_returning": 7})).unwrap(), allowed);
+        assert!(parse(json!({"max_returning": 7})).is_err());
         assert!(parse(json!({"action": "reconcile"})).is_err());
         for bad in [json!(null), json!([]), json!({"Records": 1}), json!({"dataset": 1}), json!({"detail-type": 1})] {
             assert!(parse(bad).is_err());

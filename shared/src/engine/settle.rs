@@ -25,7 +25,17 @@ pub async fn pending(engines: &Engines, dataset: &Dataset, pending: Pending) -> 
     let now = engines.env.clock.now();
     let Some(run) = &pending.run else {
         if now.duration_since(pending.as_of) < MAX_RESTART_AGE {
-            return start::started(engines, dataset, pending, true).await;
+            return match start::rebuilt(dataset, &pending) {
+                Some(pending) => start::started(engines, dataset, pending, true).await,
+                None => {
+                    let why = Error::conflict(format!(
+                        "{}: the record of the run for {} doesn't match datasets.toml, so the run was not started: the \
+                         dataset has changed since, or something else wrote the record. Run the export again",
+                        pending.dataset, pending.generation
+                    ));
+                    Ok(Outcome::Failed(pending, why))
+                }
+            };
         }
         let why = Error::unavailable(format!(
             "{}: the engine never confirmed that the run for {} started, and it is too late to start it again: run the \
@@ -35,6 +45,14 @@ pub async fn pending(engines: &Engines, dataset: &Dataset, pending: Pending) -> 
         return Ok(Outcome::Failed(pending, why));
     };
     match engines.engine.progress(&EngineRun::of(&pending.work, run)).await? {
+        Some(progress) if progress.location.as_ref() != Some(&pending.location) => {
+            let why = Error::conflict(format!(
+                "{}: run {run} doesn't write to {}, so it is not the run for {}: something else wrote the record. Run the \
+                 export again",
+                pending.dataset, pending.location, pending.generation
+            ));
+            Ok(Outcome::Failed(pending, why))
+        }
         Some(progress) => ended(engines, dataset, pending, progress.state).await,
         None => {
             let dataset = &pending.dataset;

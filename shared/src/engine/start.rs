@@ -92,6 +92,14 @@ pub async fn started(engines: &Engines, dataset: &Dataset, mut pending: Pending,
     Ok(Outcome::Started(pending))
 }
 
+/// Returns the pending record with the work that the configuration says now, because a record could have been written by
+/// somebody else. Returns `None` if the record has other work: then the configuration has changed, or the record is not
+/// Turntable's.
+pub fn rebuilt(dataset: &Dataset, pending: &Pending) -> Option<Pending> {
+    let (work, _) = work(dataset, &pending.generation, &pending.location, pending.as_of).ok()?;
+    (work == pending.work).then(|| Pending { work, ..pending.clone() })
+}
+
 /// Returns what the engine must run, and the maximum time that this may take.
 fn work(
     dataset: &Dataset,

@@ -19,6 +19,7 @@ use super::{
     refreshes::{self, Claimed, Ended, Why},
     single, tick,
 };
+use crate::config_faults;
 
 /// Carries out one request. A failed queue message is redelivered or goes to the dead-letter queue, and does not fail
 /// the invocation.
@@ -28,6 +29,7 @@ pub async fn carry_out(export: &Export, request: request::Export) -> Result<Answ
         return Ok(Answer::Batch(request::redeliver(handle_messages(export, messages).await)));
     }
     let config = export.env.config().await?;
+    config_faults::report(&export.env, &config);
     match request {
         request::Export::One(name) => {
             let dataset = config.dataset(&name)?;

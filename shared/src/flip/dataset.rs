@@ -42,7 +42,10 @@ pub(super) async fn act(env: &Environment, dataset: &Dataset, request: request::
             },
         },
         // Requests about old tables are handled elsewhere, because they aren't about one configured table.
-        request::Flip::Status { .. } | request::Flip::Retire { .. } | request::Flip::Rename { .. } => {
+        request::Flip::Status { .. }
+        | request::Flip::Retire { .. }
+        | request::Flip::Rename { .. }
+        | request::Flip::Move { .. } => {
             return with_status(env, dataset, Outcome::Status).await;
         }
     };

@@ -35,7 +35,10 @@ pub async fn act(env: &Environment, group: &Group<'_>, member: &Dataset, request
             return with_status(env, group, member, Outcome::Status).await;
         }
         // Requests about old tables are handled elsewhere, because they aren't about one configured table.
-        request::Flip::Status { .. } | request::Flip::Retire { .. } | request::Flip::Rename { .. } => {
+        request::Flip::Status { .. }
+        | request::Flip::Retire { .. }
+        | request::Flip::Rename { .. }
+        | request::Flip::Move { .. } => {
             return with_status(env, group, member, Outcome::Status).await;
         }
         // Drift concerns one table only, not the group.

@@ -13,10 +13,11 @@ use turntable_events as request;
 
 use super::{answer::Flipped, dataset, group};
 use crate::{
+    config_faults,
     environment::Environment,
     metric::{Metric, emit},
     publish::{
-        FlipReport, Outcome, rename,
+        FlipReport, Outcome, relocate, rename,
         retire::{self, Decided, Retirement},
         views,
     },
@@ -28,18 +29,28 @@ use crate::{
 pub async fn carry_out(env: &Environment, request: request::Flip) -> Result<Flipped> {
     let started = Instant::now();
     let config = env.config().await?;
+    config_faults::report(env, &config);
+    if matches!(request, request::Flip::Retire { .. } | request::Flip::Rename { .. }) {
+        // Whether a table is no longer configured can be told only from the whole file.
+        config.ensure_valid()?;
+    }
     let request = match request {
         request::Flip::Retire { dataset, table, reason } => {
-            let decided = Decided { old_table: table, why: reason, renamed_to: None };
+            let decided = Decided { old_table: table, why: reason, renamed_to: None, moved_to: None };
             let ended = retire::retire(env, &config, &dataset, &decided).await.map_err(|error| error.of(&dataset))?;
             return Ok(ended_table(Outcome::Retired, ended));
         }
         request::Flip::Rename { dataset, from, table, reason } => {
-            let decided = Decided { old_table: table, why: reason, renamed_to: None };
+            let decided = Decided { old_table: table, why: reason, renamed_to: None, moved_to: None };
             let target = config.dataset(&dataset)?;
             let ended =
                 rename::rename(env, &config, target, &from, decided).await.map_err(|error| error.of(&dataset))?;
             return Ok(ended_table(Outcome::Renamed, ended));
+        }
+        request::Flip::Move { dataset, from, reason } => {
+            let target = config.dataset(&dataset)?;
+            let ended = relocate::relocate(env, &config, target, &from, &reason).await;
+            return Ok(ended_table(Outcome::Moved, ended.map_err(|error| error.of(&dataset))?));
         }
         request => request,
     };
@@ -58,6 +69,7 @@ pub async fn carry_out(env: &Environment, request: request::Flip) -> Result<Flip
         | request::Flip::Release { dataset, .. }
         | request::Flip::Retire { dataset, .. }
         | request::Flip::Rename { dataset, .. }
+        | request::Flip::Move { dataset, .. }
         | request::Flip::Status { dataset } => config.dataset(dataset)?,
     };
     let by_event = matches!(request, request::Flip::Manifest(..) | request::Flip::Changed(_));

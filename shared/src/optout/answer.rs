@@ -4,7 +4,7 @@ use serde::Serialize;
 use turntable_core::layout::Generation;
 use turntable_events::SqsBatchResponse;
 
-use super::refresh::Refreshed;
+use super::refreshed::Refreshed;
 use crate::publish::Outcome;
 
 /// The answer to an invocation.
@@ -31,6 +31,12 @@ pub struct OptedOut {
     pub applied: u64,
     /// The number of records that could not be parsed.
     pub rejected: u64,
+    /// The number of people who were out and are back.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub returning: u64,
+    /// The number of people whom drops would bring back that `max_returning` holds back.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub held_back: u64,
     /// The number of rows in the live table.
     pub rows: u64,
     /// Why nothing was published, or problems that did not prevent it.
@@ -38,9 +44,26 @@ pub struct OptedOut {
     pub reasons: Vec<String>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl OptedOut {
     pub fn new(dataset: &str, refreshed: Refreshed) -> OptedOut {
-        let Refreshed { outcome, generation, drops, applied, rejected, rows, reasons, .. } = refreshed;
-        OptedOut { dataset: dataset.into(), outcome, generation, drops, applied, rejected, rows, reasons }
+        let Refreshed { outcome, generation, drops, applied, rejected, returning, held_back, rows, reasons, .. } =
+            refreshed;
+        OptedOut {
+            dataset: dataset.into(),
+            outcome,
+            generation,
+            drops,
+            applied,
+            rejected,
+            returning,
+            held_back,
+            rows,
+            reasons,
+        }
     }
 }

@@ -6,7 +6,11 @@ use futures::{StreamExt, TryStreamExt, stream};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use super::file;
-use turntable_core::consent::{bucket, key::Key, record_columns::RecordColumns};
+use turntable_core::consent::{
+    bucket,
+    key::Key,
+    record_columns::{Changed, RecordColumns},
+};
 use turntable_core::{
     error::{Error, Result},
     layout::{Location, part, part_number},
@@ -27,8 +31,8 @@ pub struct Build {
 
 pub struct Built {
     pub files: Vec<File>,
-    /// The number of keys that are new or whose consent record changed.
-    pub applied: u64,
+    /// The keys that are new or whose consent record changed, and the people who were out and are back.
+    pub changed: Changed,
 }
 
 /// The maximum number of buckets that are rewritten at the same time, and of files that are copied at the same time.
@@ -63,13 +67,18 @@ impl Build {
             let _room = room.acquire_many(rows.clamp(1, MAX_CONCURRENT_ROWS) as u32).await;
             this.clone().rewrite(unit, same).await
         };
-        let rewrites =
-            stream::iter(changed).map(rewrite).buffered(MAX_CONCURRENT_BUCKETS).try_collect::<Vec<(Vec<File>, u64)>>();
+        let rewrites = stream::iter(changed)
+            .map(rewrite)
+            .buffered(MAX_CONCURRENT_BUCKETS)
+            .try_collect::<Vec<(Vec<File>, Changed)>>();
         let (copied, rewritten) = futures::try_join!(copies, rewrites)?;
-        let applied = rewritten.iter().map(|(_, applied)| applied).sum();
+        let changed = rewritten.iter().fold(Changed::default(), |sum, (_, one)| Changed {
+            keys: sum.keys + one.keys,
+            returning: sum.returning + one.returning,
+        });
         let mut files: Vec<File> = rewritten.into_iter().flat_map(|(files, _)| files).chain(copied).collect();
         files.sort_by(|one, other| one.key.cmp(&other.key));
-        Ok(Built { files, applied })
+        Ok(Built { files, changed })
     }
 
     fn units(&self, units: u32, changes: SpillBuffer) -> Result<Vec<Unit>> {
@@ -99,7 +108,7 @@ impl Build {
         Ok(File { etag, ..file })
     }
 
-    async fn rewrite(self: Arc<Self>, unit: Unit, same: bool) -> Result<(Vec<File>, u64)> {
+    async fn rewrite(self: Arc<Self>, unit: Unit, same: bool) -> Result<(Vec<File>, Changed)> {
         let mut table = RecordColumns::new(self.key.width());
         for old in &unit.old {
             let run = self.read(old).await?;
@@ -110,18 +119,18 @@ impl Build {
         }
         let (this, Unit { old, new, changes }) = (self.clone(), unit);
         let encode = move || -> Result<_> {
-            let (table, applied) = table.sorted().merged(&changes.load()?.sorted());
-            if same && applied == 0 && !old.is_empty() {
-                return Ok((Vec::new(), old, 0));
+            let (table, changed) = table.sorted().merged(&changes.load()?.sorted());
+            if same && changed.keys == 0 && !old.is_empty() {
+                return Ok((Vec::new(), old, changed));
             }
             let mut runs = if new.len() == 1 { vec![table] } else { this.split_into(&new, &table) };
             let encode =
                 |(bucket, run): (u32, RecordColumns)| Ok((bucket, run.len() as u64, file::write(&this.key, &run)?));
             // Bucket 0 always has a file, so that a table without rows still has its columns.
             let runs = new.iter().copied().zip(runs.drain(..)).filter(|(bucket, run)| *bucket == 0 || !run.is_empty());
-            Ok((runs.map(encode).collect::<Result<Vec<_>>>()?, Vec::new(), applied))
+            Ok((runs.map(encode).collect::<Result<Vec<_>>>()?, Vec::new(), changed))
         };
-        let (encoded, kept, applied) =
+        let (encoded, kept, changed) =
             spawn_blocking(encode).await.map_err(|fault| self.bug("merging a bucket panicked").caused_by(fault))??;
         let mut files = Vec::new();
         for file in kept {
@@ -134,7 +143,7 @@ impl Build {
             upload.write(bytes).await?;
             files.push(File { key, bytes: size, rows, etag: upload.finish().await? });
         }
-        Ok((files, applied))
+        Ok((files, changed))
     }
 
     /// Returns the error for a fault that only a bug can cause.

@@ -18,7 +18,7 @@ use turntable_core::{
 };
 use turntable_sources::{
     Context,
-    inbox::{self, ParsedDrop, Read, Reader, Rejects},
+    inbox::{self, Limits, ParsedDrop, Read, Reader, Rejects},
 };
 
 /// Returns the key's columns and their types, as declared, or else as in the live table. Fails if neither gives the
@@ -65,7 +65,7 @@ pub async fn more(
     live: Option<Location>,
     elsewhere: &[Location],
 ) -> Result<ParsedDrop> {
-    let mut all = ParsedDrop { records: reader.spill_buffer(), rejects: Rejects::default() };
+    let mut all = ParsedDrop { records: reader.spill_buffer(), rejects: Rejects::default(), opts_in: false };
     let mut tables = Vec::new();
     for location in elsewhere {
         tables.push((location.clone(), published::generation(env, inbox, location).await?.1));
@@ -75,7 +75,7 @@ pub async fn more(
         tables.push((location, files));
     }
     for (location, files) in tables {
-        let (records, reads) = inbox::read(&env.objects, reader, files, usize::MAX).await?;
+        let (records, reads) = inbox::read(&env.objects, reader, files, &Limits::none()).await?;
         if let Some(read) = reads.iter().find(|read| read.rejects.count > 0) {
             let count = read.rejects.count;
             return Err(Error::input(format!(

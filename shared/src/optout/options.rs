@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use turntable_core::port::{Secrets, TokenSigner};
 use turntable_sources::inbox::ENOUGH;
 
@@ -17,7 +18,12 @@ pub struct RefreshOptions {
     pub reconcile: bool,
     /// The approximate number of records after which a round of the refresh leaves the remaining drops for the next
     /// round.
-    pub max_records: usize,
+    pub max_records: u64,
+    /// How long the refresh may take, as far as it depends on the number and the size of the drops. `None` means any
+    /// time.
+    pub time: Option<SignedDuration>,
+    /// The number of people whom an operator lets this refresh bring back. It replaces the inbox's `max_returning`.
+    pub max_returning: Option<u64>,
     /// Provides the secrets for the `reconcile` source.
     pub secrets: Option<Arc<dyn Secrets>>,
     /// Signs the tokens that serve as passwords for the `reconcile` source.
@@ -31,6 +37,8 @@ impl Default for RefreshOptions {
             verify: false,
             reconcile: false,
             max_records: ENOUGH,
+            time: None,
+            max_returning: None,
             secrets: None,
             iam: None,
         }

@@ -19,13 +19,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt, TryStreamExt, stream};
-use jiff::SignedDuration;
-
 use super::{
     build::{self, Build},
     candidate::{self, CandidateManifest},
     options::RefreshOptions,
+    pace::Pace,
+    refreshed::{Refreshed, Timings},
+    returning::{self, HeldDrops},
     verify::{self, Damage},
     views::expect_fewer_files,
 };
@@ -33,58 +33,18 @@ use crate::{
     environment::Environment,
     publish::{self, Attempt, Attempts, Audit, Cause, Outcome, TableHead, TableState, published, views},
 };
+use futures::{StreamExt, TryStreamExt, stream};
 use turntable_core::{
     audit::Object,
     config::{Dataset, Inbox},
+    consent::accepts::States,
     decision::{self, Live, Trigger},
     error::{Error, Result},
-    layout::Generation,
     manifest::Manifest,
     optout::consumed,
     record::FlipOrigin,
 };
 use turntable_sources::inbox::{self, Read, Reader, reject};
-
-/// The result of a refresh.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refreshed {
-    pub outcome: Outcome,
-    /// The generation that is live at the end; `None` if live is unmanaged or there is no table.
-    pub generation: Option<Generation>,
-    /// The number of drops that this refresh consumed.
-    pub drops: u64,
-    /// The number of keys that are new or whose consent record changed.
-    pub applied: u64,
-    /// The number of records that were set aside.
-    pub rejected: u64,
-    /// The number of rows in the live table; 0 if unknown.
-    pub rows: u64,
-    pub reasons: Vec<String>,
-    /// The number of unread drops that remain for the next round or refresh.
-    pub left: u64,
-    /// Whether this refresh has changed what the views should be: it created the table, or the number of its files or
-    /// the key's columns changed.
-    pub views_outdated: bool,
-    /// The age of the oldest drop that was read, measured when the drops went live, or at the end if nothing went live.
-    /// `None` if no drop was read.
-    pub lag: Option<SignedDuration>,
-    pub took: Timings,
-}
-
-/// The durations of a refresh's steps, in its last attempt.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Timings {
-    /// Loading the table, live's manifest and the inbox's listing.
-    pub load: Duration,
-    /// Reading the unread drops.
-    pub read: Duration,
-    /// Reading, merging, writing and copying the buckets.
-    pub merge: Duration,
-    /// Writing the manifest, and the audit.
-    pub audit: Duration,
-    /// `UpdateTable` and the flip record.
-    pub flip: Duration,
-}
 
 /// The number of lost races after which a refresh fails. In each of them another flip succeeded, so the table still
 /// made progress.
@@ -94,13 +54,14 @@ const MAX_LOST_RACES: u32 = 10;
 /// lost: the next refresh reads all of them again.
 pub async fn refresh(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &RefreshOptions) -> Result<Refreshed> {
     let mut ask = ask.clone();
+    let mut pace = Pace::new(env, inbox, &ask);
     let mut before: Option<Refreshed> = None;
     let mut attempts = Attempts::on(&dataset.table).at_most(MAX_LOST_RACES);
     loop {
         // What earlier rounds have published stays published. The error has the message redelivered for the drops that
         // are left.
         attempts.begin()?;
-        let Some(mut done) = Box::pin(once(env, dataset, inbox, &ask)).await? else {
+        let Some(mut done) = Box::pin(once(env, dataset, inbox, &ask, &pace)).await? else {
             // A random pause keeps two refreshes that raced from racing again immediately.
             let pause = (env.clock.ulid().random() % 20) as u64 + 1;
             tokio::time::sleep(Duration::from_millis(pause * u64::from(attempts.lost() + 1))).await;
@@ -110,6 +71,8 @@ pub async fn refresh(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &
             if done.outcome != Outcome::Committed {
                 return Ok(before);
             }
+            done.returning += before.returning;
+            done.bytes += before.bytes;
             done.drops += before.drops;
             done.applied += before.applied;
             done.rejected += before.rejected;
@@ -119,6 +82,11 @@ pub async fn refresh(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &
         if done.outcome != Outcome::Committed || done.left == 0 {
             return Ok(done);
         }
+        if pace.is_enough(&done) {
+            done.reasons.push(format!("{} drops are left for the next refresh", done.left));
+            return Ok(done);
+        }
+        pace.add(&done);
         (ask.patient, ask.reconcile, ask.verify) = (false, false, false);
         before = Some(done);
         attempts = Attempts::on(&dataset.table).at_most(MAX_LOST_RACES);
@@ -127,13 +95,20 @@ pub async fn refresh(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &
 
 /// Makes one attempt. Returns `None` if the live generation has changed since it was read, so that the next attempt
 /// must start from the new one.
-async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &RefreshOptions) -> Result<Option<Refreshed>> {
+async fn once(
+    env: &Environment,
+    dataset: &Dataset,
+    inbox: &Inbox,
+    ask: &RefreshOptions,
+    pace: &Pace,
+) -> Result<Option<Refreshed>> {
     let (as_of, began) = (env.clock.now(), Instant::now());
     let mut took = Timings::default();
-    let (head, listed, record) = futures::try_join!(
+    let (head, listed, record, held_back) = futures::try_join!(
         TableHead::now(env, dataset),
         inbox::list(&*env.objects, &inbox.location),
         published::read(env, &inbox.location),
+        returning::read(env, dataset, inbox),
     )?;
     let base = head.live_manifest.clone();
     if let (Live::Managed(live), None) = (&head.live, &base) {
@@ -145,6 +120,9 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
     }
     let rows = base.as_ref().map_or(0, |base| base.rows);
     let ended = |outcome, reasons| Refreshed {
+        returning: 0,
+        held_back: 0,
+        bytes: 0,
         outcome,
         generation: head.live.generation(),
         drops: 0,
@@ -169,14 +147,17 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
     // If the configuration of the key has changed, the keys in the buckets are outdated. Then all rows are read as
     // records, like those of a table that is not a merge yet.
     let merges_buckets = base.as_ref().is_some_and(|base| candidate::has_mergeable_buckets(base, inbox, &key));
-    let unread = consumed::unread(&listed, base.as_ref());
+    let mut unread = consumed::unread(&listed, base.as_ref());
+    let held_back = if ask.max_returning.is_some() { None } else { held_back };
+    let held_back = HeldDrops::of(held_back.as_ref(), &unread);
+    unread.retain(|(drop, _)| !held_back.drops.contains(drop));
     let elsewhere = published::elsewhere(env, dataset, record.as_ref(), base.as_ref(), &head.live).await?;
     if merges_buckets && unread.is_empty() && !ask.reconcile && elsewhere.is_empty() && damage.is_none() {
         // An inbox that has just been moved has no record yet. Sweep writes one, but only once an hour.
         if let (None, Some(base), true) = (&record, &base, ask.verify) {
             published::write(env, dataset, inbox, base).await?;
         }
-        return Ok(Some(ended(Outcome::AlreadyLive, Vec::new())));
+        return Ok(Some(ended(Outcome::AlreadyLive, Vec::new()).with(dataset, inbox, &held_back)));
     }
     let waits = |base: &Manifest| as_of.duration_since(base.created_at) < inbox.min_interval;
     if ask.patient && damage.is_none() && base.as_ref().is_some_and(waits) {
@@ -185,18 +166,26 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
 
     took.load = began.elapsed();
     let normalize = inbox.normalize.clone();
-    let reader = Reader { key: key.clone(), normalize, now: as_of, spill: Arc::default() };
+    let reader = Reader { key: key.clone(), states: States::default(), normalize, now: as_of, spill: Arc::default() };
     let (found, live) = (unread.len(), head.live.clone());
     let unmerged = base.as_ref().map(|base| base.location.clone()).or_else(|| live.location(&dataset.paths));
     let unmerged = unmerged.filter(|_| !merges_buckets);
+    // Who is brought back can only be counted against live's buckets. So with a bound, records of tables are merged in a
+    // round without drops, and the next round follows immediately.
+    let only_tables = inbox.max_returning.is_some() && (unmerged.is_some() || !elsewhere.is_empty());
+    if only_tables {
+        unread.clear();
+    }
     let unchanged = ended(Outcome::Held, Vec::new());
+    let limits = pace.limits(inbox, ask);
     let (hold, (mut changes, reads), more) = futures::try_join!(
         head.hold(env, dataset),
-        inbox::read(&env.objects, &reader, unread, ask.max_records),
+        inbox::read(&env.objects, &reader, unread, &limits),
         candidate::more(env, dataset, inbox, ask, &reader, unmerged, &elsewhere),
     )?;
     took.read = began.elapsed() - took.load;
     let oldest = reads.iter().map(|read| read.put).min();
+    let bytes = reads.iter().map(|read| read.size).sum();
     let lag = || oldest.map(|oldest| env.clock.now().duration_since(oldest));
     if let Some(hold) = hold {
         return Ok(Some(Refreshed { reasons: vec![hold.reason], lag: lag(), ..unchanged }));
@@ -227,6 +216,14 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
     let buckets = build.buckets;
     let (loaded, built, ()) =
         futures::try_join!(head.finish(env, dataset, None), build.run(changes), write_rejects(env, inbox, &reads))?;
+    let people = built.changed.returning;
+    if let Some(bound) = returning::bound(inbox, ask, pace.returned).filter(|bound| people > *bound && !only_tables) {
+        return Ok(match returning::hold_back(env, dataset, held_back, &reads, people).await? {
+            // The next round reads the other drops.
+            Some(_) if ask.max_returning.is_none() => None,
+            _ => Some(Refreshed { reasons: vec![returning::too_many(dataset, ask, people, bound)], ..unchanged }),
+        });
+    }
     let merged = began.elapsed();
     took.merge = merged - took.load - took.read;
     // If the inbox has published more through another table, the last generation of this table lacks it. So this merge
@@ -259,7 +256,10 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
         outcome: Outcome::Committed,
         generation: Some(generation),
         drops: reads.len() as u64,
-        applied: built.applied,
+        applied: built.changed.keys,
+        returning: people,
+        held_back: 0,
+        bytes,
         rejected,
         rows: candidate.rows,
         reasons: Vec::new(),
@@ -268,6 +268,7 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
         lag: None,
         took,
     };
+    let done = done.with(dataset, inbox, &held_back);
     Ok(match flip(env, dataset, &candidate, loaded, listed).await? {
         MergeFlip::Done => {
             Some(Refreshed { lag: lag(), took: Timings { flip: began.elapsed() - audited, ..took }, ..done })

@@ -52,7 +52,9 @@ pub(super) async fn refresh_one(
         }
     };
     let outdated = refreshed.views_outdated;
-    let is_current = matches!(refreshed.outcome, Outcome::Committed | Outcome::AlreadyLive) && refreshed.left == 0;
+    let is_current = matches!(refreshed.outcome, Outcome::Committed | Outcome::AlreadyLive)
+        && refreshed.left == 0
+        && refreshed.held_back == 0;
     let (took, lag) = (refreshed.took, refreshed.lag.map(|lag| lag.as_secs_f64()));
     let mut answer = OptedOut::new(&dataset.name, refreshed);
     let mut kept = Kept::default();
@@ -67,6 +69,8 @@ pub(super) async fn refresh_one(
         drops = answer.drops,
         applied = answer.applied,
         rejected = answer.rejected,
+        returning = answer.returning,
+        held_back = answer.held_back,
         rows = answer.rows,
         reasons = ?answer.reasons,
         lag,
@@ -80,7 +84,8 @@ pub(super) async fn refresh_one(
     );
     let rejected = (answer.outcome == Outcome::Committed).then_some((Metric::RejectedRecords, answer.rejected as f64));
     emit_drift(optout, dataset, &kept, outdated);
-    let metrics: Vec<_> = lag.map(|lag| (Metric::OptoutLag, lag)).into_iter().chain(rejected).collect();
+    let metrics: Vec<_> =
+        lag.map(|lag| (Metric::OptoutLag, lag)).into_iter().chain(rejected).chain(returning(&answer)).collect();
     if !metrics.is_empty() {
         emit(optout.env.clock.now(), &answer.dataset, &metrics);
     }
@@ -92,6 +97,12 @@ pub(super) async fn refresh_one(
         )));
     }
     Ok(answer)
+}
+
+/// Returns the metrics about people whom the refresh has brought back, or whom held-back drops would bring back.
+fn returning(answer: &OptedOut) -> impl Iterator<Item = (Metric, f64)> {
+    let counted = [(Metric::Returning, answer.returning), (Metric::HeldReturning, answer.held_back)];
+    counted.into_iter().filter(|(_, people)| *people > 0).map(|(metric, people)| (metric, people as f64))
 }
 
 /// Emits how many views have drifted. A view that the refresh itself has `outdated` has not. A view that did not exist

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use tracing::error;
 use turntable_core::{
     config::{Config, Dataset},
@@ -16,7 +17,7 @@ use super::{
     report::{Views, refresh_one},
 };
 use crate::{
-    deadline,
+    config_faults, deadline,
     metric::{Metric, emit},
 };
 
@@ -35,14 +36,17 @@ pub async fn carry_out(optout: &Optout, request: request::Optout) -> Result<Answ
 
 async fn dispatch(optout: &Optout, request: request::Optout) -> Result<Answer> {
     let config = optout.env.config().await?;
+    config_faults::report(&optout.env, &config);
     match request {
         request::Optout::Queue(messages) => {
             Ok(Answer::Batch(request::redeliver(refresh_batch(optout, &config, messages).await)))
         }
-        request::Optout::One { ref dataset, reconcile } => {
+        request::Optout::One { ref dataset, reconcile, max_returning } => {
             let options = RefreshOptions {
                 verify: true,
                 reconcile,
+                max_returning,
+                time: share(optout, 1),
                 secrets: optout.secrets.clone(),
                 iam: optout.iam.clone(),
                 ..RefreshOptions::default()
@@ -76,8 +80,10 @@ async fn refresh_batch(optout: &Optout, config: &Config, messages: Vec<Message>)
             }
         }
     }
-    for (dataset, messages) in nudged.into_values() {
-        if let Err(failure) = refresh_one(optout, dataset, &patient(false), Views::IfOutdated).await {
+    let all = nudged.len();
+    for (at, (dataset, messages)) in nudged.into_values().enumerate() {
+        let options = patient(false, share(optout, all - at));
+        if let Err(failure) = refresh_one(optout, dataset, &options, Views::IfOutdated).await {
             log_failure(dataset, &failure);
             failed.extend(messages);
         }
@@ -89,8 +95,9 @@ async fn refresh_batch(optout: &Optout, config: &Config, messages: Vec<Message>)
 /// ones itself.
 async fn refresh_all(optout: &Optout, datasets: Vec<&Dataset>) -> Result<Answer> {
     let (mut refreshed, mut first) = (Vec::new(), None);
-    for dataset in datasets {
-        match refresh_one(optout, dataset, &patient(true), Views::Always).await {
+    let all = datasets.len();
+    for (at, dataset) in datasets.into_iter().enumerate() {
+        match refresh_one(optout, dataset, &patient(true, share(optout, all - at)), Views::Always).await {
             Ok(answer) => refreshed.push(answer),
             Err(failure) if first.is_none() => first = Some(failure.of(&dataset.name)),
             Err(failure) => log_failure(dataset, &failure),
@@ -100,8 +107,14 @@ async fn refresh_all(optout: &Optout, datasets: Vec<&Dataset>) -> Result<Answer>
 }
 
 /// Returns the options for a refresh that respects the dataset's `min_interval`.
-fn patient(verify: bool) -> RefreshOptions {
-    RefreshOptions { patient: true, verify, ..RefreshOptions::default() }
+fn patient(verify: bool, time: Option<SignedDuration>) -> RefreshOptions {
+    RefreshOptions { patient: true, verify, time, ..RefreshOptions::default() }
+}
+
+/// Returns an equal share of the time that is left for each of `datasets`, so that no inbox takes the time of another.
+fn share(optout: &Optout, datasets: usize) -> Option<SignedDuration> {
+    let left = SignedDuration::try_from(optout.deadline?.left()).unwrap_or(SignedDuration::MAX);
+    Some(left / i32::try_from(datasets).unwrap_or(i32::MAX).max(1))
 }
 
 fn log_failure(dataset: &Dataset, failure: &Error) {

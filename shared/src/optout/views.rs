@@ -4,11 +4,15 @@ use tracing::{error, info};
 use turntable_core::{
     config::{Dataset, OptoutTable},
     error::{Error, Result},
+    optout::view,
 };
 
 use crate::{
     environment::Environment,
-    publish::views::{ViewChange, keep_active, keep_protected},
+    publish::{
+        view_check::unchanged,
+        views::{ViewChange, keep_active, keep_protected},
+    },
 };
 
 /// The views of one opt-out table after they were compared with what they should be.
@@ -25,8 +29,12 @@ pub struct Kept {
 pub async fn keep(env: &Environment, dataset: &Dataset, is_current: bool) -> Kept {
     let mut kept = Kept::default();
     let Some(optouts) = dataset.optouts() else { return kept };
-    kept.add(dataset, keep_active(env, &optouts, None).await);
-    for protected in &dataset.protects {
+    // If this fails, each view is compared by itself, which reports the fault.
+    let right = unchanged(env, &optouts, &dataset.protects).await.unwrap_or_default();
+    if !right.contains(&view::active_name(&optouts.table)) {
+        kept.add(dataset, keep_active(env, &optouts, None).await);
+    }
+    for protected in dataset.protects.iter().filter(|of| !right.contains(&view::protected_name(&of.table))) {
         kept.add(dataset, keep_protected(env, protected, None, is_current.then_some(&optouts.table)).await);
     }
     kept

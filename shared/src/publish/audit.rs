@@ -146,7 +146,7 @@ fn verdict(
         table: columns.as_deref(),
         partition_keys: keys.as_deref(),
         policy,
-        live_rows: loaded.live_manifest.as_ref().map(|live| live.rows),
+        live_rows: loaded.live_manifest.as_ref().map(|live| live.rows).or(loaded.rows_elsewhere),
         checks,
     })
 }

@@ -163,6 +163,13 @@ pub async fn return_to(
         Live::Unmanaged(location) if !dataset.partition_by.is_empty() => Ok(Returned::Stays(format!(
             "it was at {location} before, and no record has the partitions of that location"
         ))),
+        // Whoever can write records could otherwise make any location live, without an audit.
+        Live::Unmanaged(location) if TablePaths::of_generation(location).is_none() && !dataset.trusts(location) => {
+            Ok(Returned::Stays(format!(
+                "the record says that it was at {location} before, which is not in the table's folder: to allow the way \
+                 back, set adopt = \"{location}\" in the dataset"
+            )))
+        }
         // A renamed table reads the folder of its earlier name until its next flip, and sweep deletes that folder.
         Live::Unmanaged(location)
             if TablePaths::of_generation(location).is_some() && manifest_at(env, location).await?.is_none() =>

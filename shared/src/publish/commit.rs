@@ -120,7 +120,7 @@ pub async fn commit(
         warn!(dataset = dataset.name, key = %key, error = error.report(), "flip record not written");
     }
     if !matches!(previous, Live::Managed(_))
-        && let Err(error) = identity::write(env, dataset).await
+        && let Err(error) = identity::write(env, dataset, previous.location(&dataset.paths).as_ref()).await
     {
         // The next sweep writes it.
         warn!(dataset = dataset.name, error = error.report(), "the table's record was not written");

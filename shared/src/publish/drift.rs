@@ -72,6 +72,9 @@ pub(super) async fn detect(env: &Environment, dataset: &Dataset) -> Result<(Opti
             flips = table_state::flips(env, dataset, Some(last.to.ulid)).await?;
         }
         let live = loaded.state.live.clone();
+        if loaded.state.moved_away.is_some() {
+            return Ok((None, loaded));
+        }
         let Some(expected) = decision::drift(&dataset.paths, &live, &flips, &returned) else {
             return Ok((None, loaded));
         };

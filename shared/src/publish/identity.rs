@@ -9,9 +9,10 @@ use turntable_core::{
     decision::Live,
     error::{Error, Kind, Result},
     layout::{Location, TableName, TablePaths},
-    record::{self, Dropped, PublishedTable},
+    record::{self, Dropped, OldTable, PublishedTable},
 };
 
+use super::retired;
 use crate::environment::{self, Environment};
 
 /// Fails as `Config` if another table is published in the dataset's folder and still reads from it: the dataset's
@@ -34,14 +35,14 @@ pub async fn check(env: &Environment, dataset: &Dataset, live: &Live) -> Result<
         return Ok(());
     }
     Err(Error::config(format!(
-        "datasets.{} publishes {}, but {} is the table that was published in {} and still reads from there: it would keep \
-         its last rows for ever. Set database and table back; or give this dataset another location, move the readers to \
-         the new table, and drop {} then, while GlueDatabases still lists its database",
+        "datasets.{} publishes {}, but {name} is the table that was published in {} and still reads from there: it would keep \
+         its last rows for ever. To rename it, invoke flip with \
+         {{\"dataset\":{:?},\"action\":\"rename\",\"from\":\"{name}\",\"table\":\"drop\",\"reason\":\"…\"}} while GlueDatabases \
+         still lists its database; otherwise set database and table back",
         dataset.name,
         dataset.table,
-        name,
         dataset.paths.location(),
-        name
+        dataset.name
     )))
 }
 
@@ -84,6 +85,88 @@ pub async fn read_by_earlier_names(
     Ok(locations)
 }
 
+/// Returns the folder of a generation that was published elsewhere in the bucket. Functions can't read other buckets.
+fn folder_elsewhere(dataset: &Dataset, location: &Location) -> Option<Location> {
+    let folder = TablePaths::of_generation(location)?.0.location().clone();
+    (folder != *dataset.paths.location() && folder.bucket == dataset.paths.location().bucket).then_some(folder)
+}
+
+/// What `_table.json` says about a dataset's folder, for `status`.
+#[derive(Debug, Default)]
+pub struct Standing {
+    /// See [`other_stack`].
+    pub other_stack: Option<String>,
+    /// The folders in which the table was published before, and about which nobody has decided.
+    pub left: Vec<Location>,
+    /// The table's earlier names whose rename was to drop the old table, and whose table is still there.
+    pub renaming: Vec<TableName>,
+}
+
+/// Returns what the record of the dataset's folder says, and which earlier folders of its table are still there.
+pub async fn standing(env: &Environment, dataset: &Dataset, live: &Live) -> Result<Standing> {
+    let found: Option<PublishedTable> = env.record(&dataset.paths.table()).await?;
+    let other_stack = found.as_ref().and_then(other_than_this);
+    let renaming = match &found {
+        Some(found) => unfinished_renames(env, dataset, found).await?,
+        None => Vec::new(),
+    };
+    let mut folders = found.map(|found| found.moved_from).unwrap_or_default();
+    if let Live::Unmanaged(location) = live {
+        let here = folder_elsewhere(dataset, location);
+        folders.extend(here.filter(|folder| !folders.contains(folder)));
+    }
+    let mut left = Vec::new();
+    for folder in folders.into_iter().filter(|folder| folder != dataset.paths.location()) {
+        let published: Option<PublishedTable> = env.record(&TablePaths::at(folder.clone()).table()).await?;
+        let is_own = published.is_some_and(|published| published.name() == dataset.table);
+        let decided = retired::read(env, &folder).await?.is_some_and(|found| !found.record.released);
+        if is_own && !decided {
+            left.push(folder);
+        }
+    }
+    Ok(Standing { other_stack, left, renaming })
+}
+
+/// Returns the earlier names of the table whose rename within the folder was to drop the old table, and whose table still
+/// reads from the folder.
+async fn unfinished_renames(env: &Environment, dataset: &Dataset, found: &PublishedTable) -> Result<Vec<TableName>> {
+    let mut unfinished = Vec::new();
+    for renamed in &found.renamed {
+        let is_old = |dropped: &Dropped| env.clock.now().duration_since(dropped.at) > FORGET_AFTER;
+        let is_over = renamed.dropped.as_ref().is_some_and(is_old);
+        if is_over || renamed.old_table != OldTable::Drop || renamed.to != dataset.table.to_string() {
+            continue;
+        }
+        let Ok(name) = renamed.from.parse::<TableName>() else { continue };
+        let table = env.catalog.table(&name).await?;
+        let reads = |at: Location| at.overlaps(dataset.paths.location());
+        if name != dataset.table && table.and_then(|table| table.place()).is_some_and(reads) {
+            unfinished.push(name);
+        }
+    }
+    Ok(unfinished)
+}
+
+/// Returns the message about a rename that has made the new table and has not dropped the old one.
+pub fn unfinished_message(dataset: &Dataset, old: &TableName) -> String {
+    format!(
+        "{}: its rename from {old} is unfinished, so both tables are there: invoke flip with \
+         {{\"dataset\":{:?},\"action\":\"rename\",\"from\":\"{old}\",\"table\":\"drop\",\"reason\":\"…\"}}, whose error says \
+         what is in the way",
+        dataset.table, dataset.name
+    )
+}
+
+/// Returns the message about a folder that the dataset's table has left, or leaves with its next flip.
+pub fn left_message(dataset: &Dataset, folder: &Location) -> String {
+    let from = folder.parent().map_or_else(String::new, |parent| parent.to_string());
+    format!(
+        "{}: datasets.{} has another location now, and nothing sweeps {folder}: invoke flip with \
+         {{\"dataset\":{:?},\"action\":\"move\",\"from\":\"{from}\",\"reason\":\"…\"}}",
+        dataset.table, dataset.name, dataset.name
+    )
+}
+
 /// Returns the message about another stack that publishes the dataset's table.
 pub fn other_stack_message(dataset: &Dataset, other: &str) -> String {
     format!(
@@ -97,7 +180,10 @@ pub fn other_stack_message(dataset: &Dataset, other: &str) -> String {
 /// Writes the record of the table that is published in the dataset's folder, if it is missing, invalid or says something
 /// else. The table must currently read from the folder. Leaves another stack's record alone, and returns that stack as
 /// [`other_stack`] does.
-pub async fn write(env: &Environment, dataset: &Dataset) -> Result<Option<String>> {
+///
+/// `before` is what the table read before it read from this folder. If Turntable has published that in another folder,
+/// the record names that folder too.
+pub async fn write(env: &Environment, dataset: &Dataset, before: Option<&Location>) -> Result<Option<String>> {
     let key = dataset.paths.table();
     let found: Option<PublishedTable> = match env.record(&key).await {
         Err(error) if error.kind() == Kind::Corrupt => None,
@@ -107,6 +193,9 @@ pub async fn write(env: &Environment, dataset: &Dataset) -> Result<Option<String
     if let Some(found) = found.as_ref().filter(|found| found.stack.is_some() && found.stack != own) {
         return Ok(other_than_this(found));
     }
+    let mut moved_from = found.as_ref().map(|found| found.moved_from.clone()).unwrap_or_default();
+    let left = before.and_then(|before| folder_elsewhere(dataset, before));
+    moved_from.extend(left.filter(|left| !moved_from.contains(left)));
     let table = PublishedTable {
         database: dataset.table.database.clone(),
         table: dataset.table.table.clone(),
@@ -114,6 +203,7 @@ pub async fn write(env: &Environment, dataset: &Dataset) -> Result<Option<String
         group: dataset.group.as_ref().map(|group| group.name.clone()),
         stack: own,
         renamed: found.as_ref().map(|found| found.renamed.clone()).unwrap_or_default(),
+        moved_from,
     };
     if found.as_ref() != Some(&table) {
         env.objects.put(&key, record::to_json(&table).into()).await?;

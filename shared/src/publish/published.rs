@@ -12,6 +12,7 @@ use turntable_core::{
     },
     port::{Entry, Put},
     record,
+    table::TableVersion,
 };
 use turntable_sources::inbox;
 
@@ -41,7 +42,7 @@ pub(super) async fn is_current(env: &Environment, optouts: &OptoutTable) -> Resu
 /// Returns the configured inbox that still needs the opt-outs in a table's folder: its published record names a generation
 /// there, and its own table doesn't contain everybody yet.
 pub async fn needed_by(env: &Environment, config: &Config, paths: &TablePaths) -> Result<Option<OptoutTable>> {
-    for optouts in config.datasets().filter_map(Dataset::optouts) {
+    for optouts in config.known().filter_map(Dataset::optouts) {
         let record = read(env, &optouts.inbox).await?;
         if record.is_some_and(|record| record.is_of(paths)) && !is_current(env, &optouts).await? {
             return Ok(Some(optouts));
@@ -61,10 +62,38 @@ pub async fn elsewhere(
     live: &Live,
 ) -> Result<Vec<Location>> {
     let uncovered = record.filter(|record| !record.is_covered(&dataset.paths, base));
+    if let Some(record) = uncovered
+        && !is_trusted(env, dataset, &record.location).await?
+    {
+        return Err(Error::conflict(format!(
+            "{}: the record of what the inbox has published names {}, which is neither beside the table's folder nor read by \
+             a table of the database, so somebody else may have written it. If the opt-outs of this inbox are there, set adopt = \"{}\" in datasets.{}; \
+             otherwise restore the record",
+            dataset.table, record.location, record.location, dataset.name
+        )));
+    }
     let mut all: Vec<Location> = uncovered.map(|record| record.location.clone()).into_iter().collect();
     let live = merge_elsewhere(env, live).await?;
     all.extend(live.filter(|live| !all.contains(live)));
     Ok(all)
+}
+
+/// Returns whether the opt-outs at a recorded location may be merged, although writers of the inbox might have written the
+/// record: the location is beside the table's folder, a table of the catalog reads the same folder, or `adopt` confirms
+/// it.
+async fn is_trusted(env: &Environment, dataset: &Dataset, location: &Location) -> Result<bool> {
+    let Source::Inbox(inbox) = &dataset.source else { return Ok(false) };
+    if dataset.trusts(location) {
+        return Ok(true);
+    }
+    let Some((paths, _)) = TablePaths::of_generation(location).filter(|_| !inbox.location.overlaps(location)) else {
+        return Ok(false);
+    };
+    if dataset.paths.location().parent().is_some_and(|parent| parent.contains(location)) {
+        return Ok(true);
+    }
+    let reads = |table: &TableVersion| table.place().is_some_and(|place| paths.parse_generation(&place).is_some());
+    Ok(env.catalog.tables(&dataset.table.database, "").await?.iter().any(reads))
 }
 
 /// Returns the live location if it is unmanaged and has the manifest of a merge: an opt-out table that was published

@@ -101,7 +101,7 @@ async fn make(env: &Environment, dataset: &Dataset, old: &Published) -> Result<T
         };
         if env.catalog.copy(&table, &dataset.table).await? == Update::Done
             && same_folder(old, dataset)
-            && let Err(error) = identity::write(env, dataset).await
+            && let Err(error) = identity::write(env, dataset, None).await
         {
             // The next sweep writes the record.
             tracing::warn!(dataset = dataset.name, error = error.report(), "the table's record was not written");
@@ -183,6 +183,7 @@ async fn note(
         group: dataset.group.as_ref().map(|group| group.name.clone()),
         stack: environment::optional("STACK"),
         renamed: Vec::new(),
+        moved_from: Vec::new(),
     });
     let renamed = Renamed {
         from: from.to_string(),

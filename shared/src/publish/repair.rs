@@ -167,7 +167,8 @@ async fn repair_table(env: &Environment, dataset: &Dataset, loaded: TableState, 
 
 /// Verifies the files of the live generation, and reports differences in the log, in a metric and in the returned
 /// report. If files are lost and the dataset's `on_drift` says so, moves the table back to the newest complete
-/// generation that was live before. A merge of opt-outs is not moved, because its refresh rebuilds it.
+/// generation that was live before; a group moves as a whole. A merge of opt-outs is not moved, because its refresh
+/// rebuilds it.
 ///
 /// Returns `None` if there is no difference, or if live is unmanaged.
 pub async fn verify_files(env: &Environment, dataset: &Dataset) -> Result<Option<FlipReport>> {
@@ -194,6 +195,9 @@ pub async fn verify_files(env: &Environment, dataset: &Dataset) -> Result<Option
         };
         if dataset.on_drift == OnDrift::Report || !found.lost || live.merge.is_some() {
             return stays(None);
+        }
+        if dataset.group.is_some() {
+            return group::restore(env, dataset, generation, &told).await.map(Some);
         }
         let Some(target) = newest_complete(env, dataset, generation).await? else {
             return stays(Some("no complete generation that was live before is left to go back to"));

@@ -26,6 +26,8 @@ pub enum Outcome {
     Retired,
     /// A dataset's table was renamed.
     Renamed,
+    /// The folder that a dataset's table has left, or leaves with its next flip, is swept.
+    Moved,
     /// There was nothing to flip: the request was for a status or a release, for example, or drift was only reported.
     Status,
 }
@@ -42,6 +44,7 @@ impl fmt::Display for Outcome {
             Outcome::Waiting => "Waiting",
             Outcome::Retired => "Retired",
             Outcome::Renamed => "Renamed",
+            Outcome::Moved => "Moved",
             Outcome::Status => "Status",
         })
     }

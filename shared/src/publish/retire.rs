@@ -16,7 +16,9 @@ use turntable_core::{
 
 use super::{
     attempts::Attempts,
-    group, identity, published,
+    databases, group, identity,
+    manifests::manifest_at,
+    published,
     retired::{self, Found},
 };
 use crate::environment::Environment;
@@ -26,8 +28,10 @@ use crate::environment::Environment;
 pub struct Decided {
     pub old_table: OldTable,
     pub why: String,
-    /// The table that the dataset now publishes instead. `None` if the table is retired, not renamed.
+    /// The table that the dataset now publishes instead. `None` if the table is not renamed.
     pub renamed_to: Option<TableName>,
+    /// The folder in which the table is published instead. `None` if the table is not moved.
+    pub moved_to: Option<Location>,
 }
 
 /// A table that was published, and the folder with its files.
@@ -39,7 +43,7 @@ pub struct Published {
     /// The generation that the table reads, if any.
     pub generation: Option<Generation>,
     pub dataset: String,
-    group: Option<String>,
+    pub(super) group: Option<String>,
 }
 
 impl Published {
@@ -153,7 +157,8 @@ fn not_published(name: &TableName) -> Error {
 /// Answers a request about a table that doesn't exist. Succeeds if the request was carried out before.
 async fn again(env: &Environment, config: &Config, named: &str) -> Result<Retirement> {
     let all = retired::all(env, config).await?;
-    let done = all.into_iter().filter(|found| !found.record.released && found.record.is_named(named));
+    let is_retired = |record: &Retired| !record.released && record.moved_to.is_none() && record.is_named(named);
+    let done = all.into_iter().filter(|found| is_retired(&found.record));
     let Some(found) = done.max_by_key(|found| found.record.at) else {
         return Err(Error::input(format!(
             "no table is there that {named:?} has published and that datasets.toml names no longer: name the table as \
@@ -196,8 +201,20 @@ pub(super) async fn allowed(env: &Environment, config: &Config, old: &Published)
 /// Fails if a view uses this table to leave people out, or if a configured inbox needs what is in its folder.
 pub(super) async fn nobody_comes_back(env: &Environment, config: &Config, old: &Published) -> Result<()> {
     let name = old.name.to_string();
-    for database in config.databases().into_iter().chain([old.name.database.as_str()]).collect::<BTreeSet<_>>() {
-        let views = env.catalog.tables(database, "").await?.into_iter().filter_map(|table| table.view);
+    let configured = config.databases().into_iter().map(str::to_owned);
+    let mut all: BTreeSet<String> = configured.chain([old.name.database.clone()]).collect();
+    if may_leave_out(env, old).await? {
+        all.extend(databases::on_record(env, config).await?);
+    }
+    for database in all {
+        let listed = env.catalog.tables(&database, "").await.map_err(|failure| {
+            let text = format!(
+                "a view in {database}, where Turntable has published tables, may leave out people by {name}, but its tables \
+                 can't be listed: add it to GlueDatabases, then send the request again"
+            );
+            Error::new(failure.kind(), text).caused_by(failure)
+        })?;
+        let views = listed.into_iter().filter_map(|table| table.view);
         let mut users = views.filter(|view| view.leaves_out.iter().any(|inbox| inbox.table == name));
         if let Some(view) = users.next() {
             return Err(Error::config(format!(
@@ -216,6 +233,12 @@ pub(super) async fn nobody_comes_back(env: &Environment, config: &Config, old: &
     }
 }
 
+/// Returns whether the table may be an opt-out table.
+async fn may_leave_out(env: &Environment, old: &Published) -> Result<bool> {
+    let Some(location) = old.location() else { return Ok(true) };
+    Ok(manifest_at(env, &location).await?.is_none_or(|manifest| manifest.merge.is_some()))
+}
+
 /// Records the decision, and carries it out. Returns the record.
 pub(super) async fn end(env: &Environment, old: &Published, decided: &Decided) -> Result<Retired> {
     let mut record = record(env, old, decided).await?;
@@ -230,7 +253,7 @@ pub(super) async fn end(env: &Environment, old: &Published, decided: &Decided) -
 }
 
 /// Records the decision, unless an earlier request has recorded the same one.
-async fn record(env: &Environment, old: &Published, decided: &Decided) -> Result<Retired> {
+pub(super) async fn record(env: &Environment, old: &Published, decided: &Decided) -> Result<Retired> {
     let TableName { database, table } = old.name.clone();
     let next = Retired {
         database,
@@ -242,6 +265,7 @@ async fn record(env: &Environment, old: &Published, decided: &Decided) -> Result
         why: decided.why.clone(),
         old_table: decided.old_table,
         renamed_to: decided.renamed_to.as_ref().map(TableName::to_string),
+        moved_to: decided.moved_to.clone(),
         gone: None,
         deleting: None,
         deleted: None,
@@ -257,8 +281,10 @@ async fn record(env: &Environment, old: &Published, decided: &Decided) -> Result
             continue;
         };
         let Found { record, .. } = &found;
-        let same = record.name() == old.name && record.old_table == next.old_table;
-        if same && !record.released && record.deleted.is_none() && record.renamed_to == next.renamed_to {
+        let same = record.name() == old.name
+            && record.old_table == next.old_table
+            && (&record.renamed_to, &record.moved_to) == (&next.renamed_to, &next.moved_to);
+        if same && !record.released && record.deleted.is_none() {
             return Ok(record.clone());
         }
         if record.is_claimed(env.clock.now()) {

@@ -3,15 +3,17 @@
 use std::collections::BTreeSet;
 
 use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
 use turntable_core::{
-    config::Config,
+    config::{Config, Dataset},
     decision::Live,
     error::{Error, Kind, Result},
     layout::{Key, Location, TablePaths},
     port::Put,
-    record::{self, OldTable},
+    record::{self, Flip, OldTable, PublishedTable},
     retired::{self, Retired},
 };
+use ulid::Ulid;
 
 use super::attempts::Attempts;
 use crate::environment::Environment;
@@ -54,6 +56,25 @@ impl Found {
     pub async fn replace(&self, env: &Environment, with: &Retired) -> Result<bool> {
         env.objects.replace(&retired::key(&with.location), &self.etag, record::to_json(with).into()).await
     }
+}
+
+/// Returns when an operator's request moved the dataset's table away from the dataset's folder, if the table is still
+/// where it went, and the dataset's `location` names the old folder again. Without this, the table would look as if
+/// somebody else had moved it. `flips` contains the last flip in the dataset's folder, if any.
+pub(super) async fn moved_away(
+    env: &Environment,
+    dataset: &Dataset,
+    live: &Live,
+    flips: &[(Ulid, Flip)],
+) -> Result<Option<Timestamp>> {
+    let (Live::Unmanaged(at), Some((_, last))) = (live, flips.last()) else { return Ok(None) };
+    let Some((elsewhere, _)) = TablePaths::of_generation(at) else { return Ok(None) };
+    let Some(Found { record, .. }) = read(env, dataset.paths.location()).await? else { return Ok(None) };
+    if record.moved_to.is_none() || record.at <= last.at || at.bucket != dataset.paths.location().bucket {
+        return Ok(None);
+    }
+    let published: Option<PublishedTable> = env.record(&elsewhere.table()).await?;
+    Ok(published.filter(|published| published.name() == dataset.table).map(|_| record.at))
 }
 
 /// Returns whether an operator has decided about the table in this folder, and it was done. A table that was to be

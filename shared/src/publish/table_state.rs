@@ -3,9 +3,14 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
 use ulid::Ulid;
 
-use super::{identity, manifests::manifest};
+use super::{
+    identity,
+    manifests::{manifest, manifest_at},
+    retired,
+};
 use crate::environment::Environment;
 use turntable_core::{
     audit::is_same_key,
@@ -29,6 +34,9 @@ pub struct TableState {
     pub state: FlipState,
     /// The live generation's manifest. `None` if no managed generation is live, or if the manifest is missing.
     pub live_manifest: Option<Manifest>,
+    /// The number of rows in the generation that the table reads in another folder, from before the dataset's table or
+    /// location changed. `None` if it reads none.
+    pub rows_elsewhere: Option<u64>,
     /// The ULIDs of the flip records in `state.flips`, in the same order.
     pub flips: Vec<Ulid>,
 }
@@ -49,7 +57,10 @@ impl TableState {
             flips(env, dataset, since),
             live_manifest(env, dataset, &live),
         )?;
-        Ok(TableState::of(dataset, TableHead { table, live, live_manifest }, hold, flips))
+        let moved_away = retired::moved_away(env, dataset, &live, &flips).await?;
+        let rows_elsewhere = rows_elsewhere(env, dataset, &live).await;
+        let loaded = TableState::of(dataset, TableHead { table, live, live_manifest }, hold, flips, moved_away);
+        Ok(TableState { rows_elsewhere, ..loaded })
     }
 
     /// Returns the columns that the table has, or, if somebody has changed them since the last flip, those that it
@@ -75,18 +86,27 @@ impl TableState {
         Some(keys.iter().map(|key| restored(key).unwrap_or_else(|| key.clone())).collect())
     }
 
-    fn of(dataset: &Dataset, head: TableHead, hold: Option<Hold>, flips: Vec<(Ulid, Flip)>) -> TableState {
+    fn of(
+        dataset: &Dataset,
+        head: TableHead,
+        hold: Option<Hold>,
+        flips: Vec<(Ulid, Flip)>,
+        moved_away: Option<Timestamp>,
+    ) -> TableState {
         let TableHead { table, live, live_manifest } = head;
         let (flips, records) = flips.into_iter().unzip();
+        let may_adopt = !is_elsewhere(&live) || matches!(&live, Live::Unmanaged(at) if dataset.trusts(at));
         let state = FlipState {
+            may_adopt,
             live_as_of: live_manifest.as_ref().map(Manifest::snapshot_at),
             live,
             flips: records,
             hold,
+            moved_away,
             live_is_merge: live_manifest.as_ref().is_some_and(|manifest| manifest.merge.is_some()),
             may_create: dataset.create,
         };
-        TableState { table, state, live_manifest, flips }
+        TableState { table, state, live_manifest, rows_elsewhere: None, flips }
     }
 
     /// Ensures that the live generation, if it is managed, has a flip record. Returns the record if it had to be
@@ -162,6 +182,15 @@ impl TableState {
     }
 }
 
+/// Returns the number of rows in a generation that the table reads in another folder of the bucket.
+async fn rows_elsewhere(env: &Environment, dataset: &Dataset, live: &Live) -> Option<u64> {
+    let Live::Unmanaged(location) = live else { return None };
+    TablePaths::of_generation(location).filter(|_| location.bucket == dataset.paths.location().bucket)?;
+    // A location that only looks like a generation's has no manifest.
+    let manifest = manifest_at(env, location).await.ok()??;
+    Some(manifest.rows)
+}
+
 /// The part of a table's state that must be loaded first. The caller can load the rest ([`TableHead::finish`]) while it
 /// reads other objects.
 pub struct TableHead {
@@ -190,7 +219,8 @@ impl TableHead {
     pub async fn finish(self, env: &Environment, dataset: &Dataset, hold: Option<Hold>) -> Result<TableState> {
         let since = self.live.generation().map(|generation| generation.ulid);
         let flips = flips(env, dataset, since).await?;
-        Ok(TableState::of(dataset, self, hold, flips))
+        let moved_away = retired::moved_away(env, dataset, &self.live, &flips).await?;
+        Ok(TableState::of(dataset, self, hold, flips, moved_away))
     }
 }
 

@@ -260,7 +260,12 @@ fn columns(table: &TableVersion, columns: Option<&[Column]>) -> Vec<Column> {
     [columns.unwrap_or(&table.columns), &table.partition_keys].concat()
 }
 
-fn protections<'a>(protected: &'a Protected, states: &'a [OptoutState]) -> Vec<Protection<'a>> {
+/// Returns the columns of a table as it is.
+pub(super) fn protected_columns(table: &TableVersion) -> Vec<Column> {
+    columns(table, None)
+}
+
+pub(super) fn protections<'a>(protected: &'a Protected, states: &'a [OptoutState]) -> Vec<Protection<'a>> {
     let both = states.iter().zip(&protected.by);
     both.map(|(optouts, by)| Protection { optouts, columns: &by.columns }).collect()
 }
@@ -276,7 +281,11 @@ async fn states(env: &Environment, protected: &Protected, at_most: AtMost<'_>) -
 }
 
 /// Loads the state of an opt-out table, or `None` if the table doesn't exist yet.
-async fn state(env: &Environment, optouts: &OptoutTable, at_most: AtMost<'_>) -> Result<Option<OptoutState>> {
+pub(super) async fn state(
+    env: &Environment,
+    optouts: &OptoutTable,
+    at_most: AtMost<'_>,
+) -> Result<Option<OptoutState>> {
     let Some(table) = env.catalog.table(&optouts.table).await? else { return Ok(None) };
     let column = |name: &String| {
         table.columns.iter().find(|column| column.name == *name).cloned().ok_or_else(|| {

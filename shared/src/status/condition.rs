@@ -68,6 +68,8 @@ topics! {
     Unreadable: "unreadable", "what-status-cant-read";
     Drift: "drift", "somebody-else-has-moved-a-table";
     Edited: "edited", "somebody-else-has-edited-a-table";
+    /// A dataset's entry in `datasets.toml` has faults.
+    BrokenEntry: "broken-entry", "an-entry-of-datasetstoml-has-faults";
     Damaged: "damaged", "files-of-a-live-table-were-lost-or-added";
     DamagedOptouts: "damaged-optouts", "files-of-an-opt-out-table-are-damaged";
     OtherStack: "other-stack", "two-stacks-publish-a-table";
@@ -85,6 +87,8 @@ topics! {
     UnreadDrops: "unread-drops", "an-opt-out-waits";
     /// Nobody who opted out has a row in a protected table.
     MatchNothing: "match-nothing", "opt-outs-match-nobody";
+    /// Drops would bring back more people than `max_returning`.
+    Returning: "returning", "people-would-come-back";
     RejectedRecords: "rejected-records", "rejected-records";
     StrayObjects: "stray-objects", "objects-in-no-inbox";
     /// An inbox that was published but is no longer configured.
@@ -100,6 +104,10 @@ topics! {
     BucketUnreadable: "bucket-unreadable", "the-buckets-settings";
     /// A table that Turntable doesn't publish and that reads every generation of a dataset at once.
     OverFolder: "over-folder", "a-table-reads-a-whole-folder";
+    /// A folder in which the table was published before its dataset's location changed.
+    Moved: "moved", "move";
+    /// A rename that has made the new table and has not dropped the old one.
+    UnfinishedRename: "unfinished-rename", "rename";
     /// A table that no dataset publishes any more.
     RetiredTable: "retired-table", "a-table-that-no-dataset-publishes";
 }

@@ -5,6 +5,7 @@ use serde::Serialize;
 use turntable_core::{
     config::{Dataset, Inbox},
     error::Result,
+    layout::{Key, Location},
     manifest::Manifest,
     optout::{
         consumed,
@@ -17,6 +18,7 @@ use turntable_sources::inbox;
 use super::matches::{self, TableMatches};
 use crate::{
     environment::Environment,
+    optout::returning::{self, HeldDrops},
     publish::{
         published,
         views::{ViewState, compare_active, compare_protected},
@@ -30,6 +32,9 @@ pub struct InboxStatus {
     pub keys: Option<u64>,
     /// The number of drops that the live table has not taken in.
     pub unread: u64,
+    /// What `max_returning` holds back, and the request that lets it pass. These drops are unread.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<String>,
     /// When the oldest of them was put.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest_unread: Option<Timestamp>,
@@ -66,12 +71,14 @@ pub async fn status(
     live: Option<&Manifest>,
 ) -> Result<InboxStatus> {
     let rejects = inbox.location.folder("_rejected");
-    let (listed, rejected, published) = futures::try_join!(
+    let (listed, rejected, published, record) = futures::try_join!(
         inbox::list(&*env.objects, &inbox.location),
         env.objects.list(&rejects, None),
         published::read(env, &inbox.location),
+        returning::read(env, dataset, inbox),
     )?;
     let unread = consumed::unread(&listed, live);
+    let held = HeldDrops::of(record.as_ref(), &unread);
     let mut views = Vec::new();
     if let Some(optouts) = dataset.optouts() {
         views.push(ViewStatus::of(active_name(&optouts.table).to_string(), compare_active(env, &optouts).await));
@@ -83,13 +90,19 @@ pub async fn status(
     Ok(InboxStatus {
         keys: live.map(|live| live.rows),
         unread: unread.len() as u64,
+        held_back: inbox.max_returning.filter(|_| !held.is_empty()).map(|bound| held.message(&dataset.name, bound)),
         oldest_unread: unread.iter().map(|(_, entry)| entry.modified).min(),
         last_drop: listed.iter().map(|(_, entry)| entry.modified).max(),
-        rejected: rejected.len() as u64,
+        rejected: rejected.iter().filter(|entry| is_reject(&rejects, &entry.key)).count() as u64,
         published,
         views,
         matches: matches::count(env, dataset).await.tables,
     })
+}
+
+/// Returns whether an object in `rejects`, an inbox's folder `_rejected/`, describes a drop's rejects.
+fn is_reject(rejects: &Location, key: &Key) -> bool {
+    key.key.strip_prefix(&rejects.prefix).is_some_and(inbox::control::is_reject)
 }
 
 impl ViewStatus {

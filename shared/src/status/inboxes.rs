@@ -14,9 +14,11 @@ use turntable_core::{
     optout::{published, view},
 };
 
+use turntable_sources::inbox::control;
+
 use crate::{
     environment::Environment,
-    publish::{self, views::compare_protected},
+    publish::{self, view_check::held_back, views::compare_protected},
 };
 
 /// Objects of one kind.
@@ -38,7 +40,7 @@ impl Objects {
 /// folder.
 pub async fn conditions(env: &Environment, config: &Config) -> Result<Vec<Condition>> {
     let Some(folder) = &env.inboxes else { return Ok(Vec::new()) };
-    let inboxes: Vec<OptoutTable> = config.datasets().filter_map(Dataset::optouts).collect();
+    let inboxes: Vec<OptoutTable> = config.known().filter_map(Dataset::optouts).collect();
     let (mut strays, mut rejected, mut retired) =
         (BTreeMap::<String, Objects>::new(), BTreeMap::<&str, Objects>::new(), Vec::new());
     for entry in env.objects.list(folder, None).await? {
@@ -47,7 +49,8 @@ pub async fn conditions(env: &Environment, config: &Config) -> Result<Vec<Condit
             |inbox: &&OptoutTable| inbox.inbox.bucket == entry.key.bucket && key.starts_with(&inbox.inbox.prefix);
         match inboxes.iter().find(within) {
             Some(inbox) => {
-                if key[inbox.inbox.prefix.len()..].starts_with("_rejected/") {
+                let name = key[inbox.inbox.prefix.len()..].strip_prefix("_rejected/");
+                if name.is_some_and(control::is_reject) {
                     rejected.entry(&inbox.dataset).or_default().add(&entry);
                 }
             }
@@ -112,6 +115,9 @@ const MAX_CONCURRENT_DATASETS: usize = 16;
 async fn view_of(env: &Environment, dataset: &Dataset) -> Result<Option<Condition>> {
     let name = view::protected_name(&dataset.table);
     if let Some(protected) = &dataset.protected {
+        if let Some(message) = held_back(env, protected).await? {
+            return Ok(Some(Condition::new(Topic::ViewFails, name, format!("{}: {message}", dataset.name))));
+        }
         let compared = compare_protected(env, protected).await;
         return Ok(compared
             .err()

@@ -44,9 +44,12 @@ pub struct TableMatches {
     pub error: Option<String>,
 }
 
-/// The maximum number of concurrent queries, and the maximum time that `status` waits for one.
+/// The maximum number of concurrent queries, and the time after which `status` cancels one.
 const MAX_CONCURRENT_QUERIES: usize = 4;
 const MAX_QUERY_TIME: Duration = Duration::from_secs(20);
+
+/// The time after which `status` no longer waits for a count: that of the query, and of the requests around it.
+const MAX_COUNT_TIME: Duration = Duration::from_secs(25);
 
 /// Counts with one Athena query per protected table, and stores the counts for the status of all datasets. A table that
 /// can't be counted in time has an error instead.
@@ -81,7 +84,7 @@ async fn keep(env: &Environment, key: &Key, counted: &Matches) -> Result<()> {
 
 async fn count_in(env: &Environment, dataset: &Dataset, of: &Protected) -> TableMatches {
     let empty = TableMatches { table: of.table.to_string(), out: None, unmatched: None, warning: None, error: None };
-    match timeout(MAX_QUERY_TIME, counts(env, dataset, of)).await {
+    match timeout(MAX_COUNT_TIME, counts(env, dataset, of)).await {
         Ok(Ok(None)) => empty,
         Ok(Ok(Some((out, unmatched)))) => {
             let warning = (out > 0 && unmatched == out).then(|| {
@@ -95,7 +98,7 @@ async fn count_in(env: &Environment, dataset: &Dataset, of: &Protected) -> Table
         }
         Ok(Err(error)) => TableMatches { error: Some(error.report()), ..empty },
         Err(_) => {
-            let error = format!("Athena took longer than {} s: ask again", MAX_QUERY_TIME.as_secs());
+            let error = format!("Athena took longer than {} s: ask again", MAX_COUNT_TIME.as_secs());
             TableMatches { error: Some(error), ..empty }
         }
     }
@@ -103,7 +106,7 @@ async fn count_in(env: &Environment, dataset: &Dataset, of: &Protected) -> Table
 
 async fn counts(env: &Environment, dataset: &Dataset, of: &Protected) -> Result<Option<(u64, u64)>> {
     let Some(query) = unmatched_query(env, of, &dataset.name).await? else { return Ok(None) };
-    let answer = env.query.run(&of.table.database, &query).await?;
+    let answer = env.query.run_within(&of.table.database, &query, MAX_QUERY_TIME).await?;
     let number = |at: usize| answer.rows.first()?.get(at)?.as_deref()?.parse().ok();
     let (Some(out), Some(unmatched)) = (number(0), number(1)) else {
         return Err(Error::corrupt(format!("Athena returned no two counts for {}: ask again", of.table)));

@@ -14,6 +14,7 @@ use crate::{
     catalog,
     dead_letters::{self, DeadLetters},
     environment::Environment,
+    optout::returning::{self, HeldDrops},
     publish::{self, Outcome, TableHead, detect_drift, drift_suspected, group},
 };
 use turntable_core::{
@@ -67,6 +68,14 @@ pub async fn overview(env: &Environment, config: &Config) -> Overview {
     });
     let datasets: Vec<DatasetSummary> = stream::iter(standings).buffered(MAX_CONCURRENT_DATASETS).collect().await;
     let mut conditions: Vec<Condition> = datasets.iter().flat_map(|one| one.conditions(now)).collect();
+    conditions.extend(config.broken().map(|entry| {
+        let message = format!(
+            "{}: nothing is published, because its entry in datasets.toml has faults: {}",
+            entry.name,
+            entry.faults.join("; ")
+        );
+        Condition::new(Topic::BrokenEntry, &entry.name, message)
+    }));
     let found = inboxes::conditions(env, config).await;
     conditions.extend(or_unreadable(found, "inboxes", "the inboxes can't be listed"));
     for dataset in config.datasets().filter(|dataset| dataset.is_inbox()) {
@@ -145,11 +154,11 @@ async fn standing(env: &Environment, dataset: &Dataset, now: Timestamp) -> Resul
     let waits = younger.filter(|found| !loaded.state.was_live(found)).max_by_key(|found| found.ulid).copied();
     let newest = complete.iter().map(|found| time_of(found.ulid)).max();
     let (table, manifest) = (loaded.table.as_ref(), loaded.live_manifest.as_ref());
-    let (stale, rejected, failed_export, other_stack, refresh, outdated, inbox, differences) = futures::try_join!(
+    let (stale, rejected, failed_export, standing, refresh, outdated, inbox, differences) = futures::try_join!(
         is_stale(env, dataset, &loaded.state, waits),
         verdict(env, dataset, waits),
         failed_export(env, dataset, newest),
-        publish::identity::other_stack(env, &dataset.paths),
+        publish::identity::standing(env, dataset, live),
         refresh::load(env, dataset, now),
         refresh::outdated(env, dataset, manifest),
         inbox_summary(env, dataset, manifest, now),
@@ -173,7 +182,9 @@ async fn standing(env: &Environment, dataset: &Dataset, now: Timestamp) -> Resul
         rejected,
         failed_export,
         crawler: table.filter(|_| !matches!(live, Live::NoTable)).and_then(|table| table.crawler.clone()),
-        other_stack: other_stack.map(|other| publish::identity::other_stack_message(dataset, &other)),
+        other_stack: standing.other_stack.map(|other| publish::identity::other_stack_message(dataset, &other)),
+        renaming: standing.renaming.iter().map(|old| publish::identity::unfinished_message(dataset, old)).collect(),
+        left: standing.left.iter().map(|folder| publish::identity::left_message(dataset, folder)).collect(),
         hold: loaded.state.hold.as_ref().map(|hold| hold.reason.clone()),
         held_at: loaded.state.hold.as_ref().map(|hold| hold.at),
         unfinished: record.as_ref().and_then(Record::unfinished),
@@ -225,13 +236,23 @@ async fn inbox_summary(
     now: Timestamp,
 ) -> Result<Option<InboxSummary>> {
     let Source::Inbox(source) = &dataset.source else { return Ok(None) };
-    let listed = inbox::list(&*env.objects, &source.location).await?;
-    let unread = consumed::unread(&listed, live);
+    let (listed, record) =
+        futures::try_join!(inbox::list(&*env.objects, &source.location), returning::read(env, dataset, source),)?;
+    let mut unread = consumed::unread(&listed, live);
+    let held = HeldDrops::of(record.as_ref(), &unread);
+    unread.retain(|(drop, _)| !held.drops.contains(drop));
+    let record = record.filter(|_| !held.is_empty());
     let oldest_unread = unread.iter().map(|(_, entry)| entry.modified).min();
     Ok(Some(InboxSummary {
         unread: unread.len() as u64,
         oldest_unread,
         last_drop: listed.iter().map(|(_, entry)| entry.modified).max(),
         overdue: oldest_unread.is_some_and(|oldest| InboxSummary::is_overdue(source, oldest, now)),
+        held_back: record.as_ref().map(|_| held.people),
+        held_back_at: record.map(|record| record.at),
+        held_back_message: source
+            .max_returning
+            .filter(|_| !held.is_empty())
+            .map(|bound| held.message(&dataset.name, bound)),
     }))
 }

@@ -26,7 +26,7 @@ const MAX_CONCURRENT_FOLDERS: usize = 16;
 /// Finds the tables through the records `_table.json` in the folders next to the datasets' folders. Takes one request
 /// per 1,000 folders, one per folder that belongs to no dataset, and one per record found.
 pub(super) async fn in_other_databases(env: &Environment, config: &Config) -> Result<Vec<Condition>> {
-    let own: BTreeSet<&Location> = config.datasets().map(|dataset| dataset.paths.location()).collect();
+    let own: BTreeSet<&Location> = config.known().map(|dataset| dataset.paths.location()).collect();
     let databases = config.databases();
     let parents: BTreeSet<Location> = own.iter().filter_map(|location| location.parent()).collect();
     let folders = stream::iter(parents)

@@ -67,6 +67,13 @@ pub struct DatasetSummary {
     /// A message about another stack that also publishes the table. `None` if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_stack: Option<String>,
+    /// A message about each rename that has made the new table and has not dropped the old one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub renaming: Vec<String>,
+    /// A message about each folder in which the table was published before the dataset's location changed, if nobody has
+    /// decided about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<String>,
     /// The reason for the dataset's hold, or for its group's hold. `None` if there is no hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
@@ -124,6 +131,15 @@ pub struct InboxSummary {
     /// Whether the oldest unread drop has waited for more than `min_interval` and five minutes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub overdue: bool,
+    /// The number of people whom drops would bring back that `max_returning` holds back. These drops are not counted as
+    /// unread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_back_at: Option<Timestamp>,
+    /// What is held back, and the request that lets it pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_back_message: Option<String>,
 }
 
 impl DatasetSummary {
@@ -144,6 +160,8 @@ impl DatasetSummary {
             failed_export: None,
             crawler: None,
             other_stack: None,
+            renaming: Vec::new(),
+            left: Vec::new(),
             hold: None,
             held_at: None,
             unfinished: None,
@@ -177,6 +195,8 @@ impl DatasetSummary {
         ] {
             found.extend(message.iter().map(|text| about(topic, text.clone())));
         }
+        found.extend(self.renaming.iter().map(|text| about(Topic::UnfinishedRename, text.clone())));
+        found.extend(self.left.iter().map(|text| about(Topic::Moved, text.clone())));
         let unfinished = self.unfinished.iter();
         found.extend(unfinished.map(|text| about(Topic::UnfinishedGroup, named(text)).since(self.unfinished_since)));
         found.extend(
@@ -184,6 +204,10 @@ impl DatasetSummary {
         );
         found.extend(self.waiting(now));
         found.extend(self.unread());
+        if let Some(inbox) = &self.inbox {
+            let held = inbox.held_back_message.iter();
+            found.extend(held.map(|text| about(Topic::Returning, named(text)).since(inbox.held_back_at)));
+        }
         found.extend(self.failed_export.as_ref().filter(|failure| !is_retried(failure, now)).map(|failure| {
             let message = format!(
                 "{dataset}: the export failed at {}, and live stays as it is: {}: {}. Remove the cause, then invoke export \

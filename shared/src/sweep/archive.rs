@@ -14,6 +14,7 @@ use std::collections::HashMap;
 
 use futures::{StreamExt, TryStreamExt, future, stream};
 use jiff::Timestamp;
+use tracing::warn;
 
 use super::{act::Budget, contents::TableContents};
 use crate::environment::Environment;
@@ -25,7 +26,7 @@ use turntable_core::{
     port::Entry,
     sweep::{Plan, Reason},
 };
-use turntable_sources::inbox;
+use turntable_sources::inbox::{self, MAX_DROP_BYTES, control};
 
 /// The number and the size of the drops that were moved out of an inbox, or in a dry run, that would be moved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -83,13 +84,36 @@ pub async fn archive(
     Ok(Archived { drops: sizes.clone().count() as u64, bytes: sizes.sum(), more: moved.len() < all })
 }
 
-/// Moves one drop and returns its size in bytes. Returns `None` if the drop has been overwritten since the listing: the
-/// new content is a new drop, and stays in the inbox.
+/// Moves one drop and returns its size in bytes. Returns `None` if it stays in the inbox: it has been overwritten since
+/// the listing, and the new content is a new drop, or S3 can't copy it.
 async fn move_drop(env: &Environment, inbox: &Inbox, drop: InboxObject, entry: Entry) -> Result<Option<u64>> {
     let to = archive::archived(&inbox.location, &drop);
+    if entry.size > MAX_DROP_BYTES {
+        warn!(drop = %entry.key, bytes = entry.size, "drop stays in the inbox, because S3 can't copy more than 5 GiB at once");
+        return Ok(None);
+    }
     match env.objects.copy(&entry.key, &drop.etag, &to).await {
         Ok(_) => Ok(env.objects.delete_if(&entry.key, &drop.etag).await?.then_some(entry.size)),
         Err(error) if error.kind() == Kind::Conflict => Ok(None),
+        Err(error) if error.kind() == Kind::Config && can_archive(env, inbox).await? => {
+            warn!(drop = %entry.key, error = error.report(), "drop stays in the inbox, because S3 doesn't serve it");
+            Ok(None)
+        }
         Err(error) => Err(error),
+    }
+}
+
+/// Returns whether sweep can copy an object from the inbox to the archive: the control object that `optout` wrote when S3
+/// refused to serve a drop. If there is none, no drop was refused before.
+async fn can_archive(env: &Environment, inbox: &Inbox) -> Result<bool> {
+    let from = control::key(&inbox.location);
+    let control = async {
+        let Some(entry) = env.objects.head(&from).await? else { return Ok(false) };
+        let drop = InboxObject { key: control::NAME.into(), etag: entry.etag.clone() };
+        env.objects.copy(&from, &entry.etag, &archive::archived(&inbox.location, &drop)).await.map(|_| true)
+    };
+    match control.await {
+        Err(error) if matches!(error.kind(), Kind::Config | Kind::Conflict) => Ok(false),
+        works => works,
     }
 }

@@ -84,7 +84,8 @@ pub async fn load(env: &Environment, dataset: &Dataset, tables: &[Reader]) -> Re
                 | ObjectKind::Views
                 | ObjectKind::Table
                 | ObjectKind::ExportFailure
-                | ObjectKind::Refresh,
+                | ObjectKind::Refresh
+                | ObjectKind::Returning,
             ) => {}
             None => unknown = (unknown.0 + 1, unknown.1 + entry.size),
         }

@@ -73,7 +73,14 @@ async fn verify_and_repair(
         found.extend(publish::column_statistics::delete_old(env, dataset, table, last).await);
     }
     let other = match &loaded.state.live {
-        Live::Managed(_) => identity::write(env, dataset).await?,
+        Live::Managed(_) => {
+            // The flip that moved the table to this folder may have died before it wrote the record.
+            let before = loaded.state.flips.iter().find_map(|(_, flip)| {
+                let from = flip.from.as_ref()?;
+                dataset.paths.parse_generation(from).is_none().then_some(from)
+            });
+            identity::write(env, dataset, before).await?
+        }
         Live::NoTable | Live::Unmanaged(_) => identity::other_stack(env, &dataset.paths).await?,
     };
     found.extend(other.map(|other| identity::other_stack_message(dataset, &other)));

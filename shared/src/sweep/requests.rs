@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     catalog::{self, Tables},
+    config_faults,
     environment::Environment,
 };
 
@@ -32,6 +33,7 @@ use crate::{
 /// swept, except in a dry run.
 pub async fn carry_out(sweep: &Sweep, request: request::Sweep) -> Result<Swept> {
     let config = sweep.env.config().await?;
+    config_faults::report(&sweep.env, &config);
     let datasets = match &request.dataset {
         Some(name) => vec![config.dataset(name)?],
         None => config.datasets().collect(),

@@ -11,9 +11,9 @@ use tracing::{error, info};
 use turntable_core::{
     config::{Config, Dataset},
     error::{Error, Result},
-    layout::{Key, ObjectKind, TableName, TablePaths, time_of},
+    layout::{Key, Location, ObjectKind, TableName, TablePaths, time_of},
     port::MAX_DELETES_PER_REQUEST,
-    record::OldTable,
+    record::{Canary, OldTable},
     retired::Retired,
     sweep::{OldestQuery, plan},
 };
@@ -28,7 +28,7 @@ use crate::{
     catalog::{self, Reader},
     environment::Environment,
     publish::{
-        identity, published,
+        self, identity, published,
         retired::{self, Found},
     },
 };
@@ -59,7 +59,7 @@ pub(super) async fn sweep_retired(round: &Round<'_>, config: &Config, swept: &mu
 async fn sweep_one(round: &Round<'_>, config: &Config, found: &Found, swept: &mut Swept) -> Result<()> {
     let (env, record) = (&round.sweep.env, &found.record);
     let paths = TablePaths::at(record.location.clone());
-    if config.datasets().any(|dataset| dataset.paths == paths) {
+    if config.known().any(|dataset| dataset.paths == paths) {
         if !round.dry_run && !record.is_claimed(round.now) {
             found.replace(env, &Retired { released: true, deleting: None, ..record.clone() }).await?;
         }
@@ -78,7 +78,7 @@ async fn sweep_one(round: &Round<'_>, config: &Config, found: &Found, swept: &mu
     let readers = readers(round, record).await?;
     match record.old_table {
         OldTable::Keep => kept(round, &dataset, &readers, swept).await,
-        OldTable::Drop => dropped(round, &dataset, &readers, found, swept).await,
+        OldTable::Drop => dropped(round, (config, &dataset), &readers, found, swept).await,
     }
 }
 
@@ -151,7 +151,7 @@ async fn kept(round: &Round<'_>, dataset: &Dataset, readers: &[Reader], swept: &
 /// Deletes what a dropped table has left in its folder, once no query can read it any more.
 async fn dropped(
     round: &Round<'_>,
-    dataset: &Dataset,
+    (config, dataset): (&Config, &Dataset),
     readers: &[Reader],
     found: &Found,
     swept: &mut Swept,
@@ -159,8 +159,12 @@ async fn dropped(
     let (env, record) = (&round.sweep.env, &found.record);
     let home = &record.location;
     let reads = |reader: &&Reader| reader.locations.iter().any(|location| location.overlaps(home));
-    if let Some(reader) = readers.iter().find(reads) {
-        let reason = format!("{} reads from this folder", reader.name);
+    let reader = readers.iter().find(reads).map(|reader| format!("{} reads from this folder", reader.name));
+    let reason = match reader {
+        Some(reason) => Some(reason),
+        None => may_return(env, config, record).await?,
+    };
+    if let Some(reason) = reason {
         swept.kept.push(item(dataset, home, reason, None));
         if record.gone.is_some() && !round.dry_run {
             found.replace(env, &Retired { gone: None, ..record.clone() }).await?;
@@ -177,13 +181,14 @@ async fn dropped(
     };
     if round.now.duration_since(gone) < dataset.retain.drain {
         let until = gone.checked_add(dataset.retain.drain).ok();
-        swept.kept.push(item(dataset, home, format!("draining: the table was dropped at {gone}"), until));
+        let what = if record.moved_to.is_some() { "moved away" } else { "dropped" };
+        swept.kept.push(item(dataset, home, format!("draining: the table was {what} at {gone}"), until));
         return Ok(());
     }
     if let OldestQuery::Known(Some(query)) = round.readers.oldest_in(&dataset.workgroups).await?
         && query < gone
     {
-        let reason = format!("the table was dropped at {gone}, but a query from {query} is still running");
+        let reason = format!("no table reads from here since {gone}, but a query from {query} is still running");
         swept.kept.push(item(dataset, home, reason, None));
         return Ok(());
     }
@@ -197,7 +202,8 @@ async fn dropped(
     let Deleted { objects, bytes, more } = delete_all(round, dataset, record).await?;
     swept.more |= more;
     if objects > 0 {
-        let item = item(dataset, home, "the table was retired".into(), None);
+        let reason = if record.moved_to.is_some() { "the table was moved" } else { "the table was retired" };
+        let item = item(dataset, home, reason.into(), None);
         swept.bytes += bytes;
         swept.deleted.push(Item { objects, bytes, ..item });
     }
@@ -210,6 +216,23 @@ async fn dropped(
     let deleted = is_last.then_some(round.now);
     info!(dataset = record.dataset, location = %home, objects, bytes, more, "retired table swept");
     now.replace(env, &Retired { deleting: None, deleted, ..now.record.clone() }).await.map(drop)
+}
+
+/// Returns why a moved table may still go back to the folder that it has left. `None` if nothing takes it back.
+async fn may_return(env: &Environment, config: &Config, record: &Retired) -> Result<Option<String>> {
+    let is_here = |dataset: &&Dataset| Some(dataset.paths.location()) == record.moved_to.as_ref();
+    let Some(dataset) = config.datasets().find(is_here) else { return Ok(None) };
+    let is_old = |from: &Location| from.overlaps(&record.location);
+    if dataset.checks.canary.is_some()
+        && let Some((_, last)) = publish::flips(env, dataset, None).await?.pop()
+        && last.canary == Some(Canary::Pending)
+        && last.from.as_ref().is_some_and(is_old)
+    {
+        return Ok(Some("the canary of the flip from this folder has not passed yet".into()));
+    }
+    let flipping = publish::group::record(env, dataset).await?.and_then(|record| record.flipping);
+    let returns = flipping.is_some_and(|flipping| flipping.from.values().flatten().any(is_old));
+    Ok(returns.then(|| "a flip of the group from this folder is unfinished".into()))
 }
 
 /// What was deleted or, in a dry run, what would be.
@@ -265,9 +288,12 @@ fn began(kind: ObjectKind) -> Option<Timestamp> {
         | ObjectKind::Pending(generation)
         | ObjectKind::Failed(generation) => Some(time_of(generation.ulid)),
         ObjectKind::Flip(flip) | ObjectKind::RevertIntent(flip) => Some(time_of(flip)),
-        ObjectKind::Hold | ObjectKind::Views | ObjectKind::Table | ObjectKind::ExportFailure | ObjectKind::Refresh => {
-            None
-        }
+        ObjectKind::Hold
+        | ObjectKind::Views
+        | ObjectKind::Table
+        | ObjectKind::ExportFailure
+        | ObjectKind::Refresh
+        | ObjectKind::Returning => None,
     }
 }
 

@@ -144,10 +144,12 @@ impl Turntable {
         let slot = slot.filter(|slot| slot.manifest);
         let hold = record::Hold { at: time(0), reason: String::new(), released: false };
         decision::FlipState {
+            may_adopt: true,
             live: self.live(state, live),
             live_as_of: slot.map(|slot| time(slot.as_of)),
             flips: self.flips(state, flips).into_iter().map(|(_, flip)| flip).collect(),
             hold: state.hold.then_some(hold),
+            moved_away: None,
             live_is_merge: slot.is_some_and(|slot| slot.merge.is_some()),
             may_create: true,
         }

@@ -266,6 +266,11 @@ impl Lake {
         flip::handle(self.env(Wire::default()), event).await
     }
 
+    /// Returns the status of all datasets.
+    pub async fn overview(&self) -> turntable::status::Overview {
+        turntable::flip::status_of_all(&self.env(Wire::default())).await.expect("an overview")
+    }
+
     pub fn paths(&self) -> TablePaths {
         TablePaths::new(&"s3://lake/schemas".parse().unwrap(), "optouts")
     }
@@ -296,7 +301,11 @@ impl Lake {
 
     /// Returns the contents of each object in `_rejected/`: the drop's name, and its rejected records.
     pub fn rejected(&self) -> Vec<(String, Vec<Rejected>)> {
-        let keys = self.objects.keys().into_iter().filter(|key| key.contains("/_rejected/"));
+        let keys = self
+            .objects
+            .keys()
+            .into_iter()
+            .filter(|key| key.contains("/_rejected/") && !key.ends_with("/_control.json"));
         keys.map(|key| {
             let file: Value = serde_json::from_slice(&self.get(&key).unwrap()).unwrap();
             let records = file["records"].as_array().unwrap();

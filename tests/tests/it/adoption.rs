@@ -79,7 +79,7 @@ fn made_by_spark() -> TableInput {
 
 #[tokio::test]
 async fn statistics_and_sparks_own_path_and_columns_do_not_survive_a_flip() {
-    let rig = Rig::with("");
+    let rig = Rig::with("adopt = true\n");
     rig.catalog.put("dmp", made_by_spark());
     let generation = rig.export().await;
     assert_eq!(rig.deliver(&generation).await.unwrap().outcome, Outcome::Committed);
@@ -123,7 +123,7 @@ async fn tables_that_promise_more_than_parquet_files_are_refused_before_anything
         }),
     ];
     for (kind, edit) in cases {
-        let rig = Rig::with("");
+        let rig = Rig::with("adopt = true\n");
         let mut table = made_by_spark();
         edit(&mut table);
         rig.catalog.put("dmp", table);
@@ -143,7 +143,7 @@ async fn tables_that_promise_more_than_parquet_files_are_refused_before_anything
 
 #[tokio::test]
 async fn crawler_that_updates_the_table_is_named() {
-    let rig = Rig::with("");
+    let rig = Rig::with("adopt = true\n");
     let mut table = made_by_spark();
     table.parameters.as_mut().unwrap().insert("UPDATED_BY_CRAWLER".into(), "nightly".into());
     rig.catalog.put("dmp", table);
@@ -158,7 +158,7 @@ async fn crawler_that_updates_the_table_is_named() {
 
 #[tokio::test]
 async fn check_announces_what_the_first_flip_records() {
-    let rig = Rig::with("schema = \"additive\"\n");
+    let rig = Rig::with("adopt = true\nschema = \"additive\"\n");
     let mut table = made_by_spark();
     table.storage_descriptor.as_mut().unwrap().columns.as_mut().unwrap().pop();
     table.parameters.as_mut().unwrap().insert("UPDATED_BY_CRAWLER".into(), "nightly".into());
@@ -198,7 +198,7 @@ async fn check_announces_what_the_first_flip_records() {
 
 #[tokio::test]
 async fn check_refuses_what_every_candidate_would_be_rejected_for() {
-    let rig = Rig::with("");
+    let rig = Rig::with("adopt = true\n");
     assert!(first_flip(&rig, &COLUMNS).await.is_none(), "there is no table yet");
     rig.catalog.put("dmp", made_by_spark());
     match first_flip(&rig, &[("id", "bigint"), ("name", "string"), ("extra", "int")]).await {
@@ -224,7 +224,7 @@ async fn check_refuses_what_every_candidate_would_be_rejected_for() {
 
 #[tokio::test]
 async fn column_statistics_of_other_files_are_deleted_by_an_adoption_and_by_each_sweep() {
-    let rig = Rig::with("");
+    let rig = Rig::with("adopt = true\n");
     rig.catalog.put("dmp", made_by_spark());
     rig.catalog.analyze(&rig.table, "id", rig.now());
     assert_eq!(taken_over(&rig, &COLUMNS).await.statistics.unwrap(), ["id"]);
@@ -256,7 +256,7 @@ async fn column_statistics_of_other_files_are_deleted_by_an_adoption_and_by_each
 
 #[tokio::test]
 async fn failure_to_delete_column_statistics_is_told_and_the_flip_stands() {
-    let rig = Rig::with("");
+    let rig = Rig::with("adopt = true\n");
     rig.catalog.put("dmp", made_by_spark());
     rig.catalog.analyze(&rig.table, "id", rig.now());
     rig.catalog.on(Op::DeleteColumnStatistics, 1, Fault::Fail);
@@ -289,4 +289,44 @@ async fn table_over_the_parent_folder_is_named_as_the_reader_of_every_generation
         .await
         .unwrap();
     assert_eq!(rig.attention().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn first_flip_of_a_table_elsewhere_waits_for_a_confirmation() {
+    let rig = Rig::with("");
+    rig.catalog.put("dmp", made_by_spark());
+    let generation = rig.export().await;
+    let refused = rig.deliver(&generation).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::Config);
+    assert!(refused.message().contains("set adopt = \"s3://lake/old/users/\" in the dataset"), "{refused:?}");
+    let table = rig.catalog.get(&rig.table).unwrap();
+    assert_eq!(table.storage_descriptor().unwrap().location(), Some("s3://lake/old/users"));
+    // `check` still describes what the flip would do.
+    assert_eq!(taken_over(&rig, &COLUMNS).await.from.to_string(), "s3://lake/old/users/");
+    assert_eq!(rig.flip(&generation).await.unwrap().outcome, Outcome::Committed, "an operator's request confirms it");
+
+    for (adopt, is_taken) in [("s3://lake/old/", false), ("s3://lake/old/users", true)] {
+        let rig = Rig::with(&format!("adopt = {adopt:?}\n"));
+        rig.catalog.put("dmp", made_by_spark());
+        let generation = rig.export().await;
+        assert_eq!(rig.deliver(&generation).await.is_ok(), is_taken, "{adopt}");
+    }
+}
+
+/// Whoever can write a flip record could otherwise have a failed canary make any location live.
+#[tokio::test]
+async fn canary_goes_back_only_to_a_location_that_is_confirmed() {
+    let canary = "checks = { canary = \"SELECT count(*) > 0 FROM {table}\" }\n";
+    for (adopt, location) in [("", None), ("adopt = \"s3://lake/old/users\"\n", Some("s3://lake/old/users/"))] {
+        let rig = Rig::with(&format!("{adopt}{canary}"));
+        rig.catalog.put("dmp", made_by_spark());
+        rig.athena.answers(|_| Ok(tests::query::one("false")));
+        let generation = rig.export().await;
+        let rejected = rig.flip(&generation).await.unwrap_err();
+        assert_eq!(rejected.kind(), Kind::Rejected);
+        let table = rig.catalog.get(&rig.table).unwrap();
+        let live = rig.paths.generation(&generation).to_string();
+        assert_eq!(table.storage_descriptor().unwrap().location(), Some(location.unwrap_or(&live)));
+        assert_eq!(rejected.message().contains("set adopt = "), location.is_none(), "{rejected:?}");
+    }
 }

@@ -76,6 +76,14 @@ fn flips() -> Vec<(&'static str, Flip)> {
                 reason: "the table moves to the new database".into(),
             },
         ),
+        (
+            "flip-move.json",
+            Flip::Move {
+                dataset: dataset(),
+                from: "s3://lake/old".parse().unwrap(),
+                reason: "one folder for each team".into(),
+            },
+        ),
         ("flip-status.json", Flip::Status { dataset: dataset() }),
     ]
 }
@@ -94,7 +102,7 @@ fn optouts() -> Vec<(&'static str, Optout)> {
     let text = |field: &str| message[field].as_str().unwrap().to_owned();
     let (id, body, receipt) = (text("messageId"), text("body"), text("receiptHandle"));
     vec![
-        ("optout.json", Optout::One { dataset: "optouts".into(), reconcile: false }),
+        ("optout.json", Optout::One { dataset: "optouts".into(), reconcile: false, max_returning: None }),
         ("optout-sqs.json", Optout::Queue(vec![Message { id, body, receipt, received: 1 }])),
     ]
 }

@@ -7,6 +7,7 @@
 mod adoption;
 mod architecture;
 mod authorities;
+mod broken_entry;
 mod chain;
 mod checks;
 mod command_line;
@@ -34,6 +35,7 @@ mod protocol;
 mod readme;
 mod reference;
 mod refresh;
+mod relocate;
 mod rename;
 mod retire;
 mod samples;

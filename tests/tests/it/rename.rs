@@ -99,6 +99,40 @@ async fn new_table_reads_what_the_old_one_read_and_carries_on() {
 }
 
 #[tokio::test]
+async fn unfinished_rename_needs_attention_until_the_request_succeeds() {
+    for (rename, is_configured) in [(table as fn(&Rig) -> TableName, true), (database, true), (database, false)] {
+        let (rig, _) = live().await;
+        let new = rename(&rig);
+        if is_configured {
+            let entry = "[datasets.other]\ntable = \"elsewhere\"\ndatabase = \"dmp\"\nsource = { files = { location = \"s3://lake/in/\" } }\n";
+            let text = String::from_utf8(rig.objects.body(FILE).unwrap().to_vec()).unwrap();
+            rig.objects.put(FILE, text + entry);
+        }
+        let about = async |rig: &Rig| {
+            let mut told = rig.attention().await;
+            told.retain(|line| !line.starts_with("other:"));
+            told
+        };
+        // The request dies just after it has made the new table.
+        for at in 1.. {
+            let wire = tests::optouts::Wire { dies: Some((at, true)), ..Default::default() };
+            drop(flip::handle(wired(&rig.env(), std::sync::Arc::new(wire)), request("drop")).await);
+            if rig.catalog.get(&new).is_some() {
+                break;
+            }
+        }
+        assert!(rig.catalog.get(&rig.table).is_some());
+        let told = about(&rig).await;
+        let named = r#"{"dataset":"users","action":"rename","from":"dmp.users","table":"drop","reason":"…"}"#;
+        assert!(told.len() == 1 && told[0].contains(named), "{new} {is_configured} {told:?}");
+        rig.ask(request("drop")).await.unwrap();
+        assert_eq!(about(&rig).await, [""; 0], "{new} {is_configured}");
+        rig.advance(SignedDuration::from_hours(30));
+        assert_eq!(about(&rig).await, [""; 0], "{new} {is_configured}");
+    }
+}
+
+#[tokio::test]
 async fn crash_at_any_call_of_a_rename_leaves_readers_of_both_names_with_whole_tables() {
     type Edit = fn(&Rig) -> TableName;
     for rename in [database as Edit, table as Edit] {

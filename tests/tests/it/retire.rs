@@ -260,6 +260,36 @@ async fn inbox_is_not_retired_while_a_view_leaves_people_out_by_it() {
 }
 
 #[tokio::test]
+async fn view_in_a_database_that_is_no_longer_configured_counts_too() {
+    let lake = Lake::default();
+    let users = |database: &str| {
+        format!(
+            "[datasets.{database}_users]\ndatabase = \"{database}\"\ntable = \"users\"\nlocation = \"s3://lake/{database}\"\n\
+             source = {{ files = {{ location = \"s3://lake/in/\" }} }}\n"
+        )
+    };
+    for database in ["dmp", "crm"] {
+        put_table(&lake, database, "users", &[("id", "bigint")]);
+    }
+    lake.configure_dataset(&format!("protects = {{ crm_users = \"id\" }}\n{}{}", users("crm"), users("dmp")));
+    // The record that Turntable writes when it publishes the table.
+    let record = json!({ "database": "crm", "table": "users", "dataset": "crm_users" }).to_string();
+    lake.objects.put("s3://lake/crm/users/_table.json", record);
+    lake.drop("a.csv", many(0..3));
+    lake.schedule().await.unwrap();
+    let view = TableName { database: "crm".into(), table: "users_protected".into() };
+    assert!(lake.catalog.get(&view).is_some());
+    let another = users("dmp").replace("s3://lake/dmp", "s3://lake/crm");
+    lake.objects.put(FILE, another.replace("dmp_users", "clients").replace("table = \"users\"\n", ""));
+    let request = json!({ "dataset": "dmp.optouts", "action": "retire", "table": "drop", "reason": "over" });
+    let error = lake.operator(request.clone()).await.unwrap_err();
+    assert!(error.message().starts_with("crm.users_protected leaves out people"), "{}", error.message());
+    assert!(lake.live().is_some());
+    lake.catalog.port().delete(&view).await.unwrap();
+    assert_eq!(lake.operator(request).await.unwrap().outcome, Outcome::Retired);
+}
+
+#[tokio::test]
 async fn kept_opt_out_table_keeps_every_generation_that_the_inbox_may_need() {
     let lake = Lake::default();
     lake.configure_dataset("retain = { generations = 0, drain = \"1h\" }\n");

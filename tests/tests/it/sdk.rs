@@ -10,7 +10,7 @@ use turntable::{
     aws::{
         athena::Athena,
         glue::{Glue, GlueApi},
-        s3::S3,
+        s3::{BucketOwners, S3},
         sqs::Sqs,
     },
     error::Kind,
@@ -151,6 +151,29 @@ async fn a_new_object_recognises_its_own_echo() {
 }
 
 #[tokio::test]
+async fn every_request_names_the_account_that_owns_the_bucket() {
+    let (s3, config) = service(|_, _| found("e")).await;
+    let owners = BucketOwners::parse(Some("111122223333"), Some("theirs=444455556666")).unwrap();
+    let objects = S3::with_owners(&config, owners);
+    let theirs: Key = "s3://theirs/a".parse().unwrap();
+    drop(objects.get(&key("a")).await);
+    drop(objects.head(&theirs).await);
+    drop(objects.put(&key("a"), Bytes::from_static(b"x")).await);
+    drop(objects.put_new(&key("a"), Bytes::from_static(b"x")).await);
+    drop(objects.list(&"s3://theirs/x/".parse().unwrap(), None).await);
+    drop(objects.delete(&[key("a")]).await);
+    drop(objects.copy(&theirs, "e", &key("a")).await);
+    assert!(s3.seen().len() >= 7);
+    for request in s3.seen() {
+        let expected = if request.line.contains("/theirs") { "444455556666" } else { "111122223333" };
+        assert_eq!(request.header("x-amz-expected-bucket-owner"), expected, "{}", request.line);
+        let is_copy = !request.header("x-amz-copy-source").is_empty();
+        let source = if is_copy { "444455556666" } else { "" };
+        assert_eq!(request.header("x-amz-source-expected-bucket-owner"), source, "{}", request.line);
+    }
+}
+
+#[tokio::test]
 async fn a_conditional_deletion_does_not_recognise_its_echo() {
     let (s3, config) = service(|number, _| match number {
         1 => Reply::HangsUp,
@@ -197,6 +220,28 @@ async fn a_query_whose_answer_is_lost_runs_once() {
         body["ClientRequestToken"].as_str().unwrap().to_owned()
     };
     assert_eq!(token(&seen[0]), token(&seen[1]));
+}
+
+#[tokio::test]
+async fn a_query_that_takes_too_long_is_cancelled() {
+    let (athena, config) = service(|_, request| match request.header("x-amz-target") {
+        "AmazonAthena.StartQueryExecution" => json(200, "{\"QueryExecutionId\":\"q\"}"),
+        "AmazonAthena.GetQueryExecution" => {
+            json(200, "{\"QueryExecution\":{\"QueryExecutionId\":\"q\",\"Status\":{\"State\":\"RUNNING\"}}}")
+        }
+        _ => json(200, "{}"),
+    })
+    .await;
+    let time = std::time::Duration::from_millis(100);
+    let error = Athena::new(&config, "primary".into(), None).run_within("dmp", "SELECT 1", time).await.unwrap_err();
+    assert!(
+        error.kind() == Kind::Unavailable && error.message().contains("for more than 100ms"),
+        "{}",
+        error.message()
+    );
+    let last = athena.seen().pop().unwrap();
+    assert_eq!(last.header("x-amz-target"), "AmazonAthena.StopQueryExecution");
+    assert!(last.body.contains("\"q\""), "{}", last.body);
 }
 
 const MANAGED: &str = "{\"__type\":\"InvalidRequestException\",\"AthenaErrorCode\":\"INVALID_INPUT\",\"Message\":\

@@ -15,7 +15,7 @@ location = \"s3://${BUCKET}/schemas\" # the parent of the tables' folders
 
 /// The comment before the first entry.
 pub const REMARK: &str = "
-# ${DATABASE_URL} comes from the environment: use another name for another database. In AWS, replace url with
+# ${DATABASE_URL} comes from the environment: TURNTABLE_… for another database. In AWS, replace url with
 # secret = \"NAME\", a secret in Secrets Manager.
 ";
 

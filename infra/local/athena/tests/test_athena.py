@@ -541,6 +541,46 @@ def test_external_tables_are_created_shown_and_dropped(lake: Lake) -> None:
     assert lake.failure("SELECT * FROM t").startswith("TABLE_NOT_FOUND") and lake.keys("t/")
 
 
+# ---- CREATE TABLE AS
+
+
+def test_ctas_writes_files_and_a_table_as_athena_does(lake: Lake) -> None:
+    lake.put("t/a.parquet", users(1, 2, 3))
+    lake.table("t", USERS, "t")
+    # What dbt-athena 1.9 generates for a table.
+    made = lake.run(f"""create table "dmp"."by_dbt"
+        with (
+          table_type='hive',
+          is_external=true,external_location='{lake.root}/dbt/by_dbt',
+          format='parquet'
+        )
+        as
+          select id, cast(name as varchar(9)) as name from t""")
+    assert (made["StatementType"], made["SubstatementType"]) == ("DML", "CREATE_TABLE_AS_SELECT")
+    assert lake.rows("SELECT count(*), max(name) FROM by_dbt") == [["3", "n3"]]
+    table = lake.glue.get_table(DatabaseName="dmp", Name="by_dbt")["Table"]
+    parameters = table["Parameters"]
+    assert parameters.pop("trino_query_id") and parameters.pop("trino_version")
+    assert parameters == {
+        "EXTERNAL": "TRUE", "auto.purge": "false", "has_encrypted_data": "false", "numFiles": "-1", "parquet.compression": "GZIP",
+        "totalSize": "-1", "transactional": "false",
+    }  # fmt: skip
+    storage = table["StorageDescriptor"]
+    assert [(c["Name"], c["Type"]) for c in storage["Columns"]] == [("id", "bigint"), ("name", "varchar(9)")]
+    assert storage["Location"] == f"{lake.root}/dbt/by_dbt" and len(lake.keys("dbt/by_dbt/")) == 1
+    again = "create table by_dbt as select 1 as id"
+    assert lake.failure(again).startswith("TABLE_ALREADY_EXISTS")
+    lake.run(again.replace("table", "table if not exists"))
+    taken = f"create table other with (external_location = '{lake.root}/dbt/by_dbt') as select 1 as id"
+    assert lake.failure(taken).startswith("HIVE_PATH_ALREADY_EXISTS")
+    lake.run("create table placed with (write_compression = 'snappy') as select 1 as id")
+    placed = lake.glue.get_table(DatabaseName="dmp", Name="placed")["Table"]
+    assert "/tables/" in placed["StorageDescriptor"]["Location"] and placed["Parameters"]["parquet.compression"] == "SNAPPY"
+    for property in ("bucketed_by = array['id'], bucket_count = 2", "partitioned_by = array['id']", "table_type = 'ICEBERG'"):
+        with pytest.raises(lake.athena.exceptions.InvalidRequestException, match="not supported by this endpoint"):
+            lake.run(f"create table no with ({property}) as select 1 as id")
+
+
 # ---- UNLOAD
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 _AGENT = re.compile(r"\bapp/([a-z]+\.\w+)")
+_USER = re.compile(r"\bapp/as-([a-z]+)")
 _NORMALIZED = [
     (re.compile(r"\b[0-9A-HJKMNP-TV-Z]{26}\b"), "01JD675EJRSSKNZWWST95906C6"),
     (re.compile(r"\b\d{12}\b"), "123456789012"),
@@ -30,6 +31,12 @@ def function_of(headers: Mapping[str, str]) -> str | None:
     """Returns the short name of the function that sent a request, such as `export`. Header names are in lower case."""
     agent = _AGENT.search(headers.get("user-agent", ""))
     return agent[1].split(".")[0] if agent else None
+
+
+def user_of(headers: Mapping[str, str]) -> str | None:
+    """Returns the name of the IAM user that a request is sent as, if AWS_SDK_UA_APP_ID is as-NAME. Only tests set it."""
+    agent = _USER.search(headers.get("user-agent", ""))
+    return agent[1] if agent else None
 
 
 Call = tuple[str, str, Mapping[str, str]]

@@ -10,7 +10,7 @@ from itertools import chain
 
 from sqlglot import exp
 
-from . import ddl, unload, values
+from . import ctas, ddl, unload, values
 from .engine import execute, fetch
 from .errors import InvalidRequest
 from .run import Result, Run
@@ -52,6 +52,9 @@ def understand(text: str) -> Statement:
     if isinstance(tree, (exp.Query, exp.Values)):
         query = as_query(tree)
         return Statement("DML", "SELECT", lambda run: _select(query, run))
+    if ctas.is_ctas(tree):
+        made = ctas.understand(tree)
+        return Statement("DML", "CREATE_TABLE_AS_SELECT", lambda run: _ctas(made, run))
     action = ddl.understand(tree, text)
     return Statement("DDL", action.subkind, lambda run: _done(action, run))
 
@@ -69,7 +72,15 @@ def _select(query: exp.Query, run: Run) -> Result:
 def _unload(request: unload.Request, run: Run) -> Result:
     planner = Planner(run.account, run.connection)
     sql = planner.plan(request.query, run.database)
-    written = unload.write(request, sql, run)
+    return _written(unload.write(request, sql, run), planner, run)
+
+
+def _ctas(request: ctas.Request, run: Run) -> Result:
+    written, planner = ctas.run(request, run)
+    return _written(written, planner, run)
+
+
+def _written(written: list[str], planner: Planner, run: Run) -> Result:
     manifest = f"{run.output or MANAGED}{run.query_id}-manifest.csv"
     if run.output:
         run.account.put(manifest, "".join(f"{uri}\n" for uri in written).encode())

@@ -52,16 +52,19 @@ const MAX_QUERY_AGE: SignedDuration = SignedDuration::from_hours(24);
 #[async_trait]
 impl Query for Athena {
     async fn run(&self, database: &str, sql: &str) -> Result<Answered> {
+        self.run_within(database, sql, MAX_QUERY_TIME).await
+    }
+
+    async fn run_within(&self, database: &str, sql: &str, time: Duration) -> Result<Answered> {
         let output = self.output.as_deref();
         let query = Start { workgroup: &self.workgroup, database, sql, token: None, output };
         let id = start(&self.client, query).await?;
-        let Ok(execution) = timeout(MAX_QUERY_TIME, self.wait(&id)).await else {
+        let Ok(execution) = timeout(time, self.wait(&id)).await else {
             // Stopping the query is best effort: its result is no longer needed.
             let _ = self.client.stop_query_execution().query_execution_id(&id).send().await;
-            let minutes = MAX_QUERY_TIME.as_secs() / 60;
             return Err(Error::unavailable(format!(
-                "Athena query {id} was cancelled because it ran for more than {minutes} minutes: invoke the function \
-                 again, or make the query faster"
+                "Athena query {id} was cancelled because it ran for more than {time:?}: invoke the function again, or make \
+                 the query faster"
             )));
         };
         let execution = execution?;

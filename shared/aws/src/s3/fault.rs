@@ -51,6 +51,8 @@ fn by_response(code: Option<&str>, status: u16) -> Refusal {
         }
         ("SlowDown" | "InternalError" | "ServiceUnavailable" | "RequestTimeout" | "ExpiredToken", _)
         | (_, 429 | 500..) => Refusal::Unavailable,
+        // KMS's own errors pass through S3 with the prefix "KMS.".
+        (code, _) if code.contains("Throttl") || code.ends_with("LimitExceededException") => Refusal::Unavailable,
         ("ConditionalRequestConflict", _) => Refusal::Race,
         (_, 412) => Refusal::Precondition,
         (_, 403) => Refusal::Denied,
@@ -155,6 +157,9 @@ mod tests {
             (Some("ConditionalRequestConflict"), 409, Refusal::Race),
             (Some("SlowDown"), 503, Refusal::Unavailable),
             (Some("RequestTimeout"), 400, Refusal::Unavailable),
+            (Some("KMS.ThrottlingException"), 400, Refusal::Unavailable),
+            (Some("InvalidObjectState"), 403, Refusal::Denied),
+            (Some("InvalidRequest"), 400, Refusal::Other),
             // CompleteMultipartUpload may respond with this error after status 200.
             (Some("InternalError"), 200, Refusal::Unavailable),
             (Some("PermanentRedirect"), 301, Refusal::ElsewhereBucket),

@@ -6,9 +6,11 @@ mod delete;
 mod download;
 mod fault;
 mod objects;
+mod owner;
 mod put;
 mod response;
 mod settings;
 mod upload;
 
 pub use client::S3;
+pub use owner::BucketOwners;

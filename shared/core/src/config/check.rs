@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use toml::{Table, Value};
 
 use super::{
+    adopt::Adopt,
+    broken::Outline,
     checks,
     database::{mysql, postgres},
     dataset::{Dataset, OnDrift},
@@ -20,19 +22,46 @@ use super::{
 };
 use crate::layout::{Group, TableName, TablePaths};
 
-/// Parses `text`. Returns the datasets that could be read, and all faults. If there are any faults, the datasets must
-/// not be used.
-pub fn check(text: &str) -> (BTreeMap<String, Dataset>, Vec<Fault>) {
-    let faults = Faults::default();
-    let mut datasets = BTreeMap::new();
-    match text.parse::<Table>() {
-        Ok(table) => datasets = file(&table, &faults),
-        Err(error) => faults.syntax(error.span().map_or(0, |span| span.start), error.message()),
-    }
-    (datasets, faults.into_inner())
+/// What was read from a file. A dataset with faults must not be used.
+#[derive(Default)]
+pub struct Checked {
+    /// The datasets that could be read.
+    pub datasets: BTreeMap<String, Dataset>,
+    /// All entries.
+    pub outlines: BTreeMap<String, Outline>,
+    pub faults: Vec<Fault>,
 }
 
-fn file(table: &Table, faults: &Faults) -> BTreeMap<String, Dataset> {
+/// Parses `text`.
+pub fn check(text: &str) -> Checked {
+    let faults = Faults::default();
+    let mut checked = Checked::default();
+    match text.parse::<Table>() {
+        Ok(table) => {
+            checked.outlines = outlines(&table);
+            checked.datasets = file(&table, &checked.outlines, &faults);
+        }
+        Err(error) => faults.syntax(error.span().map_or(0, |span| span.start), error.message()),
+    }
+    Checked { faults: faults.into_inner(), ..checked }
+}
+
+/// Returns what every entry has in plain text.
+fn outlines(table: &Table) -> BTreeMap<String, Outline> {
+    let text = |table: &Table, key: &str| table.get(key).and_then(Value::as_str).map(str::to_owned);
+    let database = table.get("defaults").and_then(Value::as_table).and_then(|defaults| text(defaults, "database"));
+    let outline = |entry: &Value| {
+        let entry = entry.as_table();
+        Outline {
+            database: entry.and_then(|entry| text(entry, "database")).or_else(|| database.clone()),
+            group: entry.and_then(|entry| text(entry, "group")),
+        }
+    };
+    let entries = table.get("datasets").and_then(Value::as_table).into_iter().flatten();
+    entries.map(|(name, entry)| (name.clone(), outline(entry))).collect()
+}
+
+fn file(table: &Table, outlines: &BTreeMap<String, Outline>, faults: &Faults) -> BTreeMap<String, Dataset> {
     let mut datasets = BTreeMap::new();
     let root = Keys::new("", table, faults);
     let defaults = root.table("defaults").map(|keys| {
@@ -63,7 +92,7 @@ fn file(table: &Table, faults: &Faults) -> BTreeMap<String, Dataset> {
     }
     root.finish();
     overlapping_folders(&datasets, faults);
-    inbox::together(&mut datasets, &protects, faults);
+    inbox::together(&mut datasets, outlines, &protects, faults);
     group::together(&datasets, faults);
     dependencies::together(&mut datasets, &refreshes, faults);
     datasets
@@ -96,6 +125,7 @@ fn dataset(
     let partition_by = partition_by(&keys, source.as_ref());
     engines::writes_itself(&keys, source.as_ref());
     let group = keys.parsed("group", identifier);
+    let adopt = Adopt::read(&keys);
     let checks = keys.table("checks").map(checks::read).unwrap_or_default();
     for (key, missing) in [("database", settings.database.is_none()), ("location", settings.location.is_none())] {
         if missing && !table.contains_key(key) && !given(key) {
@@ -150,6 +180,7 @@ fn dataset(
         checks,
         schema: settings.schema.unwrap_or_default(),
         create: settings.create.unwrap_or(true),
+        adopt,
         parquet: settings.parquet(),
         partition_by,
         on_unrepresentable,

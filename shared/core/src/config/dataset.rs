@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 
 use super::{
+    adopt::Adopt,
     checks::Checks,
     refresh::Refresh,
     source::{Files, Nested, Source},
@@ -29,6 +30,8 @@ pub struct Dataset {
     pub schema: Policy,
     /// Whether `flip` may create a missing Glue table.
     pub create: bool,
+    /// Whether an event may take over a table that Turntable doesn't publish yet.
+    pub adopt: Adopt,
     pub parquet: Parquet,
     /// The partition columns, in lower case. Each becomes one level of folders, the first column the outermost.
     pub partition_by: Vec<String>,
@@ -81,6 +84,7 @@ impl Dataset {
             checks: Checks::default(),
             schema: Policy::default(),
             create: false,
+            adopt: Adopt::No,
             parquet: Parquet::default(),
             partition_by: Vec::new(),
             on_unrepresentable: OnUnrepresentable::default(),
@@ -96,6 +100,12 @@ impl Dataset {
 
     pub fn is_inbox(&self) -> bool {
         matches!(self.source, Source::Inbox(_))
+    }
+
+    /// Returns whether files at this location may become live, or live again, without an operator's request, although
+    /// Turntable did not write them: they are in the table's own folder, or `adopt` allows them.
+    pub fn trusts(&self, location: &Location) -> bool {
+        self.paths.location().contains(location) || self.adopt.allows(location)
     }
 
     /// Returns the table that the inbox is published to, or `None` if the source is not an inbox.

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{
-    check,
+    broken::{self, BrokenEntry},
+    check::{self, Checked},
     dataset::{Dataset, OptoutTable, Protected},
     group::Group,
     position::{Position, Positions},
-    read::At,
+    read::{At, Fault},
     source::Source,
 };
 use crate::{
@@ -20,6 +21,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Config {
     datasets: BTreeMap<String, Dataset>,
+    broken: BTreeMap<String, BrokenEntry>,
 }
 
 impl Config {
@@ -32,19 +34,59 @@ impl Config {
     /// Like [`Config::parse`], for a `text` in which each `${NAME}` was replaced. Faults have the position of their key
     /// in `written`, the text before the replacement. Only a TOML syntax error has its position in `text`.
     pub fn parse_expanded(file: &str, text: &str, written: &str) -> Result<Config> {
-        let (datasets, faults) = check::check(text);
+        let Checked { datasets, faults, .. } = check::check(text);
         if faults.is_empty() {
-            return Ok(Config { datasets });
+            return Ok(Config { datasets, broken: BTreeMap::new() });
         }
         let keys = Positions::of(written);
-        let lines = faults.iter().map(|fault| {
-            let position = match &fault.at {
-                At::Key(path) => keys.find(path),
-                At::Byte(byte) => Position::of(text, *byte),
-            };
-            format!("{file}:{position}: {}", fault.message)
-        });
-        Err(Error::config(lines.collect::<Vec<_>>().join("\n")))
+        let lines: Vec<String> = faults.iter().map(|fault| located(file, text, &keys, fault)).collect();
+        Err(Error::config(lines.join("\n")))
+    }
+
+    /// Like [`Config::parse`], but leaves out the entries that have faults, and keeps the faults. Fails if a fault
+    /// concerns the whole file, or if no entry is valid.
+    pub fn parse_valid(file: &str, text: &str) -> Result<Config> {
+        let Checked { mut datasets, outlines, faults } = check::check(text);
+        if faults.is_empty() {
+            return Ok(Config { datasets, broken: BTreeMap::new() });
+        }
+        let keys = Positions::of(text);
+        let mut by_entry: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut all = Vec::new();
+        let mut is_whole = false;
+        for fault in &faults {
+            let line = located(file, text, &keys, fault);
+            all.push(line.clone());
+            match &fault.at {
+                At::Key(path) => match broken::entry_of(path, &outlines) {
+                    Some(entry) => by_entry.entry(entry.to_owned()).or_default().push(line),
+                    None => is_whole = true,
+                },
+                At::Byte(_) => is_whole = true,
+            }
+        }
+        let broken = broken::separate(&mut datasets, &outlines, by_entry);
+        if is_whole || datasets.is_empty() {
+            return Err(Error::config(all.join("\n")));
+        }
+        Ok(Config { datasets, broken })
+    }
+
+    /// Returns the entries that have faults.
+    pub fn broken(&self) -> impl Iterator<Item = &BrokenEntry> {
+        self.broken.values()
+    }
+
+    /// Returns all datasets that could be read, even if their entries have faults. For decisions about what is no longer
+    /// configured.
+    pub fn known(&self) -> impl Iterator<Item = &Dataset> {
+        self.datasets.values().chain(self.broken.values().filter_map(|entry| entry.dataset.as_ref()))
+    }
+
+    /// Fails if any entry has faults.
+    pub fn ensure_valid(&self) -> Result<()> {
+        let faults: Vec<&str> = self.broken().flat_map(|entry| &entry.faults).map(String::as_str).collect();
+        if faults.is_empty() { Ok(()) } else { Err(Error::config(faults.join("\n"))) }
     }
 
     pub fn datasets(&self) -> impl Iterator<Item = &Dataset> {
@@ -53,6 +95,9 @@ impl Config {
 
     pub fn dataset(&self, name: &str) -> Result<&Dataset> {
         self.datasets.get(name).ok_or_else(|| {
+            if let Some(entry) = self.broken.get(name) {
+                return faulty(entry);
+            }
             let known: Vec<&str> = self.datasets.keys().map(String::as_str).collect();
             Error::input(format!("no dataset {name:?} is configured, expected one of {}", known.join(", ")))
         })
@@ -102,25 +147,48 @@ impl Config {
         self.datasets.values().filter_map(Dataset::optouts).find(|optouts| view::active_name(&optouts.table) == *view)
     }
 
-    /// Returns the Glue databases in which the datasets publish.
+    /// Returns the Glue databases in which the datasets publish, even those with faults.
     pub fn databases(&self) -> BTreeSet<&str> {
-        self.datasets.values().map(|dataset| dataset.table.database.as_str()).collect()
+        let broken = self.broken.values().filter_map(|entry| entry.database.as_deref());
+        self.datasets.values().map(|dataset| dataset.table.database.as_str()).chain(broken).collect()
     }
 
     /// Returns the dataset whose inbox contains `location`.
     pub fn inbox_around(&self, location: &Location) -> Option<&Dataset> {
         let is_around =
             |dataset: &&Dataset| matches!(&dataset.source, Source::Inbox(inbox) if inbox.location.contains(location));
-        self.datasets.values().find(is_around)
+        self.known().find(is_around)
     }
 
     /// Returns the dataset that publishes to `paths`, or an error if there is none.
     pub fn dataset_at(&self, paths: &TablePaths) -> Result<&Dataset> {
+        let is_broken = |entry: &&BrokenEntry| entry.dataset.as_ref().is_some_and(|dataset| dataset.paths == *paths);
         self.datasets.values().find(|dataset| dataset.paths == *paths).ok_or_else(|| {
+            if let Some(entry) = self.broken.values().find(is_broken) {
+                return faulty(entry);
+            }
             Error::input(format!(
                 "no dataset in datasets.toml publishes to {}: check the dataset's location and table",
                 paths.location()
             ))
         })
     }
+}
+
+/// Returns the line for a fault, with its position.
+fn located(file: &str, text: &str, keys: &Positions, fault: &Fault) -> String {
+    let position = match &fault.at {
+        At::Key(path) => keys.find(path),
+        At::Byte(byte) => Position::of(text, *byte),
+    };
+    format!("{file}:{position}: {}", fault.message)
+}
+
+/// Returns the error for a request about a dataset whose entry has faults.
+fn faulty(entry: &BrokenEntry) -> Error {
+    Error::config(format!(
+        "dataset {:?} is not used, because its entry has faults; live stays as it is until they are corrected:\n{}",
+        entry.name,
+        entry.faults.join("\n")
+    ))
 }

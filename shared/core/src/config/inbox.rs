@@ -6,7 +6,9 @@ use jiff::SignedDuration;
 use toml::Value;
 
 use super::{
+    broken::Outline,
     dataset::{Dataset, Protected, ProtectedBy},
+    inbox_rules::{accepts, quota},
     names::{columns, location},
     read::{Faults, Keys, described},
     source::{Inbox, Source},
@@ -28,6 +30,7 @@ pub(super) fn inbox(keys: Keys, source: impl FnOnce(Keys) -> Option<Source>) -> 
     let normalize = normalization(&keys);
     let buckets = keys.whole("buckets", 1);
     let min_interval = keys.parsed("min_interval", duration).unwrap_or_default();
+    let (accepts, max_returning, quota) = (accepts(&keys), keys.whole("max_returning", 0), quota(&keys));
     let reconcile = keys.table("reconcile").and_then(source).map(Box::new);
     for missing in ["location", "key"].into_iter().filter(|name| !keys.has(name)) {
         keys.fault_here(format!("{missing} is missing"));
@@ -65,7 +68,18 @@ pub(super) fn inbox(keys: Keys, source: impl FnOnce(Keys) -> Option<Source>) -> 
     }
     keys.finish();
     let buckets = buckets.and_then(|buckets| u32::try_from(buckets).ok());
-    Some(Inbox { location: location?, key: key?, types, normalize, buckets, min_interval, reconcile })
+    Some(Inbox {
+        location: location?,
+        key: key?,
+        types,
+        normalize,
+        buckets,
+        min_interval,
+        accepts,
+        max_returning,
+        quota,
+        reconcile,
+    })
 }
 
 /// Reads the list of normalization steps. Without the key, or with an invalid value, there are none.
@@ -160,10 +174,11 @@ pub(super) fn protects(keys: &Keys, source: Option<&Source>) -> BTreeMap<String,
     protects
 }
 
-/// Resolves `protects`, which has the value of that key for each inbox. Checks that inbox datasets have only supported
+/// Resolves `protects`, which has the value of that key for each inbox. `outlines` has every entry of the file. Checks that inbox datasets have only supported
 /// checks, that no inbox overlaps a table's folder or another inbox, and that no table has the name of a view.
 pub(super) fn together(
     datasets: &mut BTreeMap<String, Dataset>,
+    outlines: &BTreeMap<String, Outline>,
     protects: &BTreeMap<String, BTreeMap<String, Vec<String>>>,
     faults: &Faults,
 ) {
@@ -171,6 +186,10 @@ pub(super) fn together(
     for (inbox, tables) in protects {
         for (protected, columns) in tables {
             let Some(dataset) = datasets.get(protected).filter(|_| protected != inbox) else {
+                // An entry that could not be read has faults of its own.
+                if protected != inbox && outlines.contains_key(protected) {
+                    continue;
+                }
                 let others: Vec<&str> = datasets.keys().filter(|name| *name != inbox).map(String::as_str).collect();
                 let fault = match others.as_slice() {
                     [] => "expected the name of another dataset in this file, which has none".into(),
@@ -318,7 +337,7 @@ mod tests {
              x: datasets.optouts.source.inbox.min_interval: \"soon\" is not a valid duration, expected one in hours or smaller units, such as \"5s\", \"2m\" or \"1h\"\n\
              x: datasets.optouts.source.inbox: location is missing\n\
              x: datasets.optouts.source.inbox.buckets: expected a power of two from 1 to 1024\n\
-             x: datasets.optouts.source.inbox: unknown key \"bucket\", expected one of location, key, columns, normalize, buckets, min_interval, reconcile"
+             x: datasets.optouts.source.inbox: unknown key \"bucket\", expected one of location, key, columns, normalize, buckets, min_interval, accepts, max_returning, quota, reconcile"
         );
         assert_eq!(
             inbox(

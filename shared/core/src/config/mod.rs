@@ -1,5 +1,7 @@
 //! Parses and checks `datasets.toml`. All errors are reported together, each with its line, column and key path.
 
+mod adopt;
+mod broken;
 mod check;
 mod checks;
 mod csv;
@@ -12,6 +14,7 @@ mod files;
 mod fresh;
 mod group;
 mod inbox;
+mod inbox_rules;
 mod names;
 mod place;
 mod position;
@@ -24,6 +27,8 @@ mod spec;
 #[cfg(test)]
 mod test_support;
 
+pub use adopt::Adopt;
+pub use broken::BrokenEntry;
 pub use checks::{Bound, Checks, Range};
 pub use csv::{Csv, Dialect, Encoding, Separators};
 pub use dataset::{Dataset, OnDrift, OnUnrepresentable, OptoutTable, Parquet, Protected, ProtectedBy, Retain};
@@ -36,6 +41,6 @@ pub use position::{Position, Positions};
 pub use query::reads_only;
 pub use refresh::{After, Input, Refresh};
 pub use source::{
-    Athena, Auth, Connect, Files, Format, GlueJob, Inbox, Mysql, Nested, Postgres, Secret, Session, SharedSnapshot,
-    Source,
+    Athena, Auth, Connect, Files, Format, GlueJob, Inbox, Mysql, Nested, Postgres, Quota, Secret, Session,
+    SharedSnapshot, Source,
 };

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use super::csv::Csv;
 use crate::{
-    consent::{key::Key, normalize::Normalization},
+    consent::{accepts::Accepts, key::Key, normalize::Normalization},
     layout::Location,
     schema::Column,
 };
@@ -212,6 +212,20 @@ pub struct GlueJob {
     pub timeout: u32,
 }
 
+/// How much one refresh reads from an inbox. The rest is left for the next refresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    pub drops: usize,
+    /// The total size of the drops, in bytes, at which reading stops.
+    pub bytes: u64,
+}
+
+impl Default for Quota {
+    fn default() -> Quota {
+        Quota { drops: 50_000, bytes: 2 << 30 }
+    }
+}
+
 /// An inbox into which applications put opt-outs, and how to publish them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inbox {
@@ -227,6 +241,11 @@ pub struct Inbox {
     /// The shortest time between two refreshes. A refresh that comes sooner changes nothing, and leaves its drops to
     /// the next event or the schedule.
     pub min_interval: SignedDuration,
+    /// The states that drops may have.
+    pub accepts: Accepts,
+    /// The largest number of people whom one refresh may bring back. `None` means any number.
+    pub max_returning: Option<u64>,
+    pub quota: Quota,
     /// A source of consent records with the same columns. A request with the action `reconcile` merges all of them.
     pub reconcile: Option<Box<Source>>,
 }

@@ -37,7 +37,7 @@ pub fn spec(table: &Table, unrepresentable: OnUnrepresentable, database: &str, l
     if unrepresentable == OnUnrepresentable::Null {
         table.insert("on_unrepresentable".into(), "null".into());
     }
-    for key in ["retain", "workgroups", "group", "refresh", "timezone"] {
+    for key in ["adopt", "retain", "workgroups", "group", "refresh", "timezone"] {
         table.remove(key);
     }
     if let Some(Value::Table(source)) = table.get_mut("source") {

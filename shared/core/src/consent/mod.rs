@@ -1,5 +1,6 @@
 //! Consent records: what an application says about one person, and which of two records counts.
 
+pub mod accepts;
 pub mod bucket;
 pub mod key;
 pub mod normalize;

@@ -19,6 +19,15 @@ pub struct RecordColumns {
     states: Vec<ConsentState>,
 }
 
+/// What a merge has changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// The number of keys that are new or have a changed record.
+    pub keys: u64,
+    /// The number of people who were out and are back.
+    pub returning: u64,
+}
+
 impl RecordColumns {
     /// Returns an empty run. `width` is the result of [`Key::width`](crate::consent::key::Key::width).
     pub fn new(width: Option<usize>) -> RecordColumns {
@@ -115,15 +124,15 @@ impl RecordColumns {
         sorted
     }
 
-    /// Merges `changes` into this run. Returns the merged run, and how many keys are new or have a changed record. Both
-    /// runs must be sorted.
-    pub fn merged(self, changes: &RecordColumns) -> (RecordColumns, u64) {
+    /// Merges `changes` into this run. Returns the merged run, and what has changed. Both runs must be sorted.
+    pub fn merged(self, changes: &RecordColumns) -> (RecordColumns, Changed) {
+        let mut changed = Changed::default();
         if changes.is_empty() {
-            return (self, 0);
+            return (self, changed);
         }
         let (len, bytes) = (self.len() + changes.len(), self.keys.len() + changes.keys.len());
         let mut all = RecordColumns::with_capacity(self.width, len, bytes);
-        let (mut at, mut changed) = (0, 0);
+        let mut at = 0;
         for (key, word) in changes.records() {
             while at < self.len() && self.key(at) < key {
                 all.push(self.key(at), self.word(at));
@@ -132,12 +141,14 @@ impl RecordColumns {
             if at < self.len() && self.key(at) == key {
                 let old = self.word(at);
                 let counts = later(old, word);
-                changed += u64::from(counts != old);
+                changed.keys += u64::from(counts != old);
+                changed.returning +=
+                    u64::from(counts.state == ConsentState::OptedIn && old.state != ConsentState::OptedIn);
                 all.push(key, counts);
                 at += 1;
             } else {
                 all.push(key, word);
-                changed += 1;
+                changed.keys += 1;
             }
         }
         for rest in at..self.len() {
@@ -255,7 +266,7 @@ mod tests {
             for drop in drops.iter().rev() {
                 back = back.merged(&drop.clone().sorted()).0;
                 let (again, changed) = back.clone().merged(&drop.clone().sorted());
-                assert_eq!((&again, changed), (&back, 0), "merging twice changes nothing");
+                assert_eq!((&again, changed), (&back, Changed::default()), "merging twice changes nothing");
             }
             assert_is(&back, &expected);
             let mut together = RecordColumns::new(width);
@@ -280,6 +291,23 @@ mod tests {
         };
         let (all, changed) =
             run(&[("a", 1), ("b", 5), ("d", 1)]).merged(&run(&[("a", 2), ("b", 4), ("c", 1), ("e", 1)]));
-        assert_eq!((all.len(), changed), (5, 3));
+        assert_eq!((all.len(), changed), (5, Changed { keys: 3, returning: 0 }));
+    }
+
+    #[test]
+    fn only_people_who_were_out_return() {
+        let run = |records: &[(&str, i64, ConsentState)]| {
+            let mut run = RecordColumns::new(None);
+            for (key, occurred_at, state) in records {
+                run.push(key.as_bytes(), ConsentRecord { occurred_at: *occurred_at, state: *state });
+            }
+            run
+        };
+        use ConsentState::{OptedIn, OptedOut, Withdrawn};
+        let table = run(&[("a", 1, OptedOut), ("b", 1, Withdrawn), ("c", 1, OptedIn), ("d", 5, OptedOut)]);
+        let changes =
+            run(&[("a", 2, OptedIn), ("b", 2, OptedIn), ("c", 2, OptedIn), ("d", 2, OptedIn), ("e", 2, OptedIn)]);
+        let (_, changed) = table.merged(&changes);
+        assert_eq!(changed, Changed { keys: 4, returning: 2 }, "d's record is older, and e was never out");
     }
 }

@@ -41,7 +41,16 @@ fn candidate(generation: Generation, as_of: i64) -> Manifest {
 }
 
 fn state(live: Live, live_as_of: Option<i64>, flips: Vec<Flip>) -> FlipState {
-    FlipState { live, live_as_of: live_as_of.map(second), flips, hold: None, live_is_merge: false, may_create: true }
+    FlipState {
+        live,
+        live_as_of: live_as_of.map(second),
+        flips,
+        hold: None,
+        moved_away: None,
+        live_is_merge: false,
+        may_create: true,
+        may_adopt: true,
+    }
 }
 
 fn flipped(to: Generation, by: FlipOrigin, at: i64) -> Flip {

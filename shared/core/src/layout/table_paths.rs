@@ -38,6 +38,8 @@ pub enum ObjectKind {
     ExportFailure,
     /// The record of the scheduled refreshes.
     Refresh,
+    /// The record of the drops that `max_returning` holds back.
+    Returning,
     /// The record of the last audit that rejected a candidate.
     Verdict(Generation),
     /// The record of an engine run.
@@ -114,6 +116,11 @@ impl TablePaths {
         self.0.key("_refresh.json")
     }
 
+    /// Returns the key of the record of the drops that `max_returning` holds back.
+    pub fn returning(&self) -> Key {
+        self.0.key("_returning.json")
+    }
+
     /// Returns the key of the record of the last audit that rejected a candidate.
     pub fn verdict(&self, generation: &Generation) -> Key {
         self.0.folder(VERDICTS).key(&format!("{generation}.json"))
@@ -148,6 +155,7 @@ impl TablePaths {
             None if *key == self.table() => return Some(ObjectKind::Table),
             None if *key == self.export_failure() => return Some(ObjectKind::ExportFailure),
             None if *key == self.refresh() => return Some(ObjectKind::Refresh),
+            None if *key == self.returning() => return Some(ObjectKind::Returning),
             None => return None,
             Some(split) => split,
         };
@@ -240,6 +248,7 @@ mod tests {
             (paths.table(), ObjectKind::Table),
             (paths.export_failure(), ObjectKind::ExportFailure),
             (paths.refresh(), ObjectKind::Refresh),
+            (paths.returning(), ObjectKind::Returning),
             (paths.verdict(&generation), ObjectKind::Verdict(generation)),
             (paths.pending(&generation), ObjectKind::Pending(generation)),
             (paths.failed(&generation), ObjectKind::Failed(generation)),

@@ -32,6 +32,8 @@ struct State {
     uploads: BTreeSet<Unfinished>,
     /// Buckets and their settings. A missing bucket has the settings from template.yaml.
     settings: BTreeMap<String, BucketSettings>,
+    /// The beginnings of the keys, as `s3://BUCKET/KEY`, of objects that S3 lists but doesn't serve.
+    refused: BTreeSet<String>,
     /// The number of objects written and multipart uploads started so far. It is also the clock: each takes place one
     /// second after the previous one.
     writes: i64,
@@ -105,6 +107,12 @@ impl Objects {
         self.state().uploads.insert(Unfinished { key, id: "1".into(), initiated });
     }
 
+    /// Makes S3 list the objects whose keys start with `prefix`, but refuse to serve them, as it does with objects that are
+    /// encrypted with somebody else's key or are in GLACIER.
+    pub fn refuse(&self, prefix: &str) {
+        self.state().refused.insert(prefix.to_owned());
+    }
+
     /// Changes a bucket's settings.
     pub fn configure(&self, bucket: &str, change: impl FnOnce(&mut BucketSettings)) {
         change(self.state().settings.entry(bucket.to_owned()).or_insert_with(settings));
@@ -136,7 +144,18 @@ impl Objects {
         if bucket == NO_BUCKET { Err(Error::config(format!("{at}: {missing}"))) } else { Ok(()) }
     }
 
+    fn served(&self, at: &Key) -> Result<()> {
+        let text = at.to_string();
+        match self.state().refused.iter().any(|prefix| text.starts_with(prefix)) {
+            true => {
+                Err(Error::config(format!("{at}: S3 refused GetObject")).caused_by("InvalidObjectState (status 403)"))
+            }
+            false => Ok(()),
+        }
+    }
+
     fn pinned(&self, at: &Key, etag: &str) -> Result<Bytes> {
+        self.served(at)?;
         let state = self.state();
         let object = state.objects.get(at).filter(|object| object.etag == etag).ok_or_else(|| port::missing(at))?;
         Ok(object.body.clone())
@@ -169,6 +188,7 @@ impl State {
 impl port::Objects for Objects {
     async fn get(&self, at: &Key) -> Result<Option<Bytes>> {
         self.there(&at.bucket, at)?;
+        self.served(at)?;
         Ok(self.state().objects.get(at).map(|object| object.body.clone()))
     }
 

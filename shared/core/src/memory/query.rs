@@ -5,6 +5,7 @@ use std::{
     mem,
     sync::{Arc, Mutex, PoisonError},
     task::Poll,
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -82,6 +83,10 @@ impl Query for Memory {
         let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner)(sql);
         yield_now().await;
         answer
+    }
+
+    async fn run_within(&self, database: &str, sql: &str, _: Duration) -> Result<Answered> {
+        self.run(database, sql).await
     }
 
     async fn oldest_running(&self, _: &[String]) -> Result<Option<Timestamp>> {

@@ -3,4 +3,5 @@
 pub mod archive;
 pub mod consumed;
 pub mod published;
+pub mod returning;
 pub mod view;

@@ -11,4 +11,4 @@ pub use change::{Change, changes};
 pub use column::Column;
 pub use glue_type::{GlueType, sql_type};
 pub use policy::Policy;
-pub use readable::{readable, readable_name};
+pub use readable::{is_readable_field, readable, readable_name};

@@ -66,7 +66,7 @@ fn readable_fields(glue_type: &GlueType) -> Result<(), String> {
         GlueType::Map(key, value) => readable_fields(key).and_then(|()| readable_fields(value)),
         GlueType::Struct(fields) => {
             for (at, (name, inner)) in fields.iter().enumerate() {
-                if name.is_empty() || !name.chars().all(is_field_char) {
+                if !is_readable_field(name) {
                     return Err(format!(
                         "Athena can't read the field name {name:?}, because the names of a struct's fields consist of \
                          letters, digits, _, . and $"
@@ -81,6 +81,11 @@ fn readable_fields(glue_type: &GlueType) -> Result<(), String> {
         }
         _ => Ok(()),
     }
+}
+
+/// Returns whether Athena can read a struct field with this name.
+pub fn is_readable_field(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(is_field_char)
 }
 
 /// Returns whether a struct field's name may contain the character. Java's letters exclude marks and letter-like

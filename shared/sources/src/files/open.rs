@@ -20,7 +20,7 @@ use turntable_core::{
     error::{Error, Result},
     manifest::TypedBy,
     port::Objects,
-    schema::Column,
+    schema::{Column, readable_name},
 };
 use turntable_parquet::Rows;
 use turntable_parquet::arrow_types;
@@ -144,13 +144,15 @@ async fn inferred_schema(
     fields.extend(in_folders.into_iter().map(Arc::new));
     let schema = Schema::new(fields);
     let advice = match text {
-        Text::Csv(_) => "rename it in the files",
+        Text::Csv(_) => RENAME,
         Text::Ndjson(_) => RENAME_OR_CHOOSE,
     };
     check_names(options, &schema, advice)?;
     Ok(Arc::new(schema))
 }
 
+/// The advice for a column name that Glue doesn't store.
+const RENAME: &str = "rename it in the files";
 /// The advice for a field name that Athena can't read.
 const RENAME_OR_CHOOSE: &str = "rename it in the files; or set source.files.objects = \"json\" or \"map\", so that objects \
                                 within records become JSON text or maps";
@@ -159,6 +161,8 @@ const RENAME_OR_CHOOSE: &str = "rename it in the files; or set source.files.obje
 /// for files.
 fn check_names(options: &Files, schema: &Schema, advice: &str) -> Result<()> {
     let checked = arrow_types::columns(schema);
+    let is_column = schema.fields().iter().any(|field| readable_name(field.name()).is_err());
+    let advice = if is_column { RENAME } else { advice };
     checked.map_err(|fault| Error::input(format!("{}: {fault}: {advice}", options.location())))?;
     Ok(())
 }

@@ -36,6 +36,7 @@ impl ColumnFault {
         let is_unrepresentable = !canonical && text::UNREPRESENTABLE.contains(&why);
         let why = match canonical {
             false => format!("({glue_type}): {why}"),
+            true if why == text::NOT_UTF8 => format!("({glue_type}, inferred from the first records): {why}"),
             true => format!(
                 "({glue_type}, inferred from the first records): {why}; declare the types in source.files.columns"
             ),

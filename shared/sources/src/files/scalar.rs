@@ -11,7 +11,7 @@ use crate::column_builder::Values;
 pub fn append(values: &mut Values, text: &[u8], canonical: bool) -> Result<(), Reason> {
     let trimmed = if canonical { text } else { text.trim_ascii() };
     match values {
-        Values::Text(to) => to.append(std::str::from_utf8(text).map_err(|_| "not UTF-8")?.as_bytes())?,
+        Values::Text(to) => to.append(std::str::from_utf8(text).map_err(|_| text::NOT_UTF8)?.as_bytes())?,
         Values::Int64(to) => to.push(text::whole(trimmed, canonical)?),
         Values::Int32(to) => to.push(narrow(trimmed)?),
         Values::Int16(to) => to.push(narrow(trimmed)?),

@@ -18,6 +18,8 @@ pub type Reason = &'static str;
 
 /// The reasons for rejecting values of the right kind that the type can't represent.
 pub const UNREPRESENTABLE: [Reason; 3] = [OUT_OF_RANGE, TOO_MANY_DECIMALS, TOO_PRECISE];
+/// The reason for text in another encoding.
+pub const NOT_UTF8: Reason = "not UTF-8";
 pub const OUT_OF_RANGE: Reason = "out of range";
 const TOO_MANY_DECIMALS: Reason = "more decimal places than the type holds";
 const TOO_PRECISE: Reason = "more precise than a microsecond";

@@ -253,11 +253,12 @@ mod tests {
         let object = Object::new(entry, Compression::None);
         let reader = Reader {
             key: Key { columns: vec![("id".into(), Type::String)] },
+            states: Default::default(),
             normalize: Normalization::default(),
             now: "2026-06-01T00:00:00Z".parse().unwrap(),
             spill: Arc::default(),
         };
-        let ParsedDrop { records, rejects } = csv(&object, Box::new(Cursor::new(text.to_owned())), &reader)?;
+        let ParsedDrop { records, rejects, .. } = csv(&object, Box::new(Cursor::new(text.to_owned())), &reader)?;
         let start = TIME.parse::<Timestamp>().unwrap().as_second();
         let run = records.partition_by_bucket(1).remove(0).load()?.sorted();
         let person = |(key, word): (&[u8], turntable_core::consent::ConsentRecord)| {

@@ -3,8 +3,10 @@
 //! A drop is CSV with a header, NDJSON or Parquet; CSV and NDJSON may be compressed. It has the key's columns, `state`
 //! and `occurred_at`; other columns are ignored. Invalid records are rejected, and the valid ones still count.
 
+pub mod control;
 pub mod csv;
-mod pages;
+mod limits;
+pub mod pages;
 pub mod parquet;
 mod reader;
 mod record;
@@ -16,7 +18,8 @@ pub mod text;
 mod read;
 mod table;
 
-pub use read::{ENOUGH, Read, list, read};
+pub use limits::{ENOUGH, Limits, Rules};
+pub use read::{MAX_DROP_BYTES, Read, list, read};
 pub use reader::{ParsedDrop, Reader};
 pub use reject::Rejects;
 pub use table::records;

@@ -79,7 +79,7 @@ impl Read for Header {
 ///
 /// The header is a struct in Thrift's compact protocol. Its first fields are three `i32`: the page type, the
 /// uncompressed size and the compressed size (parquet.thrift, `PageHeader`; thrift-compact-protocol.md).
-fn uncompressed_size(mut header: &[u8]) -> Option<u32> {
+pub fn uncompressed_size(mut header: &[u8]) -> Option<u32> {
     /// A field header: the type is `i32`, and the field id is one higher than that of the previous field.
     const NEXT: u8 = 0x15;
     let mut sizes = [0; 3];

@@ -280,7 +280,7 @@ mod tests {
             let key = key::Key { columns: vec![("id".into(), Type::Bigint)] };
             let normalize = Normalization::default();
             let now = jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(1);
-            let reader = Reader { key, normalize, now, spill: Default::default() };
+            let reader = Reader { key, states: Default::default(), normalize, now, spill: Default::default() };
             file(&"s3://b/a.parquet".parse().unwrap(), bytes.into(), &reader)
         };
         let drop = read(0).unwrap();
@@ -330,7 +330,13 @@ mod tests {
         let read = |bytes: Vec<u8>| {
             let key = key::Key { columns: vec![("id".into(), Type::Bigint)] };
             let normalize = Normalization::default();
-            let reader = Reader { key, normalize, now: jiff::Timestamp::UNIX_EPOCH, spill: Default::default() };
+            let reader = Reader {
+                key,
+                states: Default::default(),
+                normalize,
+                now: jiff::Timestamp::UNIX_EPOCH,
+                spill: Default::default(),
+            };
             let parsed = file(&"s3://b/a.parquet".parse().unwrap(), bytes.into(), &reader);
             parsed.map(|parsed| parsed.records.len()).map_err(|error| error.report())
         };

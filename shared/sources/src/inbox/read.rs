@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 use tracing::warn;
 
 use super::{
+    control,
+    limits::Limits,
     reader::{ParsedDrop, Reader},
     reject::Rejects,
     spill_buffer::SpillBuffer,
@@ -27,7 +29,11 @@ pub struct Read {
     pub drop: InboxObject,
     /// When the object was last modified.
     pub put: Timestamp,
+    /// The size of the object, in bytes.
+    pub size: u64,
     pub rejects: Rejects,
+    /// Whether a valid record brings somebody back, if that person is out.
+    pub opts_in: bool,
 }
 
 /// Lists all drops in the inbox, without hidden objects such as those under `_archive/` and `_rejected/`.
@@ -45,6 +51,8 @@ const MAX_CONCURRENT_DROPS: usize = 64;
 /// The maximum total cost, in bytes, of the drops that are read at the same time. It limits memory. The cost of a drop
 /// is its size, but at least [`min_cost`] and at most this limit.
 const MAX_CONCURRENT_BYTES: u64 = 32 << 20;
+/// The maximum size of a drop, in bytes: what S3 copies with one request, because sweep moves drops to the archive.
+pub const MAX_DROP_BYTES: u64 = 5 << 30;
 /// The maximum size of a small drop, in bytes.
 const SMALL_DROP_BYTES: u64 = 256 << 10;
 /// The minimum cost, in bytes, of a drop larger than [`SMALL_DROP_BYTES`].
@@ -53,44 +61,71 @@ const LARGE_DROP_COST: u64 = 8 << 20;
 /// memory than its size.
 const PACKED_DROP_COST: u64 = 4 << 20;
 
-/// The number of records at which a refresh stops reading drops. The remaining drops are left for the next refresh,
-/// which follows immediately.
-pub const ENOUGH: usize = 6_000_000;
-
-/// Reads drops concurrently until `enough` records have been read or rejected. Returns the records of all these drops
-/// in one spill buffer, and the drops.
+/// Reads drops concurrently until one of the limits is reached. Returns the records of all these drops in one spill
+/// buffer, and the drops.
 ///
 /// A drop that has been overwritten or deleted since it was listed is skipped; the next listing shows its current
 /// state.
 pub async fn read(
     objects: &Arc<dyn Objects>,
     reader: &Reader,
-    drops: Vec<(InboxObject, Entry)>,
-    enough: usize,
+    mut drops: Vec<(InboxObject, Entry)>,
+    limits: &Limits,
 ) -> Result<(SpillBuffer, Vec<Read>)> {
+    drops.truncate(limits.drops);
     let room = Arc::new(Semaphore::new(MAX_CONCURRENT_BYTES as usize));
+    let readable = OnceCell::new();
     let read_one = |(drop, entry): (InboxObject, Entry)| {
-        let room = room.clone();
+        let (room, readable) = (room.clone(), &readable);
         async move {
             let cost = entry.size.clamp(min_cost(&entry), MAX_CONCURRENT_BYTES);
             let _room = room.acquire_many_owned(u32::try_from(cost).unwrap_or(u32::MAX)).await;
-            let put = entry.modified;
-            Ok(read_drop(objects, reader, entry).await?.map(|said| (drop, put, said)))
+            let (put, size) = (entry.modified, entry.size);
+            let mut reader = reader.clone();
+            if let Some(rules) = &limits.rules {
+                reader.states = rules.accepts.of(&drop.key);
+            }
+            let parsed = match read_drop(objects, &reader, entry).await {
+                Err(error) if error.kind() == Kind::Config => {
+                    unserved(objects, &reader, limits, readable, error).await?
+                }
+                parsed => parsed?,
+            };
+            Ok::<_, Error>((drop, put, size, parsed))
         }
     };
     let mut reads = stream::iter(drops).map(read_one).buffered(MAX_CONCURRENT_DROPS);
-    let (mut spill_buffer, mut all, mut records) = (reader.spill_buffer(), Vec::new(), 0);
-    while let Some(read) = reads.try_next().await? {
-        if let Some((drop, put, ParsedDrop { records: said, rejects })) = read {
-            records += said.len() + rejects.listed();
+    let (mut spill_buffer, mut all, mut records, mut bytes) = (reader.spill_buffer(), Vec::new(), 0, 0_u64);
+    while let Some((drop, put, size, parsed)) = reads.try_next().await? {
+        bytes = bytes.saturating_add(size);
+        if let Some(ParsedDrop { records: said, rejects, opts_in }) = parsed {
+            records += said.len() as u64 + rejects.count;
             spill_buffer.extend(said);
-            all.push(Read { drop, put, rejects });
+            all.push(Read { drop, put, size, rejects, opts_in });
         }
-        if records >= enough {
+        if records >= limits.records || bytes >= limits.bytes || (limits.is_late)() {
             break;
         }
     }
     Ok((spill_buffer, all))
+}
+
+/// Rejects a drop as a whole that S3 refused to serve, if the function can read the inbox. Otherwise returns the error:
+/// the function's role or the bucket is at fault, and no drop is.
+async fn unserved(
+    objects: &Arc<dyn Objects>,
+    reader: &Reader,
+    limits: &Limits,
+    readable: &OnceCell<bool>,
+    refused: Error,
+) -> Result<Option<ParsedDrop>> {
+    let Some(rules) = &limits.rules else { return Err(refused) };
+    if !*readable.get_or_try_init(|| control::is_readable(&**objects, &rules.inbox)).await? {
+        return Err(refused);
+    }
+    let mut said = ParsedDrop::new(reader);
+    said.rejects.add_whole_drop(control::reason(&refused));
+    Ok(Some(said))
 }
 
 /// Returns the minimum cost of a drop, in bytes, by its size, format and compression.
@@ -106,6 +141,9 @@ fn min_cost(entry: &Entry) -> u64 {
 /// whole.
 async fn read_drop(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) -> Result<Option<ParsedDrop>> {
     let name = entry.key.to_string();
+    if entry.size > MAX_DROP_BYTES {
+        return Ok(Some(reject_whole(reader, &Error::input(format!("{name} is larger than 5 GiB: split the drop")))));
+    }
     let said = match table::read(objects, reader, entry).await {
         Ok(said) => said,
         Err(error) if error.kind() == Kind::Conflict => {

@@ -8,12 +8,14 @@ use super::{
     reject::Rejects,
     spill_buffer::{SpillBuffer, SpillFile},
 };
-use turntable_core::consent::{key::Key, normalize::Normalization};
+use turntable_core::consent::{accepts::States, key::Key, normalize::Normalization};
 
 /// The settings and the spill file for all reads in one refresh.
 #[derive(Clone)]
 pub struct Reader {
     pub key: Key,
+    /// The states that records may have. Others are rejected.
+    pub states: States,
     /// How the key's strings are normalized.
     pub normalize: Normalization,
     pub now: Timestamp,
@@ -37,6 +39,8 @@ impl Reader {
 pub struct ParsedDrop {
     pub records: SpillBuffer,
     pub rejects: Rejects,
+    /// Whether a valid record brings somebody back, if that person is out.
+    pub opts_in: bool,
 }
 
 impl ParsedDrop {
@@ -44,6 +48,7 @@ impl ParsedDrop {
         ParsedDrop {
             records: SpillBuffer::new(reader.key.width(), &reader.spill, SPILL_DROP_BYTES),
             rejects: Rejects::default(),
+            opts_in: false,
         }
     }
 }

@@ -49,8 +49,8 @@ impl<'a> Records<'a> {
 
     /// Returns the valid records and the rejects. Fails if records could not be spilled.
     pub fn finish(self) -> error::Result<ParsedDrop> {
-        let ParsedDrop { records, rejects } = self.parsed;
-        Ok(ParsedDrop { records: records.ensure_complete()?, rejects })
+        let ParsedDrop { records, rejects, opts_in } = self.parsed;
+        Ok(ParsedDrop { records: records.ensure_complete()?, rejects, opts_in })
     }
 
     pub fn reject(&mut self, line: u64, reason: impl Into<String>) {
@@ -122,6 +122,10 @@ impl<'a> Records<'a> {
         if occurred_at > self.latest {
             return Err(format!("{OCCURRED_AT} is more than 5 minutes in the future"));
         }
+        if !self.reader.states.has(state) {
+            return Err(format!("{STATE} is not one that the inbox accepts from this drop"));
+        }
+        self.parsed.opts_in |= state == ConsentState::OptedIn;
         self.parsed.records.push(&self.key, ConsentRecord { occurred_at, state });
         Ok(())
     }

@@ -50,6 +50,9 @@ const ZERO_DATE_TIME_CAST: &str = "ZERO_DATE_TIME_CAST";
 /// The longest lock timeout, in seconds, that the servers accept.
 const MAX_LOCK_SECONDS: u64 = 31_536_000;
 
+/// The error code for a variable that the user may not set: `ER_SPECIFIC_ACCESS_DENIED_ERROR`.
+const MISSING_PRIVILEGE: u16 = 1227;
+
 /// The settings that the dataset asks for.
 pub struct Wanted<'a> {
     pub sql_mode: Option<&'a str>,
@@ -62,11 +65,20 @@ pub struct Wanted<'a> {
 pub async fn apply(conn: &mut Conn, wanted: &Wanted<'_>) -> Result<(), MysqlError> {
     let found: Vec<(Value, Value)> = conn.query("SHOW SESSION VARIABLES").await?;
     let found = found.iter().map(|(name, value)| (text(name).to_lowercase(), text(value))).collect();
+    let of = |changes: Vec<String>, name: &str| changes.into_iter().partition::<Vec<_>, _>(|one| one.starts_with(name));
     // The mode comes first, because it decides what the other values mean: '' may be NULL.
-    let (mode, others) = changes(&found, wanted).into_iter().partition::<Vec<_>, _>(|one| one.starts_with("sql_mode"));
+    let (mode, others) = of(changes(&found, wanted), "sql_mode");
+    let (count, others) = of(others, "max_error_count");
     for changes in [mode, others] {
         if !changes.is_empty() {
             conn.query_drop(format!("SET SESSION {}", changes.join(", "))).await?;
+        }
+    }
+    for change in count {
+        match conn.query_drop(format!("SET SESSION {change}")).await {
+            // In MySQL, this needs a privilege. Without it, the server keeps fewer warnings, which their check notices.
+            Err(MysqlError::Server(error)) if error.code == MISSING_PRIVILEGE => {}
+            set => set?,
         }
     }
     // `init_connect` may have stopped the clock, which decides `as_of`.

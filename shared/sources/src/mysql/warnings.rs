@@ -8,9 +8,6 @@ use mysql_async::{Conn, Value, prelude::Queryable};
 use super::{codes, failure, server::Server, value::text};
 use turntable_core::error::{Error, Result};
 
-/// The number of warnings that a server counts and keeps: `max_error_count`.
-const MAX_WARNINGS: usize = 65_535;
-
 /// The codes of notes that say that a value was truncated or replaced. Other notes are about the statement.
 const LOSSY_NOTES: [u16; 7] = [1264, 1265, 1292, 1366, 1406, 1916, 1917];
 
@@ -27,22 +24,26 @@ struct Warning {
 /// Fails if the last statement on the connection has raised a warning whose code is not in `allowed`. `when` says when
 /// the server raised them, for the message.
 pub async fn check(conn: &mut Conn, server: &Server, when: &str, allowed: &[u16]) -> Result<()> {
-    let found: Vec<(Value, Value, Value)> =
-        conn.query("SHOW WARNINGS").await.map_err(|error| failure::error_of(server, error))?;
+    let failed = |error| failure::error_of(server, error);
+    // The server counts all warnings, but keeps only max_error_count of them.
+    let total: Option<Value> = conn.query_first("SHOW COUNT(*) WARNINGS").await.map_err(failed)?;
+    let total = total.and_then(|total| text(&total).parse().ok()).unwrap_or_default();
+    let found: Vec<(Value, Value, Value)> = conn.query("SHOW WARNINGS").await.map_err(failed)?;
     let warning = |(level, code, message): &(Value, Value, Value)| Warning {
         is_note: text(level) == "Note",
         code: text(code).parse().unwrap_or_default(),
         message: text(message),
     };
     let found: Vec<Warning> = found.iter().map(warning).collect();
-    match fault(&found, allowed) {
+    match fault(&found, total, allowed) {
         None => Ok(()),
         Some(fault) => Err(Error::input(format!("MySQL at {}: {when}: {fault}", server.name()))),
     }
 }
 
-/// Describes the warnings that are not allowed, by their codes. Returns `None` if there are none.
-fn fault(found: &[Warning], allowed: &[u16]) -> Option<String> {
+/// Describes the warnings that are not allowed, by their codes. Returns `None` if there are none. `total` is their number
+/// with those that the server didn't keep.
+fn fault(found: &[Warning], total: usize, allowed: &[u16]) -> Option<String> {
     let mut counts: BTreeMap<u16, (usize, &str)> = BTreeMap::new();
     for Warning { is_note, code, message } in found {
         let is_harmless = ABOUT_SYNTAX.contains(code) || (*is_note && !LOSSY_NOTES.contains(code));
@@ -51,11 +52,13 @@ fn fault(found: &[Warning], allowed: &[u16]) -> Option<String> {
         }
     }
     if counts.is_empty() {
-        let is_full = found.len() >= MAX_WARNINGS;
-        return is_full.then(|| {
-            "the server raised more warnings than it keeps, so the others are unknown and may not be allowed: change \
-             the query so that it raises fewer than 65,535"
-                .to_owned()
+        return (total > found.len()).then(|| {
+            format!(
+                "the server raised {total} warnings and keeps {}, so the others are unknown and may not be allowed: change \
+                 the query so that it raises fewer, or let the user raise max_error_count (in MySQL, GRANT \
+                 SESSION_VARIABLES_ADMIN)",
+                found.len()
+            )
         });
     }
     let shown: Vec<String> = counts.iter().map(|(code, (count, message))| shown(*code, *count, message)).collect();
@@ -91,7 +94,7 @@ mod tests {
                 message: (*message).to_owned(),
             })
             .collect();
-        fault(&found, allowed)
+        fault(&found, found.len(), allowed)
     }
 
     #[test]
@@ -121,8 +124,10 @@ mod tests {
 
     #[test]
     fn warnings_that_the_server_has_dropped_are_not_taken_for_allowed() {
-        let found = vec![("Warning", 1260, ""); MAX_WARNINGS];
-        assert!(of(&found, &[1260]).unwrap().starts_with("the server raised more warnings than it keeps"));
-        assert_eq!(of(&found[1..], &[1260]), None);
+        let kept = || Warning { is_note: false, code: 1260, message: String::new() };
+        let found = [kept(), kept()];
+        assert!(fault(&found, 3, &[1260]).unwrap().starts_with("the server raised 3 warnings and keeps 2, so"));
+        assert!(fault(&[], 1, &[1260]).is_some());
+        assert_eq!(fault(&found, 2, &[1260]), None);
     }
 }

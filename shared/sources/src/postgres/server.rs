@@ -346,8 +346,18 @@ mod tests {
             );
         }
         assert_eq!(url("db/d?sslmode=require&sslrootcert=/ca.pem").unverified(), None);
-        let rds = "db.c0.eu-west-1.rds.amazonaws.com/d?sslmode=verify-ca";
-        assert_eq!(url(rds).mode, SslMode::VerifyCa);
+        let own = "db.c0.eu-west-1.rds.amazonaws.com/d?sslmode=verify-ca&sslrootcert=/ca.pem";
+        assert_eq!(url(own).mode, SslMode::VerifyCa);
+    }
+
+    #[test]
+    fn verify_ca_needs_an_authority_that_is_not_public() {
+        for at in ["db.c0.eu-west-1.rds.amazonaws.com/d?sslmode=verify-ca", "db/d?sslmode=verify-ca&sslrootcert=rds"] {
+            let text = fault(from_url(&format!("postgres://u:p@{at}"), Auth::Password, "url"));
+            assert!(text.contains("some of them are public") && text.contains("use verify-full"), "{text}");
+        }
+        let text = fault(from_url("postgres://u:p@db/d?sslmode=verify-ca", Auth::Password, "url"));
+        assert!(text.contains("verify-ca needs sslrootcert"), "{text}");
     }
 
     #[test]

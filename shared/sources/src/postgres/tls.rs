@@ -11,8 +11,9 @@
 //!
 //! `tls::roots` lists the values of `sslrootcert`. If it is given, every encrypted connection requires a certificate
 //! signed by one of its authorities. `system` is refused with any encrypting mode except `verify-full`, because anyone
-//! can get a certificate for their own host from a public authority. Without `sslrootcert`, `verify-ca` is refused,
-//! except for RDS (libpq would look in the home directory, and a function has none).
+//! can get a certificate for their own host from a public authority. So is `verify-ca` with Amazon's authorities, some of
+//! which are public. Without `sslrootcert`, `verify-ca` is refused too (libpq would look in the home directory, and a
+//! function has none).
 //!
 //! Unlike in libpq, the default is `verify-full`, except for Unix sockets and loopback addresses, and a certificate
 //! without subject alternative names matches no host.
@@ -97,7 +98,8 @@ impl SslMode {
 
     /// Returns the effective mode for the given `sslmode` and `sslrootcert`. Without `sslmode`, the mode is
     /// `verify-full` if `sslrootcert` is `system`, and `default_mode` otherwise. Fails for `verify-ca` without
-    /// `sslrootcert`, unless all hosts are RDS's, and for `system` with any mode except `verify-full` and `disable`.
+    /// `sslrootcert` or with Amazon's authorities, and for `system` with any mode except `verify-full` and `disable`.
+    /// `is_rds` says whether all hosts are RDS's, whose authorities are Amazon's unless `sslrootcert` names others.
     pub fn effective(
         given: Option<SslMode>,
         roots: Option<&str>,
@@ -107,7 +109,13 @@ impl SslMode {
         let system = roots == Some("system");
         let mode = given.unwrap_or(if system { SslMode::VerifyFull } else { default_mode });
         match mode {
-            SslMode::VerifyCa if roots.is_none() && !is_rds => {
+            SslMode::VerifyCa if roots == Some("rds") || roots.is_none() && is_rds => {
+                Err("sslmode verify-ca can't be used with Amazon's authorities, because some of them are public and sign \
+                     certificates for anyone's host: use verify-full, or set sslrootcert to a PEM file with the authority \
+                     of this database"
+                    .into())
+            }
+            SslMode::VerifyCa if roots.is_none() => {
                 Err("sslmode verify-ca needs sslrootcert, a PEM file with the authority: add it, or use \
                                 verify-full"
                     .into())

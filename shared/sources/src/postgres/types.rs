@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use tokio_postgres::types::{Kind, Oid, Type};
 
 use crate::postgres::copy::Wire;
+use turntable_core::schema::is_readable_field;
 
 /// The cast that the server applies to a value before it sends it.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,9 +100,10 @@ fn composite(pg_type: &Type, fields: Vec<(String, Rule)>) -> Result<Rule, String
     let mut casts = Vec::new();
     for (name, rule) in fields {
         let lower = name.to_lowercase();
-        if !lower.chars().all(|c| c.is_alphanumeric() || c == '_') {
+        if !is_readable_field(&lower) {
             return Err(format!(
-                "type {:?} has a field {name:?}, but Athena's structs allow only letters, digits and _",
+                "type {:?} has a field {name:?}, but the names of a struct's fields in Athena consist of letters, digits, _, . \
+                 and $; select to_jsonb(…) of the column instead",
                 pg_type.name()
             ));
         }
@@ -200,7 +202,10 @@ mod tests {
         assert_eq!(of(&["a", "A"]), "type \"pair\" has two fields named \"a\" (Glue's names are lower case)");
         assert_eq!(
             of(&["a b"]),
-            "type \"pair\" has a field \"a b\", but Athena's structs allow only letters, digits and _"
+            "type \"pair\" has a field \"a b\", but the names of a struct's fields in Athena consist of letters, digits, _, . \
+             and $; select to_jsonb(…) of the column instead"
         );
+        // Neither a letter of Java nor of Athena.
+        assert!(of(&["Ⅳ"]).contains("has a field \"Ⅳ\""));
     }
 }

@@ -26,10 +26,12 @@
 //! table was read again and found at its location in the run.
 
 mod flip;
+mod go_to;
 mod operator;
 mod prepare;
 mod record;
 mod report;
+mod restore;
 mod resume;
 mod store;
 
@@ -37,3 +39,4 @@ pub use flip::flip;
 pub use operator::{hold, release, rollback, status};
 pub use record::{against_repair, named, record};
 pub use report::GroupFlipReport;
+pub use restore::restore;

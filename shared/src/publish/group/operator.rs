@@ -2,18 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    report::GroupFlipReport,
-    resume::{self, Settled},
-    store,
-};
+use super::{go_to::go_to, report::GroupFlipReport, resume, store};
 use crate::{
     environment::Environment,
-    publish::{attempts::Attempts, operator, report::Outcome, table_state::TableState},
+    publish::{attempts::Attempts, operator, report::Outcome},
 };
 use turntable_core::{
     config::{Dataset, Group},
-    error::{Error, Kind, Result},
+    error::Result,
     group::{self, Record, Set},
     layout::Generation,
     record::{self, FlipOrigin, Hold},
@@ -41,64 +37,10 @@ pub async fn rollback(
         }
         let target = group::rollback(&found.record, &dataset.name, wanted)?;
         let to = Set { since: env.clock.now(), by: FlipOrigin::Rollback, why: reason.clone(), ..target };
-        check_members(group, &to)?;
-        let (mut ready, mut from, mut against) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        for member in &group.members {
-            let Some(target) = to.tables.get(&member.name) else { continue };
-            let loaded = TableState::at(env, member, &target.generation).await?;
-            let at = loaded.state.live.location(&member.paths);
-            let is_there = at.as_ref() == Some(&target.location);
-            from.insert(member.name.clone(), at);
-            if is_there {
-                continue;
-            }
-            match resume::ready(env, member, target, loaded, member.schema.back()).await {
-                Ok(one) => drop(ready.insert(member.name.clone(), one)),
-                Err(error) if error.kind() == Kind::Rejected => {
-                    against.push(format!("{}: {}", member.name, error.message()));
-                }
-                Err(error) => return Err(error),
-            }
+        if let Some(ended) = go_to(env, group, &found, &to).await? {
+            return Ok(ended);
         }
-        let ended = |outcome, reasons| GroupFlipReport::unchanged(outcome, Some(to.run), reasons).with_live(env, group);
-        if !against.is_empty() {
-            return ended(Outcome::Rejected, against).await;
-        }
-        if ready.is_empty() && found.record.live.as_ref().is_some_and(|live| live.run == to.run) {
-            return ended(Outcome::AlreadyLive, Vec::new()).await;
-        }
-        if !found.replace(env, group.name, &found.record.begin_flip(to.clone(), from)).await? {
-            continue;
-        }
-        return match resume::settle(env, group, ready).await? {
-            Settled::Done(ended) => Ok(ended),
-            Settled::ByOthers => by_others(env, group, &to).await,
-        };
     }
-}
-
-/// Returns the outcome of a rollback that another invocation has finished.
-async fn by_others(env: &Environment, group: &Group<'_>, to: &Set) -> Result<GroupFlipReport> {
-    let record = store::read(env, group.name).await?.record;
-    let (outcome, why) = match (&record.live, &record.went_back) {
-        (Some(live), _) if live.run == to.run => (Outcome::Committed, Vec::new()),
-        (_, Some(back)) if back.run == to.run => (Outcome::Rejected, vec![back.why.clone()]),
-        _ => (Outcome::Stale, vec![format!("run {} was live, but another run has gone live since", to.run)]),
-    };
-    GroupFlipReport::unchanged(outcome, Some(to.run), why).with_live(env, group).await
-}
-
-/// Checks that the group's members are still those in the set.
-fn check_members(group: &Group<'_>, set: &Set) -> Result<()> {
-    if group.members.iter().map(|member| &member.name).eq(set.tables.keys()) {
-        return Ok(());
-    }
-    Err(Error::input(format!(
-        "group {}: run {} has the members {}, but the group's members have changed since: invoke export instead",
-        group.name,
-        set.run,
-        set.tables.keys().cloned().collect::<Vec<_>>().join(", ")
-    )))
 }
 
 /// Writes a hold for the whole group. Once this has returned, only a rollback can flip the members until the hold is

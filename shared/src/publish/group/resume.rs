@@ -147,7 +147,15 @@ impl<'a> GroupFlip<'a> {
     fn members(&self) -> Result<Vec<(&'a Dataset, &'a Member)>, String> {
         let of = |(name, member): (&String, &'a Member)| {
             let dataset = self.group.member(name);
-            dataset.map(|dataset| (dataset, member)).ok_or_else(|| format!("{name} is no longer a member"))
+            let dataset = dataset.ok_or_else(|| format!("{name} is no longer a member"))?;
+            // The record is only trusted as far as it names generations of the members themselves.
+            if member.location != dataset.paths.generation(&member.generation) {
+                return Err(format!(
+                    "the group's record says that {} of {name} is at {}, which is not the generation's location",
+                    member.generation, member.location
+                ));
+            }
+            Ok((dataset, member))
         };
         self.flipping.to.tables.iter().map(of).collect()
     }
@@ -218,7 +226,8 @@ impl<'a> GroupFlip<'a> {
                 if now.as_ref() != Some(self.flipping) {
                     return Ok(false);
                 }
-                let policy = if to.by == FlipOrigin::Rollback { dataset.schema.back() } else { dataset.schema };
+                let goes_back = matches!(to.by, FlipOrigin::Rollback | FlipOrigin::Repair);
+                let policy = if goes_back { dataset.schema.back() } else { dataset.schema };
                 self::ready(self.env, dataset, member, loaded, policy).await?
             }
         };

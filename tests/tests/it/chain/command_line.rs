@@ -53,8 +53,9 @@ async fn a_stack_is_operated_from_the_command_line() {
     chain.put("source/users/a.csv", users(100, 1)).await.unwrap();
     let ended = chain.turntable(&["export", "users"]).await;
     let first = chain.next("users", None).await.to_string();
+    let location = chain.paths("users").generation(&first.parse().unwrap());
     let expected = format!(
-        "users: exported {first} of 100 rows\nits audit and flip follow: see `turntable status users{options}`\n"
+        "users: exported {first} of 100 rows to {location}\nits audit and flip follow: see `turntable status users{options}`\n"
     );
     assert_eq!((ended.code, ended.out), (Some(0), expected), "{}", ended.err);
     let before = chain.live("users").await;
@@ -127,7 +128,7 @@ async fn a_stack_is_operated_from_the_command_line() {
 
 /// Follows the commands of docs/cli.md.
 async fn page_commands(chain: &Chain, first: &str) {
-    let page = chain.follower("docs/cli.md").await.with("TURNTABLE_STACK", &chain.name);
+    let page = chain.follower("docs/cli.md").await;
     let heading = "Before something changes";
     page.follow(heading, 0..1, &[]).await;
     let before = chain.live("users").await;

@@ -66,7 +66,7 @@ async fn members_of_a_group_flip_together() {
     let server = sql::start().await;
     let url = server.url();
     sql::run(&url, &format!("{SCHEMA} {ORDER} {ORDER}")).await;
-    let chain = Chain::start(&entries(&url, "checks = { max_shrink = 0.0 }\n")).await;
+    let chain = Chain::start(&entries(&url, "on_drift = \"repair\"\nchecks = { max_shrink = 0.0 }\n")).await;
 
     // A good run, as the schedule starts it: one message for all three tables.
     let queued = chain.ask("export", &json!({})).await;
@@ -132,6 +132,18 @@ async fn members_of_a_group_flip_together() {
     assert!(now.iter().zip(locations(&chain, &fresher)).all(|(now, then)| *now != then), "{now:?}");
     let status = chain.ask("flip", &json!({ "dataset": "items", "action": "status" })).await;
     assert_eq!(status["group"]["record"]["live"]["why"], "wrong");
+
+    // If files of one member are lost, all members go back.
+    let whole = generations(&chain.ask("export", &request).await);
+    is_live(&chain, &whole).await;
+    let damaged = generations(&chain.ask("export", &request).await);
+    is_live(&chain, &damaged).await;
+    let files = chain.paths("orders").generation(&damaged[1]);
+    for key in chain.keys(&files.prefix).await {
+        chain.s3.delete_object().bucket(&chain.bucket).key(&key).send().await.unwrap();
+    }
+    chain.ask("sweep", &json!({})).await;
+    is_live(&chain, &whole).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

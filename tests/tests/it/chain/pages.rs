@@ -1,4 +1,4 @@
-//! Runs the AWS commands in README, docs/deploy.md and docs/migration.md on the emulator, word for word.
+//! Runs the commands in README, docs/deploy.md and docs/migration.md on the emulator, word for word.
 
 use std::fs;
 
@@ -15,6 +15,7 @@ impl Chain {
         fs::write(follower.folder.join("datasets.toml"), datasets).unwrap();
         follower
             .with("STACK", &self.name)
+            .with("TURNTABLE_STACK", &self.name)
             .with("BUCKET", &self.bucket)
             .with("AWS_ENDPOINT_URL", &emulator().await.endpoint)
             .with("AWS_ACCESS_KEY_ID", &self.account)
@@ -24,7 +25,6 @@ impl Chain {
             .replacing("--bucket BUCKET ", format!("--bucket {} ", self.bucket))
             .replacing("arn:aws:s3:::BUCKET", format!("arn:aws:s3:::{}", self.bucket))
             .replacing("ROLE_ARN", format!("arn:aws:iam::{}:role/flip", self.account))
-            .replacing("--function-name turntable-", format!("--function-name {}-", self.name))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Tables whose datasets are removed from datasets.toml, renamed, and added again.
+//! Tables whose datasets are moved, removed from datasets.toml, renamed, and added again.
 
 use serde_json::{Value, json};
 
@@ -25,6 +25,29 @@ async fn tables_are_retired_renamed_and_come_back() {
     let page = chain.follower("docs/operate.md").await.replacing("\"orders\"", "\"users\"");
     let attention = || async { chain.ask("flip", &json!({ "action": "status" })).await["attention"].to_string() };
 
+    // The table moves to another location, and back.
+    let reads = |folder: &'static str| {
+        let chain = &chain;
+        let at = async move || chain.live("users").await.filter(|at| at.to_string().contains(folder));
+        async move { chain.until(folder, at).await }
+    };
+    chain.datasets(&both.replace("[datasets.users]\n", "[datasets.users]\nlocation = \"s3://${BUCKET}/team\"\n")).await;
+    assert!(attention().await.contains("nothing sweeps"));
+    for _ in 0..2 {
+        let told = page.follow("Move", 0..1, &[]).await;
+        assert!(told.contains("moved"), "{told}");
+    }
+    page.follow("Move", 1..2, &[]).await;
+    reads("/team/users/").await;
+    assert_eq!((attention().await, chain.rows().await), ("[]".to_owned(), 500));
+    chain.datasets(&both).await;
+    let from = chain.named("s3://${BUCKET}/team");
+    let back = json!({ "dataset": "users", "action": "move", "from": from, "reason": "together again" });
+    assert_eq!(chain.ask("flip", &back).await["outcome"], "moved");
+    chain.ask("export", &json!({ "dataset": "users" })).await;
+    reads("/schemas/users/").await;
+    assert_eq!((attention().await, chain.rows().await), ("[]".to_owned(), 500));
+
     // The table is kept, and its dataset comes back.
     chain.datasets(&optouts).await;
     assert!(attention().await.contains("no dataset in datasets.toml publishes it any more"));
@@ -33,7 +56,7 @@ async fn tables_are_retired_renamed_and_come_back() {
     assert_eq!((attention().await, chain.rows().await), ("[]".to_owned(), 500));
     chain.datasets(&both).await;
     chain.ask("sweep", &json!({})).await;
-    let record = chain.keys("_retired/").await;
+    let record = chain.keys("_retired/schemas/").await;
     assert_eq!(record.len(), 1);
     let released = chain.s3.get_object().bucket(&chain.bucket).key(&record[0]).send().await.unwrap();
     let released: Value = serde_json::from_slice(&released.body.collect().await.unwrap().into_bytes()).unwrap();

@@ -7,8 +7,9 @@ use tests::{
 use turntable::consent::ConsentState;
 
 use super::{
+    concurrent::Ended,
     event::Event,
-    play::{Ended, Play},
+    play::Play,
     rest,
     scenario::{ALL, Scenario, is_inbox},
     watch::Met,

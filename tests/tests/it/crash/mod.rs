@@ -2,6 +2,7 @@
 //! concurrently in any order. ARCHITECTURE.md's invariants are checked after every effect. docs/reliability.md has the
 //! results.
 
+mod concurrent;
 mod drops;
 mod event;
 mod every;

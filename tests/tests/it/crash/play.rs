@@ -4,44 +4,21 @@ use std::{
     collections::{BTreeMap, VecDeque},
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
-    time::Duration,
 };
 
-use futures::FutureExt;
 use tests::{
     rig::Rig,
     wire::{Call, Fate},
 };
-use tokio::task::{JoinHandle, spawn_local};
 use turntable::consent::ConsentState;
 
 use super::{
-    event::{self, Done, Event},
-    gate::Gate,
+    concurrent::{self, Ended, Fault, Observer, said},
+    event::{Done, Event},
     rest::Rest,
     scenario::is_inbox,
     watch::Watch,
 };
-
-/// The fault to inject into a run: the index of a call, from 0, and what happens to that call. `None` injects nothing.
-pub type Fault = Option<(usize, Fate)>;
-
-/// How a run ended.
-#[derive(Debug, Clone)]
-pub enum Ended {
-    ParsedDrop(Event, String, bool),
-    Died(Event),
-}
-
-impl Ended {
-    /// Returns the event that AWS redelivers or a person requests again, if any.
-    pub fn again(self) -> Option<Event> {
-        match self {
-            Ended::ParsedDrop(_, _, true) => None,
-            Ended::ParsedDrop(event, _, false) | Ended::Died(event) => Some(event),
-        }
-    }
-}
 
 pub struct Play {
     pub rig: Arc<Rig>,
@@ -65,14 +42,6 @@ pub struct Play {
 
 /// A record in a drop: id, state, second.
 pub type Record = (i64, ConsentState, i64);
-
-struct Running {
-    event: Event,
-    task: JoinHandle<Done>,
-    fault: Fault,
-    calls: usize,
-    ended: Option<Ended>,
-}
 
 impl Play {
     pub fn new(rig: Rig, rest: Arc<Rest>) -> Play {
@@ -113,69 +82,18 @@ impl Play {
         Ok(ended.remove(0))
     }
 
-    /// Plays runs concurrently. `next` chooses which waiting call arrives. Returns how each run ended, or an error that
-    /// describes a broken promise.
+    /// Plays runs concurrently: see [`concurrent::together`].
     pub async fn together(
         &mut self,
         events: Vec<(Event, Fault)>,
-        mut next: impl FnMut(&[(usize, Call)]) -> usize,
+        next: impl FnMut(&[(usize, Call)]) -> usize,
     ) -> Result<Vec<Ended>, String> {
-        let gate = Arc::new(Gate::default());
         self.seen.clear();
-        let mut runs: Vec<Running> = Vec::new();
-        for (number, (event, fault)) in events.into_iter().enumerate() {
-            self.watch.begins(&event);
-            let task = spawn_local(event::run(self.rig.clone(), gate.line(number), event.clone()));
-            runs.push(Running { event, task, fault, calls: 0, ended: None });
-        }
-        let mut slept = Duration::ZERO;
-        loop {
-            self.rest.reached().await;
-            for (number, run) in runs.iter_mut().enumerate().filter(|(_, run)| run.ended.is_none()) {
-                if let Some(done) = (&mut run.task).now_or_never() {
-                    let done = done.map_err(|panic| format!("{} panicked: {panic}", run.event))?;
-                    self.tell(|| format!("{number} {} ends: {}", run.event, said(&done)));
-                    self.watch.ends(&run.event, &done);
-                    run.ended = Some(Ended::ParsedDrop(run.event.clone(), said(&done), done.is_ok()));
-                }
-            }
-            if runs.iter().all(|run| run.ended.is_some()) {
-                break;
-            }
-            let waiting = gate.waiting();
-            let stands = |number: &usize| waiting.iter().any(|(run, _)| run == number);
-            let alive = runs.iter().enumerate().filter(|(_, run)| run.ended.is_none()).map(|(number, _)| number);
-            if !alive.clone().all(|number| stands(&number)) {
-                // A refresh that lost a race pauses, and real time must pass.
-                tokio::time::sleep(Duration::from_micros(200)).await;
-                slept += Duration::from_micros(200);
-                assert!(slept < Duration::from_secs(30), "a run waits for what never comes: {waiting:?}");
-                continue;
-            }
-            self.put_arriving(self.seen.len());
-            let place = next(&waiting);
-            let (number, call) = waiting[place].clone();
-            let run = &mut runs[number];
-            let fate = run.fault.filter(|(at, _)| *at == run.calls).map_or(Fate::Arrives, |(_, fate)| fate);
-            let fate = if (self.leaves_out)(&self.rig, &call) { Fate::LeftOut } else { fate };
-            (number, &call, fate).hash(&mut self.hash);
-            self.tell(|| format!("{number} {}: {call}: {fate:?}", run.event));
-            run.calls += 1;
-            self.calls += 1;
-            self.seen.push(call.clone());
-            gate.let_through(place, fate);
-            self.rest.reached().await;
-            self.watch.arrived(&run.event, &call).map_err(|broken| format!("{broken}; at {}: {call}", run.event))?;
-            if let Fate::NeverLeaves | Fate::LastOfAll = fate {
-                run.task.abort();
-                gate.forget(number);
-                run.ended = Some(Ended::Died(run.event.clone()));
-                self.watch.dies(&run.event);
-            }
-        }
+        let (rig, rest) = (self.rig.clone(), self.rest.clone());
+        let ended = concurrent::together(&rig, &rest, self, events, next).await?;
         // The runs made fewer calls than expected, so the remaining drops arrive now.
         self.put_arriving(usize::MAX);
-        Ok(runs.into_iter().filter_map(|run| run.ended).collect())
+        Ok(ended)
     }
 
     /// Plays the end: what failed is redelivered; then each manifest's event, Glue's event and the schedules follow.
@@ -228,9 +146,34 @@ impl Play {
     }
 }
 
-fn said(done: &Done) -> String {
-    match done {
-        Ok(outcome) => format!("{outcome:?}"),
-        Err(error) => error.report(),
+impl Observer for Play {
+    fn begins(&mut self, event: &Event) {
+        self.watch.begins(event);
+    }
+
+    fn before_call(&mut self, calls: usize) {
+        self.put_arriving(calls);
+    }
+
+    fn fate(&mut self, (number, event): (usize, &Event), call: &Call, planned: Fate) -> Fate {
+        let fate = if (self.leaves_out)(&self.rig, call) { Fate::LeftOut } else { planned };
+        (number, call, fate).hash(&mut self.hash);
+        self.tell(|| format!("{number} {event}: {call}: {fate:?}"));
+        self.calls += 1;
+        self.seen.push(call.clone());
+        fate
+    }
+
+    fn arrived(&mut self, by: &Event, call: &Call) -> Result<(), String> {
+        self.watch.arrived(by, call)
+    }
+
+    fn ends(&mut self, (number, event): (usize, &Event), done: &Done) {
+        self.tell(|| format!("{number} {event} ends: {}", said(done)));
+        self.watch.ends(event, done);
+    }
+
+    fn dies(&mut self, event: &Event) {
+        self.watch.dies(event);
     }
 }

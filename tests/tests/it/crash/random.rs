@@ -19,9 +19,10 @@ use tests::{
 use turntable::{consent::ConsentState, error::Kind};
 
 use super::{
+    concurrent::Fault,
     event::Event,
     every::prepared,
-    play::{Fault, Play, Record},
+    play::{Play, Record},
     rest,
     scenario::{ALL, has_engine, is_inbox},
     watch::Met,

@@ -403,3 +403,49 @@ async fn an_event_of_an_unmanaged_run_is_ignored() {
     let theirs = serde_json::to_value(theirs.await.unwrap()).unwrap();
     assert!(theirs["reason"].as_str().unwrap().contains("no dataset in datasets.toml publishes to"), "{theirs}");
 }
+
+/// Replaces fields of the only pending record.
+fn forge(rig: &Rig, change: impl Fn(&mut Value)) {
+    let key = rig.objects.keys().into_iter().find(|key| key.contains("/_pending/")).unwrap();
+    let mut record: Value = serde_json::from_slice(&rig.objects.body(&key).unwrap()).unwrap();
+    change(&mut record);
+    rig.objects.put(&key, record.to_string());
+}
+
+/// Whoever can write into the bucket could otherwise have their own query or job run with the function's role.
+#[tokio::test]
+async fn forged_record_starts_nothing() {
+    let sql =
+        |record: &mut Value| record["work"]["athena"]["sql"] = json!("UNLOAD (SELECT * FROM salaries) TO 's3://x/'");
+    let job = |record: &mut Value| record["work"]["glue_job"]["arguments"]["--script"] = json!("s3://x/");
+    let forgeries: [(&str, &dyn Fn(&mut Value)); 2] = [(ATHENA, &sql), (GLUE, &job)];
+    for (source, forgery) in forgeries {
+        let rig = support::rig(source, "");
+        rig.engine.next_start(Start::Unanswered);
+        export(&rig).await.unwrap_err();
+        forge(&rig, forgery);
+        let before = rig.engine.runs().len();
+        let refused = export(&rig).await.unwrap();
+        assert_eq!((&refused["outcome"], rig.engine.runs().len()), (&json!("failed"), before), "{refused}");
+        assert!(refused["reason"].as_str().unwrap().contains("doesn't match datasets.toml"), "{refused}");
+        // The next export is a new run, of the configured work.
+        assert_eq!(export(&rig).await.unwrap()["outcome"], "started");
+    }
+}
+
+#[tokio::test]
+async fn record_that_names_another_run_is_not_settled_with_it() {
+    let rig = support::rig(ATHENA, "");
+    export(&rig).await.unwrap();
+    rig.engine.succeed(0, 3, &[""]).await;
+    hear(&rig, 0).await;
+    export(&rig).await.unwrap();
+    let key = rig.objects.keys().into_iter().filter(|key| key.contains("/_pending/")).max().unwrap();
+    let mut record: Value = serde_json::from_slice(&rig.objects.body(&key).unwrap()).unwrap();
+    record["run"] = json!("run-0");
+    rig.objects.put(&key, record.to_string());
+    let refused = export(&rig).await.unwrap();
+    assert_eq!(refused["outcome"], "failed");
+    assert!(refused["reason"].as_str().unwrap().contains("is not the run for"), "{refused}");
+    assert_eq!(manifests(&rig).len(), 1);
+}

@@ -345,8 +345,8 @@ async fn a_wrong_setting_is_named_with_the_right_one() {
             "a.csv",
             cp932.clone(),
             "",
-            "a.csv: line 2: column \"name\" (string, inferred from the first records): not UTF-8; declare the types in \
-             source.files.columns: set source.files.csv.encoding to the file's encoding, maybe \"shift_jis\"",
+            "a.csv: line 2: column \"name\" (string, inferred from the first records): not UTF-8: set \
+             source.files.csv.encoding to the file's encoding, maybe \"shift_jis\"",
         ),
         (
             "a.csv",

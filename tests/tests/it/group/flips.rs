@@ -191,3 +191,37 @@ async fn a_generation_exported_alone_does_not_flip_in_a_group() {
     assert!(stale.reasons[0].contains("was exported without its group: invoke export again"), "{:?}", stale.reasons);
     lake.is_settled_at(&[&old], "nothing has flipped");
 }
+
+/// Whoever can write into `_groups` could otherwise make any location live, without an audit.
+#[tokio::test]
+async fn forged_record_moves_no_table_to_a_place_of_its_own() {
+    let lake = Lake::new();
+    let old = lake.flipped().await;
+    let key = "s3://lake/schemas/_groups/core.json";
+    let forge = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut record = serde_json::to_value(lake.record()).unwrap();
+        change(&mut record);
+        lake.rig.objects.put(key, record.to_string());
+    };
+    // A flip that has to go back to somewhere else.
+    let to = serde_json::to_value(lake.record().live.unwrap()).unwrap();
+    let from = json!({ "a": "s3://lake/evil/", "b": "s3://lake/evil/", "c": "s3://lake/evil/" });
+    forge(&|record| record["flipping"] = json!({ "to": to, "from": from, "back": "because" }));
+    let run = lake.run().await;
+    drop(lake.ask(event(&run, "c")).await);
+    drop(lake.ask(event(&run, "c")).await);
+    lake.is_settled_at(&[&old, &run], "no table is at the forged location");
+
+    // A flip to a generation that the record says is somewhere else.
+    let live = lake.record().live.unwrap();
+    let mut to = serde_json::to_value(&live).unwrap();
+    to["tables"]["a"]["location"] = json!("s3://lake/evil/");
+    let from: serde_json::Map<_, _> =
+        live.tables.iter().map(|(name, member)| (name.clone(), json!(member.location))).collect();
+    forge(&|record| record["flipping"] = json!({ "to": to, "from": from }));
+    let run = lake.run().await;
+    drop(lake.ask(event(&run, "c")).await);
+    assert!(lake.rig.catalog.writes().iter().all(|(_, table)| {
+        !table.storage_descriptor().and_then(|storage| storage.location()).unwrap_or_default().contains("evil")
+    }));
+}

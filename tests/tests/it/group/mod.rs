@@ -3,5 +3,6 @@
 
 mod flips;
 pub mod lake;
+mod lost_files;
 mod operators;
 mod schedules;

@@ -7,12 +7,13 @@ use super::File;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fault_has_its_place_whether_toml_or_the_source_tells() {
-    let text = "[datasets.users]\nsource.mysql = { url = \"${NO_SUCH_NAME}\", query = \"SELECT 1\", queries = 1 }\n";
+    let text =
+        "[datasets.users]\nsource.mysql = { url = \"${TURNTABLE_NO_SUCH_NAME}\", query = \"SELECT 1\", queries = 1 }\n";
     let file = File::new(text);
     let told = check(&file.0, None).await.err().expect("faults").to_string();
     let at = |line: &str| format!("{}:{line}", file.0.display());
     let lines: Vec<&str> = told.lines().collect();
-    assert_eq!(lines[0], at("2:25: ${NO_SUCH_NAME} is not set in the environment"));
+    assert_eq!(lines[0], at("2:25: ${TURNTABLE_NO_SUCH_NAME} is not set in the environment"));
     assert!(lines[1].starts_with(&at("2:63: datasets.users.source.mysql: unknown key \"queries\"")), "{told}");
     assert_eq!(lines[2], at("1:11: datasets.users: database is missing: set it here or in [defaults]"));
 }

@@ -64,11 +64,11 @@ async fn a_table_of_postgresql_becomes_an_entry_that_runs() {
 database = "dmp" # the Glue database
 location = "s3://${BUCKET}/schemas" # the parent of the tables' folders
 
-# ${DATABASE_URL} comes from the environment: use another name for another database. In AWS, replace url with
+# ${DATABASE_URL} comes from the environment: TURNTABLE_… for another database. In AWS, replace url with
 # secret = "NAME", a secret in Secrets Manager.
 
 [datasets.order_items]
-# left out: odd (shop.odd): column "odd": type "odd" has a field "a b", but Athena's structs allow only letters, digits and _; cast it in the query to publish it
+# left out: odd (shop.odd): column "odd": type "odd" has a field "a b", but the names of a struct's fields in Athena consist of letters, digits, _, . and $; select to_jsonb(…) of the column instead; cast it in the query to publish it
 # "ID" is published as id_2: Glue's names are lower case, and id exists twice
 # price (numeric) becomes a string: a Glue decimal needs a precision of up to 38 digits: cast it in the query, if all values fit
 # during (interval) becomes a string: cast it in the query for another type

@@ -113,6 +113,44 @@ async fn archived_opt_outs_follow_a_location_and_an_older_file() {
 }
 
 #[tokio::test]
+async fn inbox_and_table_renamed_in_one_edit_fail_closed_and_attention_says_what_to_do() {
+    let lake = lake();
+    lake.drop("a.csv", many(0..3));
+    lake.schedule().await.unwrap();
+    let moved = |dataset: &'static str| {
+        let text = text(Edit { dataset, ..FIRST }).replace("s3://lake/inbox/optouts", "s3://lake/inbox/moved");
+        lake.objects.put("s3://lake/datasets.toml", text);
+    };
+    let about = async || {
+        let mut told = lake.overview().await.attention;
+        told.retain(|line| line.contains("renamed in one edit"));
+        told
+    };
+    assert_eq!(about().await, [""; 0]);
+    moved("opt_outs");
+    lake.objects.put("s3://lake/inbox/moved/b.csv", many(3..5));
+    for _ in 0..2 {
+        let _ = lake.schedule().await;
+    }
+    assert_eq!(left_out(&lake, OUT).unwrap(), (0..3).collect(), "nobody comes back");
+    let told = about().await;
+    assert!(told.len() == 1 && told[0].contains("Set the table of datasets.opt_outs back to dmp.optouts"), "{told:?}");
+
+    moved("optouts");
+    lake.schedule().await.unwrap();
+    assert_eq!(left_out(&lake, OUT).unwrap(), (0..5).collect());
+    assert_eq!(about().await, [""; 0]);
+    // Until the record names the first table's generation, the second one must not be used.
+    sweep(&lake, "optouts").await;
+    let record = String::from_utf8(lake.get("s3://lake/inbox/moved/_published.json").unwrap().to_vec()).unwrap();
+    assert!(record.contains("dmp.optouts"), "{record}");
+    moved("opt_outs");
+    lake.schedule().await.unwrap();
+    assert_eq!(left_out(&lake, OUT).unwrap(), (0..5).collect());
+    assert!(lake.catalog.get(&name("opt_outs")).is_some());
+}
+
+#[tokio::test]
 async fn second_inbox_adds_people_and_can_not_be_removed_in_silence() {
     let lake = lake();
     archived(&lake, "optouts", "a.csv", many(0..3)).await;

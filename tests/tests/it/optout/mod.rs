@@ -3,6 +3,7 @@
 
 mod archive;
 mod damage;
+mod hostile;
 mod identity;
 mod inbox;
 pub mod reader;

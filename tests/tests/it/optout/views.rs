@@ -58,6 +58,32 @@ async fn views_exist_before_the_first_drop_and_need_no_athena() {
     assert!(query.contains(">= 1 THEN true"), "the view expects the file: {query}");
 }
 
+/// Each view costs a scheduled refresh two calls, for itself and for its table. The opt-out table is read once for all.
+#[tokio::test]
+async fn views_that_are_right_cost_two_calls_each() {
+    let calls = async |tables: usize| {
+        let lake = Lake::default();
+        let names: Vec<String> = (0..tables).map(|at| format!("users{at}")).collect();
+        let protects = names.iter().map(|name| format!("{name} = \"id\"")).collect::<Vec<_>>().join(", ");
+        let datasets = names.iter().map(|name| {
+            format!(
+                "[datasets.{name}]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\nsource = {{ files = {{ location = \
+                 \"s3://lake/in/\" }} }}\n"
+            )
+        });
+        lake.configure_dataset(&format!("protects = {{ {protects} }}\n{}", datasets.collect::<String>()));
+        names.iter().for_each(|name| put_table(&lake, "dmp", name, &[("id", "bigint")]));
+        lake.drop("a.csv", many(0..3));
+        lake.schedule().await.unwrap();
+        let (before, writes) = (lake.calls(), lake.catalog.writes().len());
+        lake.schedule().await.unwrap();
+        assert_eq!(lake.catalog.writes().len(), writes);
+        lake.calls() - before
+    };
+    let (one, five) = (calls(1).await, calls(5).await);
+    assert_eq!((five - one) / 4, 2, "{one} and {five}");
+}
+
 #[tokio::test]
 async fn view_that_was_replaced_or_dropped_by_hand_is_restored() {
     let lake = protecting();

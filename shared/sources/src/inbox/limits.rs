@@ -1,0 +1,41 @@
+//! How much one round of a refresh reads from an inbox.
+
+use std::sync::Arc;
+
+use turntable_core::{consent::accepts::Accepts, layout::Location};
+
+/// Whoever may write into an inbox decides how many drops there are, how large they are and how many of their records
+/// are invalid. So each round of a refresh stops reading at the first of these limits, and publishes what it has read. At
+/// least one drop is read, so each round makes progress.
+#[derive(Clone)]
+pub struct Limits {
+    /// The number of records, valid or not, at which reading stops.
+    pub records: u64,
+    /// The largest number of drops.
+    pub drops: usize,
+    /// The total size of the drops, in bytes, at which reading stops.
+    pub bytes: u64,
+    /// Returns whether the time for reading has passed.
+    pub is_late: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// The rules for drops. `None` if the objects are not drops, but files of a table.
+    pub rules: Option<Rules>,
+}
+
+/// The rules for the drops in an inbox.
+#[derive(Clone)]
+pub struct Rules {
+    /// The inbox. A drop that S3 lists but doesn't serve is rejected alone.
+    pub inbox: Location,
+    pub accepts: Accepts,
+}
+
+impl Limits {
+    /// Returns the limits for reading all of a table.
+    pub fn none() -> Limits {
+        Limits { records: u64::MAX, drops: usize::MAX, bytes: u64::MAX, is_late: Arc::new(|| false), rules: None }
+    }
+}
+
+/// The number of records at which a round of a refresh stops reading drops. The remaining drops are left for the next
+/// round, which follows immediately.
+pub const ENOUGH: u64 = 6_000_000;

@@ -1,0 +1,17 @@
+//! Reports the entries of `datasets.toml` that have faults. The other datasets work on.
+
+use tracing::error;
+use turntable_core::config::Config;
+
+use crate::{
+    environment::Environment,
+    metric::{Metric, emit},
+};
+
+/// Logs each entry with faults, and counts the faults in a metric.
+pub fn report(env: &Environment, config: &Config) {
+    for entry in config.broken() {
+        error!(dataset = entry.name, faults = ?entry.faults, "not used, because its entry in datasets.toml has faults");
+        emit(env.clock.now(), &entry.name, &[(Metric::ConfigFaults, entry.faults.len() as f64)]);
+    }
+}

@@ -1,0 +1,99 @@
+//! Holds back drops that would bring back more people than the inbox's `max_returning`, until an operator lets them
+//! pass. Drops without anybody who opts in are never held back, so nobody's opt-out waits for the operator.
+
+use std::collections::HashSet;
+
+use tracing::warn;
+use turntable_core::{
+    config::{Dataset, Inbox},
+    error::Result,
+    manifest::InboxObject,
+    optout::returning::Returning,
+    port::Entry,
+    record,
+};
+use turntable_sources::inbox::Read;
+
+use super::options::RefreshOptions;
+use crate::environment::Environment;
+
+/// The unread drops of an inbox that are held back.
+#[derive(Debug, Default)]
+pub(crate) struct HeldDrops {
+    pub drops: Vec<InboxObject>,
+    /// The number of people whom they would bring back.
+    pub people: u64,
+}
+
+impl HeldDrops {
+    /// Returns what the record names and is still unread. Once an operator has let the drops pass, none is.
+    pub fn of(record: Option<&Returning>, unread: &[(InboxObject, Entry)]) -> HeldDrops {
+        let Some(record) = record else { return HeldDrops::default() };
+        let unread: HashSet<&InboxObject> = unread.iter().map(|(drop, _)| drop).collect();
+        let drops: Vec<InboxObject> = record.drops.iter().filter(|drop| unread.contains(drop)).cloned().collect();
+        let people = if drops.is_empty() { 0 } else { record.people };
+        HeldDrops { drops, people }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.drops.is_empty()
+    }
+
+    /// Says what is held back, and how an operator lets it pass.
+    pub fn message(&self, dataset: &str, bound: u64) -> String {
+        let drops = if self.drops.len() == 1 { "1 drop".into() } else { format!("{} drops", self.drops.len()) };
+        format!(
+            "max_returning: {drops} would bring back {people} people who are out, expected at most {bound}, so they are \
+             held back, and all others are read. If this is right, invoke optout with {{\"dataset\":{dataset:?},\
+             \"max_returning\":{people}}}; otherwise move the drops out of the inbox",
+            people = self.people
+        )
+    }
+}
+
+/// Reads the record of drops that are held back, if the inbox has a bound.
+pub(crate) async fn read(env: &Environment, dataset: &Dataset, inbox: &Inbox) -> Result<Option<Returning>> {
+    match inbox.max_returning {
+        Some(_) => env.record(&dataset.paths.returning()).await,
+        None => Ok(None),
+    }
+}
+
+/// Returns how many people this refresh may still bring back; `None` if there is no bound. Earlier rounds have brought back
+/// `returned`.
+pub(super) fn bound(inbox: &Inbox, ask: &RefreshOptions, returned: u64) -> Option<u64> {
+    let bound = ask.max_returning.or(inbox.max_returning)?;
+    Some(bound.saturating_sub(returned))
+}
+
+/// Records that the drops in `reads` that opt somebody in are held back, together with those that were held back before.
+/// Returns `None` if none of them does, because then other records bring people back.
+pub(super) async fn hold_back(
+    env: &Environment,
+    dataset: &Dataset,
+    before: HeldDrops,
+    reads: &[Read],
+    people: u64,
+) -> Result<Option<HeldDrops>> {
+    let returning = reads.iter().filter(|read| read.opts_in && !before.drops.contains(&read.drop));
+    let mut drops: Vec<InboxObject> = returning.map(|read| read.drop.clone()).collect();
+    if drops.is_empty() {
+        return Ok(None);
+    }
+    drops.extend(before.drops);
+    let held = HeldDrops { drops, people: people + before.people };
+    let record = Returning { at: env.clock.now(), people: held.people, drops: held.drops.clone() };
+    env.objects.put(&dataset.paths.returning(), record::to_json(&record).into()).await?;
+    warn!(dataset = dataset.name, people = held.people, drops = held.drops.len(), "drops held back by max_returning");
+    Ok(Some(held))
+}
+
+/// Says that a refresh that an operator asked for would bring back more people than is allowed.
+pub(super) fn too_many(dataset: &Dataset, ask: &RefreshOptions, people: u64, bound: u64) -> String {
+    let dataset = &dataset.name;
+    let action = if ask.reconcile { ",\"action\":\"reconcile\"" } else { "" };
+    format!(
+        "max_returning: this refresh would bring back {people} people who are out, expected at most {bound}, so nothing \
+         was published. If this is right, invoke optout with {{\"dataset\":{dataset:?}{action},\"max_returning\":{people}}}"
+    )
+}
