@@ -319,7 +319,8 @@ mod tests {
         let (day, wrap) = (20_100, 213_504);
         let key = key::Key { columns: vec![("id".into(), Type::Bigint)] };
         let now = jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(24 * 20_500);
-        let reader = Reader { key, normalize: Normalization::default(), now, spill: Default::default() };
+        let (states, normalize) = (Default::default(), Normalization::default());
+        let reader = Reader { key, states, normalize, now, spill: Default::default() };
         let drop = file(&"s3://b/a.parquet".parse().unwrap(), with_int96(&[day, day + wrap]).into(), &reader).unwrap();
         assert_eq!(drop.records.len(), 1);
         assert!(format!("{:?}", drop.rejects).contains("future"), "{:?}", drop.rejects);
