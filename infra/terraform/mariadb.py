@@ -12,10 +12,11 @@ LOCAL = "127.0.0.1"
 
 
 def base(target):
-    """Returns the folder of MariaDB's programs, or None if there is none."""
-    for folder in (Path("/usr"), target / "tools/mariadb/usr"):
-        if (folder / "sbin/mariadbd").exists() and any(folder.glob("share/mysql/m*_system_tables.sql")):
-            return folder
+    """Returns the folder of MariaDB's programs, or None if there is none, or it is being unpacked."""
+    installed, unpacked = Path("/usr"), target / "tools/mariadb"
+    if (installed / "sbin/mariadbd").exists() and any(installed.glob("share/mysql/m*_system_tables.sql")):
+        return installed
+    return unpacked / "usr" if (unpacked / "ready").exists() else None
 
 
 def lines(sql):

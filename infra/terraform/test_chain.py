@@ -36,7 +36,7 @@ BUCKET = "lake-of-terraform"
 DEPLOYER = "arn:aws:iam::000000000000:role/deployer"
 FUNCTIONS = ["export", "flip", "optout", "sweep"]
 BINARIES = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
-LIMIT = 240  # Seconds that a command of Terraform may take.
+LIMIT = 600  # Seconds that a command of Terraform may take, beside other tests. Alone, an apply takes 90.
 
 # MiniStack 1.5.33 doesn't return an alarm's statistic and period, and returns a default that AWS doesn't.
 OF_THE_EMULATOR = {"aws_cloudwatch_metric_alarm", "aws_lambda_function_event_invoke_config"}
