@@ -14,7 +14,7 @@ import boto3
 LOCAL = Path(__file__).resolve().parents[1] / "local"
 REGION = "eu-west-1"
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
-SECONDS = 60  # How long a step may take.
+SECONDS = 180  # How long a step may take, beside other tests.
 
 
 def until(what, found, explain=lambda: ""):
@@ -75,4 +75,4 @@ def client(service, endpoints):
 def logged(endpoints, function):
     """Returns the end of a function's log."""
     events = client("logs", endpoints).filter_log_events(logGroupName=f"/aws/lambda/{function}")["events"]
-    return "\n".join(event["message"] for event in events[-20:])
+    return "\n".join(event["message"] for event in sorted(events, key=lambda event: event["timestamp"])[-20:])

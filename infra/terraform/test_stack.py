@@ -44,6 +44,7 @@ EVERYTHING = {
     "InboxPrefix": "drops/",
     "ArchiveDays": "7",
     "SourceBuckets": "files,more-files",
+    "BucketOwners": "files=210987654321,more-files=111122223333",
     "SecretArns": "arn:aws:secretsmanager:*:*:secret:a,arn:aws:secretsmanager:*:*:secret:b",
     "RdsUserArns": f"arn:aws:rds-db:{PLACE}:dbuser:db-1/reader",
     "SubnetIds": "subnet-1,subnet-2",

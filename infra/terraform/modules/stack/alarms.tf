@@ -32,6 +32,13 @@ locals {
       period      = 300
       threshold   = 0
     }
+    held_returning = {
+      description = "Drops would bring back more people than max_returning of their inbox, so they are held back until an operator decides. See docs/operate.md#people-would-come-back."
+      metric      = "HeldReturning"
+      statistic   = "Maximum"
+      period      = 300
+      threshold   = 0
+    }
     unflip = {
       description = "Something outside Turntable moved or edited a table (drift), for example Terraform, a crawler or the console. Invoke flip with the action status. See docs/operate.md#somebody-else-has-moved-a-table."
       metric      = "Unflips"
@@ -58,6 +65,13 @@ locals {
       metric      = "BucketSettings"
       statistic   = "Maximum"
       period      = 3600
+      threshold   = 0
+    }
+    config_faults = {
+      description = "An entry of datasets.toml has faults, so nothing is published for this dataset. The others work on. Invoke flip with the action status. See docs/operate.md#an-entry-of-datasetstoml-has-faults."
+      metric      = "ConfigFaults"
+      statistic   = "Maximum"
+      period      = 300
       threshold   = 0
     }
     max_age = {

@@ -10,10 +10,16 @@ locals {
       width   = 8
       period  = 300
       title   = "Rejected candidates, drift, engine failures"
-      metrics = { Rejected = "Sum", Unflips = "Sum", ViewDrift = "Sum", DamagedLive = "Sum", EngineFailed = "Sum", BucketSettings = "Sum" }
+      metrics = { Rejected = "Sum", Unflips = "Sum", ViewDrift = "Sum", DamagedLive = "Sum", EngineFailed = "Sum", BucketSettings = "Sum", ConfigFaults = "Maximum" }
       periods = { BucketSettings = 3600 } # Sweep's reports.
     },
-    { place = [8, 9], width = 8, period = 300, title = "Rejected opt-out records", metrics = { RejectedRecords = "Sum" } },
+    {
+      place   = [8, 9]
+      width   = 8
+      period  = 300
+      title   = "Rejected opt-out records, people who come back"
+      metrics = { RejectedRecords = "Sum", Returning = "Sum", HeldReturning = "Maximum" }
+    },
     { place = [0, 15], width = 8, period = 3600, title = "Rows exported", metrics = { Rows = "Maximum" } },
     { place = [8, 15], width = 8, period = 3600, title = "Export time, s", metrics = { ExportTime = "Maximum" } },
     { place = [16, 15], width = 8, period = 300, title = "Flip time, s", metrics = { FlipTime = "Maximum" } },

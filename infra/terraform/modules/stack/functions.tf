@@ -77,6 +77,8 @@ resource "aws_lambda_function" "this" {
       INBOXES         = "s3://${var.bucket_name}/${var.inbox_prefix}"
       STACK           = var.stack_name # The dimension Stack of every metric.
       DATASET_METRICS = tostring(var.dataset_metrics)
+      BUCKET_OWNER    = local.account # S3 refuses a request if the bucket belongs to another account.
+      BUCKET_OWNERS   = var.bucket_owners
     })
   }
 
@@ -103,8 +105,8 @@ resource "aws_lambda_function" "this" {
   depends_on = [aws_iam_role_policy.own, aws_iam_role_policy.shared]
 }
 
-# Operators invoke this alias, and EventBridge the function itself. So IAM can allow an operator's requests without the events,
-# and CloudTrail's data events say which of the two it was, and who asked.
+# Operators invoke this alias, and EventBridge the function itself. So IAM can allow an operator's requests without the events.
+# CloudTrail's data events say who asked.
 resource "aws_lambda_alias" "operator" {
   name             = "operator"
   description      = "For operators' requests. See docs/deploy.md#people-and-applications-outside-the-stack."

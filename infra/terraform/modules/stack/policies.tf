@@ -201,6 +201,7 @@ locals {
           "${local.bucket}/*/_table.json",
           "${local.bucket}/_retired/*.json",
           "${local.bucket}/*/_verdicts/*.json",
+          "${local.bucket}/*/_returning.json",
           "${local.bucket}/${var.inbox_prefix}*_rejected/*",
           "${local.bucket}/${var.inbox_prefix}*_published.json",
         ])
@@ -278,6 +279,8 @@ locals {
           "${local.bucket}/*/_table.json",
           "${local.bucket}/_retired/*.json",
           "${local.bucket}/*/_returns/*",
+          "${local.bucket}/_groups/*.json", # A group goes back as a whole.
+          "${local.bucket}/*/_groups/*.json",
         ]
       },
       {

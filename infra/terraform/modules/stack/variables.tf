@@ -89,6 +89,18 @@ variable "source_buckets" {
   nullable    = false
 }
 
+variable "bucket_owners" {
+  description = "Buckets of other accounts and the accounts that own them, as BUCKET=ACCOUNT, separated by commas. All other buckets must belong to this account."
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^([a-z0-9.-]+=[0-9]{12}(,[a-z0-9.-]+=[0-9]{12})*)?$", var.bucket_owners))
+    error_message = "The value must match ^([a-z0-9.-]+=[0-9]{12}(,[a-z0-9.-]+=[0-9]{12})*)?$."
+  }
+}
+
 variable "secret_arns" {
   description = "ARNs or ARN patterns of the secrets that hold database credentials. Empty for none."
   type        = list(string)
