@@ -3,7 +3,6 @@
 mod inputs;
 mod page;
 mod support;
-mod week;
 
 use std::sync::{Arc, Mutex};
 
