@@ -36,6 +36,7 @@ mod poison;
 mod postgres;
 mod quiet;
 mod races;
+mod refresh;
 mod rejected;
 mod retire;
 mod runbook;
