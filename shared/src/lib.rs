@@ -22,7 +22,7 @@
 pub use turntable_aws as aws;
 pub use turntable_core::{
     audit, bucket_settings, config, consent, decision, error, group, history, layout, manifest, partition, port,
-    record, retired, schema, table, unload,
+    record, refresh, retired, schema, table, unload,
 };
 pub use turntable_events as request;
 pub use turntable_parquet as parquet;

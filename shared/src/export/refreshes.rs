@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use turntable_core::{
     config::{Dataset, Refresh},
     error::{Error, Result},
-    layout::{Entry, Key},
+    layout::{Entry, Key, TablePaths, time_of},
     port::{Put, missing},
     record,
     refresh::{Claim, Next, Record, Running},
@@ -52,6 +52,9 @@ pub(super) enum Ended {
 pub(super) async fn claim(env: &Environment, lead: &Dataset, why: Why) -> Result<Claimed> {
     for _ in 0..MAX_ATTEMPTS {
         let stored = Stored::read(env, lead).await?;
+        if settle_dead(env, lead, &stored).await? {
+            continue;
+        }
         let claim = match why {
             Why::Due(due) => stored.record.claim(due, env.clock.now()),
             // Read after the record: a run that ends in between makes the record stale.
@@ -82,6 +85,27 @@ pub(super) async fn claim(env: &Environment, lead: &Dataset, why: Why) -> Result
         lead.name,
         lead.paths.refresh()
     )))
+}
+
+/// Records the end of a run that died after it had written its manifest, so that its due time isn't exported again.
+/// Returns whether the record must be read again.
+async fn settle_dead(env: &Environment, lead: &Dataset, stored: &Stored) -> Result<bool> {
+    let Some(dead) = stored.record.running.as_ref().filter(|running| running.until <= env.clock.now()) else {
+        return Ok(false);
+    };
+    // The first member's manifest doesn't mean that the group is complete.
+    if lead.group.is_some() {
+        return Ok(false);
+    }
+    let listed = env.objects.list(&lead.paths.manifests(), None).await?;
+    let mut complete = listed.iter().filter_map(|entry| TablePaths::parse_manifest(&entry.key));
+    let Some(ended) = stored.record.ended(dead).filter(|_| complete.any(|(_, one)| time_of(one.ulid) >= dead.since))
+    else {
+        return Ok(false);
+    };
+    info!(dataset = lead.name, due = ?dead.due, "the run died after it had written its manifest");
+    stored.replace(env, &ended).await?;
+    Ok(true)
 }
 
 /// Records how a run ended, and queues the run that follows it. If that fails, it is only logged, because the run itself

@@ -3,6 +3,7 @@
 mod inputs;
 mod page;
 mod support;
+mod week;
 
 use std::sync::{Arc, Mutex};
 
@@ -189,6 +190,21 @@ async fn status_shows_the_last_and_the_next_refresh() {
     assert_eq!(serde_json::to_value(status).unwrap()["refresh"], expected);
     let all = turntable::flip::status_of_all(&rig.env()).await.unwrap();
     assert_eq!(serde_json::to_value(all).unwrap()["datasets"][0]["refresh"], expected);
+}
+
+#[tokio::test]
+async fn an_export_that_died_after_its_manifest_is_not_repeated() {
+    let rig = rig(FIVE);
+    let due = "{\"dataset\":\"users\",\"due\":\"2027-01-15T08:05:00Z\"}";
+    let since = rig.now();
+    rig.export().await;
+    let dead = json!({ "due": "2027-01-15T08:05:00Z", "since": since, "until": since + minutes(16) });
+    rig.objects.put("s3://lake/schemas/users/_refresh.json", json!({ "running": dead }).to_string());
+    rig.advance(minutes(17));
+    assert_eq!((handle(&rig, due).await, generations(&rig)), (0, 1));
+    let record = rig.objects.body("s3://lake/schemas/users/_refresh.json").unwrap();
+    let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+    assert_eq!(record, json!({ "done": "2027-01-15T08:05:00Z" }));
 }
 
 /// An engine's export ends long after the message about its due time.
