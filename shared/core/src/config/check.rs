@@ -32,6 +32,9 @@ pub struct Checked {
     pub faults: Vec<Fault>,
 }
 
+/// The columns that `protects` names, by inbox and dataset.
+type Protects = BTreeMap<String, BTreeMap<String, Vec<String>>>;
+
 /// Parses `text`.
 pub fn check(text: &str) -> Checked {
     let faults = Faults::default();
@@ -69,13 +72,14 @@ fn file(table: &Table, outlines: &BTreeMap<String, Outline>, faults: &Faults) ->
         keys.finish();
         defaults
     });
-    let defaults = defaults.unwrap_or_default();
+    let mut defaults = defaults.unwrap_or_default();
+    if let Some(refresh) = defaults.refresh.as_mut().filter(|refresh| !refresh.after.is_empty()) {
+        faults.push("defaults.refresh", "after names inputs of one dataset: set it there");
+        refresh.after.clear();
+    }
     // An invalid key in [defaults] is reported there, so it must not also be reported as missing from each dataset.
     let given =
         |key: &str| table.get("defaults").and_then(Value::as_table).is_some_and(|given| given.contains_key(key));
-    if defaults.refresh.as_ref().is_some_and(|refresh| !refresh.after.is_empty()) {
-        faults.push("defaults.refresh", "after names inputs of one dataset: set it there");
-    }
     let (mut protects, mut refreshes) = (BTreeMap::new(), BTreeMap::new());
     match root.value("datasets") {
         Some(Value::Table(entries)) if !entries.is_empty() => {
@@ -106,7 +110,7 @@ fn dataset(
     entry: &Value,
     defaults: &Defaults,
     given: impl Fn(&str) -> bool,
-    (protects, refreshes): (&mut BTreeMap<String, BTreeMap<String, Vec<String>>>, &mut BTreeMap<String, Unresolved>),
+    (protects, refreshes): (&mut Protects, &mut BTreeMap<String, Unresolved>),
     faults: &Faults,
 ) -> Option<Dataset> {
     let path = format!("datasets.{name}");

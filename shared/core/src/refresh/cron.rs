@@ -29,7 +29,7 @@ impl Set {
     }
 
     fn has(&self, number: usize) -> bool {
-        self.0[number / 64 % 4] >> (number % 64) & 1 == 1
+        (self.0[number / 64 % 4] >> (number % 64)) & 1 == 1
     }
 }
 

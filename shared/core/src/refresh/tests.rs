@@ -39,7 +39,7 @@ fn numbers(random: &mut Random, least: usize, most: usize, names: &'static [&'st
         };
         let step = if text.contains('/') { step } else { 1 };
         let first = *range.start();
-        chosen.extend(range.filter(|number| (number - first) % step == 0));
+        chosen.extend(range.filter(|number| (number - first).is_multiple_of(step)));
         texts.push(text);
     }
     (texts.join(","), chosen)
