@@ -26,6 +26,17 @@ def until(what, found, explain=lambda: ""):
     return value
 
 
+def guarded(command, environment, log):
+    """Starts a command that ends with this process, however this one ends."""
+    guard = [sys.executable, LOCAL / "guard.py", "", *command]
+    return subprocess.Popen(guard, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log)
+
+
+def ended(running):
+    running.stdin.close()
+    running.wait()
+
+
 @contextlib.contextmanager
 def process(folder, name, arguments, **environment):
     """Runs a part of the emulator, and yields a function that returns its log."""
@@ -33,9 +44,7 @@ def process(folder, name, arguments, **environment):
     inherited = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
     paths = {"PYTHONPATH": str(LOCAL / "athena"), "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(folder)}
     with log.open("w") as file:
-        running = subprocess.Popen(
-            [sys.executable, *arguments], env={**inherited, **KEYS, **paths, **environment}, stdin=subprocess.PIPE, stdout=file, stderr=file
-        )
+        running = guarded([sys.executable, *arguments], {**inherited, **KEYS, **paths, **environment}, file)
 
     def text():
         assert running.poll() is None, f"{name} ended:\n{log.read_text()[-3000:]}"
@@ -44,8 +53,7 @@ def process(folder, name, arguments, **environment):
     try:
         yield text
     finally:
-        running.terminate()
-        running.wait()
+        ended(running)
         print(f"{name}:\n{log.read_text()[-5000:]}")  # Shown if a test fails.
 
 

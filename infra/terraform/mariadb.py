@@ -6,7 +6,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from emulated import until
+from emulated import ended, guarded, until
 
 LOCAL = "127.0.0.1"
 
@@ -46,10 +46,9 @@ def server(folder, programs, sql):
     command += [f"--bind-address={LOCAL}", f"--port={port}", f"--socket={folder}/socket", f"--pid-file={folder}/pid"]
     command += [f"--init-file={folder}/init.sql", "--skip-name-resolve", "--skip-log-bin", "--skip-ssl"]
     with (folder / "log").open("w") as log:
-        running = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        running = guarded(command, environment, log)
     try:
         until("MariaDB", lambda: "ready for connections" in (folder / "log").read_text())
         yield port
     finally:
-        running.kill()
-        running.wait()
+        ended(running)
