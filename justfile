@@ -28,7 +28,7 @@ quick:
         test --workspace --test it -- --skip chain:: --skip contract:: --skip crash:: --skip interrupted:: --skip laptop:: --skip mysql:: \
         --skip pages:: --skip postgres:: --skip readme:: --skip reference:: --skip sdk::
 
-# run the database tests on PostgreSQL 18, MariaDB 11.8 and MySQL 9: tests/README.md
+# run the database tests on PostgreSQL 18 and MariaDB 11.8, or on those named: tests/README.md
 databases *names:
     python3 tests/databases.py {{names}}
 

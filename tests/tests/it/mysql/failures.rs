@@ -9,7 +9,7 @@ use turntable::{
     sources::mysql,
 };
 
-use super::{context, fault, open, options, rows, run, shared};
+use super::{context, fault, is_skipped, open, options, rows, run, shared};
 
 fn check(error: &Error, kind: Kind, text: &str) {
     assert_eq!(error.message(), text);
@@ -34,9 +34,10 @@ async fn a_query_that_fails_says_what_the_server_says() {
         ("SELECT 1 AS a FROM users_of_mars", "Table 'shop.users_of_mars' doesn't exist"),
         ("SELECT naem FROM mysql.user", "Unknown column 'naem' in 'SELECT'"),
     ] {
-        let text = format!("MySQL at {name} rejected the query: {text}");
+        let text = format!("MySQL at {name} rejected the query: {text}").to_lowercase();
+        let text = if server.is_mysql() { text.replace("in 'select'", "in 'field list'") } else { text };
         let error = fault(&url, query).await;
-        assert_eq!(error.message().to_lowercase(), text.to_lowercase());
+        assert_eq!(error.message().to_lowercase(), text);
         assert_eq!(error.kind(), Kind::Input);
     }
     let error = fault(&url, "SELEC 1").await;
@@ -86,7 +87,10 @@ async fn a_message_without_values_is_shown() {
         assert!(error.message().contains(text), "{error}");
         assert_eq!(error.kind(), Kind::Input, "{error}");
     }
-    // This message would show a value.
+    // This message would show a value. MySQL has another one.
+    if server.is_mysql() {
+        return;
+    }
     let error = fault(&server.url(), "SELECT s REGEXP '(' AS r FROM mixed_a").await;
     assert!(error.message().contains("ER_REGEXP_ERROR (SQLSTATE 42000; the message may contain"), "{error}");
 }
@@ -135,6 +139,9 @@ async fn a_value_never_gets_into_an_error() {
     // ExtractValue's own error would show its argument.
     let error = fault(&server.url(), "SELECT extractvalue('<a/>', concat('$', t)) AS n FROM texts").await;
     assert!(!error.report().contains("hunter"), "{}", error.report());
+    if is_skipped(server, "message of extractvalue with a value") {
+        return;
+    }
     let code = "error 1105 ER_UNKNOWN_ERROR (SQLSTATE HY000; the message may contain a row's value: run the query in a client to see it)";
     let ended = format!("aborted the query after 0 rows: {code}");
     let answers = format!("returned an error: {code}");
@@ -251,7 +258,8 @@ async fn time_outs_are_those_of_the_dataset() {
     let slow = limited(&url, "SELECT sleep(10) + seq AS n FROM seq_1_to_10");
     let started = std::time::Instant::now();
     let error = rows(mysql::open(&slow, &context()).await.unwrap()).await.unwrap_err();
-    assert!(error.message().contains("max_statement_time"), "{error}");
+    let name = if shared().await.is_mysql() { "maximum statement execution time" } else { "max_statement_time" };
+    assert!(error.message().contains(name), "{error}");
     assert_eq!(error.kind(), Kind::Unavailable);
     assert!(started.elapsed().as_secs() < 8);
 }

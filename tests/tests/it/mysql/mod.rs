@@ -75,6 +75,14 @@ async fn run(server: &'static Mariadb, sql: impl Into<String>) -> Vec<Row> {
     tokio::task::spawn_blocking(move || server.run(&sql)).await.expect("MariaDB's client")
 }
 
+/// Returns whether the server is MySQL, for a test of what only MariaDB has, which is then skipped with this reason.
+fn is_skipped(server: &Mariadb, only_mariadb_has: &str) -> bool {
+    if server.is_mysql() {
+        println!("skipped: MySQL has no {only_mariadb_has}");
+    }
+    server.is_mysql()
+}
+
 /// Returns the server that all tests share. A test leaves nothing in it except its own tables and users.
 async fn shared() -> &'static Mariadb {
     tokio::task::spawn_blocking(Mariadb::shared).await.expect("MariaDB")

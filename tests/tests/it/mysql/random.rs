@@ -92,7 +92,8 @@ fn row() -> impl Strategy<Value = Vec<String>> {
 }
 
 fn check(server: &'static Mariadb, handle: &tokio::runtime::Handle, rows: Vec<Vec<String>>) {
-    let mut sql = format!("DROP TABLE IF EXISTS random_values; SET sql_mode = '';\n{}", create("random_values"));
+    let mut sql =
+        format!("DROP TABLE IF EXISTS random_values; SET sql_mode = '';\n{}", create(server, "random_values"));
     for (id, row) in rows.iter().enumerate() {
         sql += &format!("INSERT IGNORE INTO random_values VALUES ({id}, {});\n", row.join(", "));
     }

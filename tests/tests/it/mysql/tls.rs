@@ -19,8 +19,11 @@ use super::{context, fault, fetch, options, shared};
 /// a loopback address.
 const NAMES: [&str; 2] = ["localhost", "0.0.0.0"];
 
-const ENCRYPTED: &str =
-    "SELECT variable_value > '' AS s FROM information_schema.session_status WHERE variable_name = 'ssl_cipher'";
+/// Returns a query for whether the connection is encrypted.
+fn encrypted(server: &Mariadb) -> String {
+    let schema = if server.is_mysql() { "performance_schema" } else { "information_schema" };
+    format!("SELECT variable_value > '' AS s FROM {schema}.session_status WHERE variable_name = 'ssl_cipher'")
+}
 
 /// A server with a certificate for [`NAMES`], and the folder with the certificate and its key.
 struct Certified {
@@ -55,7 +58,7 @@ async fn modes_are_those_of_mysql() {
     let server = &certified.server;
     let (by_address, by_name) = (server.url(), server.url().replace("127.0.0.1", "localhost"));
     let ca = certified.directory.join("ca.pem").display().to_string();
-    let encrypted = ENCRYPTED;
+    let encrypted = &encrypted(server);
     for (url, parameters, answer) in [
         (&by_address, "ssl-mode=DISABLED".to_owned(), Some("0")),
         (&by_address, "ssl-mode=PREFERRED".to_owned(), Some("1")),
@@ -107,7 +110,7 @@ async fn a_server_elsewhere_must_prove_its_identity() {
     }
     let open = async |url: &str| {
         let context = Context { objects: Arc::new(objects.clone()), ..context() };
-        mysql::open(&options(url, ENCRYPTED), &context).await
+        mysql::open(&options(url, &encrypted(&certified.server)), &context).await
     };
     let message = async |url: &str| {
         let error = open(url).await.err().expect("a server that is not verified");
@@ -139,7 +142,8 @@ async fn a_server_elsewhere_must_prove_its_identity() {
     // An expired certificate.
     let expired = authority.certificate(&certified.key, &NAMES, true);
     std::fs::write(certified.directory.join("server.pem"), expired).unwrap();
-    tokio::task::block_in_place(|| certified.server.run("FLUSH SSL"));
+    let reload = if certified.server.is_mysql() { "ALTER INSTANCE RELOAD TLS" } else { "FLUSH SSL" };
+    tokio::task::block_in_place(|| certified.server.run(reload));
     let expired = message(&format!("{elsewhere}?ssl-ca=s3://lake/tls/ca.pem")).await;
     assert!(expired.ends_with(": renew the server's certificate (on RDS, rotate it)"), "{expired}");
 }
