@@ -77,7 +77,8 @@ async fn every_code_is_the_character_that_clients_show_or_what_they_fail_to_show
         let mut rescued = 0;
         for (code, shown) in &shown {
             let published = &published[code];
-            let is_lost = matches!(shown.as_str(), "3F" | "EFBFBD") && code != "3F";
+            let is_question = !shown.is_empty() && shown.as_bytes().chunks(2).all(|byte| byte == b"3F");
+            let is_lost = (shown == "EFBFBD" || is_question) && code != "3F";
             if is_lost {
                 assert!(!matches!(published.as_deref(), Some("3F" | "EFBFBD")), "{charset} {code}");
                 rescued += usize::from(published.is_some());

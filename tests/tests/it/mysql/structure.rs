@@ -32,7 +32,7 @@ async fn computed_columns_have_their_own_types() {
     let url = server.url();
     run(server, "CREATE TABLE sums (n int, p decimal(30,2)); INSERT INTO sums VALUES (1, 1.5), (2, 2.25)").await;
     let query = "SELECT sum(n) AS s, avg(n) AS a, sum(p) AS long_, CAST(sum(p) AS DECIMAL(38,2)) AS cut, NULL AS nothing, \
-                 n > 1 AS more, concat('x', n) AS t, sec_to_time(n) AS clock, curdate() >= '2020-01-01' AS later, \
+                 min(n) > 1 AS more, concat('x', min(n)) AS t, sec_to_time(min(n)) AS clock, curdate() >= '2020-01-01' AS later, \
                  'it''s 12:30 :name ? \\\\' AS quoted FROM sums";
     let opened = open(&url, query).await.unwrap();
     let types: Vec<_> = turntable::parquet::arrow_types::columns(&opened.rows.schema)

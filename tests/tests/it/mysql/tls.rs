@@ -13,7 +13,7 @@ use turntable::{
     sources::{Context, mysql},
 };
 
-use super::{context, fault, fetch, options, shared};
+use super::{context, fault, fetch, is_skipped, options, shared};
 
 /// The names in the server's certificate. On Linux, a connection to 0.0.0.0 reaches this machine, but the address is not
 /// a loopback address.
@@ -140,10 +140,12 @@ async fn a_server_elsewhere_must_prove_its_identity() {
     assert!(other.contains("UnknownIssuer"), "{other}");
 
     // An expired certificate.
+    if is_skipped(&certified.server, "way to load an expired certificate") {
+        return;
+    }
     let expired = authority.certificate(&certified.key, &NAMES, true);
     std::fs::write(certified.directory.join("server.pem"), expired).unwrap();
-    let reload = if certified.server.is_mysql() { "ALTER INSTANCE RELOAD TLS" } else { "FLUSH SSL" };
-    tokio::task::block_in_place(|| certified.server.run(reload));
+    tokio::task::block_in_place(|| certified.server.run("FLUSH SSL"));
     let expired = message(&format!("{elsewhere}?ssl-ca=s3://lake/tls/ca.pem")).await;
     assert!(expired.ends_with(": renew the server's certificate (on RDS, rotate it)"), "{expired}");
 }

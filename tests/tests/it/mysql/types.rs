@@ -78,13 +78,21 @@ pub const COLUMNS: [(&str, &str, &str, RefreshOptions); 52] = [
     ("place", "point", "binary", RefreshOptions::Wkb),
 ];
 
-/// The types that only MariaDB has. MySQL gets text instead.
-pub const ONLY_MARIADB: [&str; 3] = ["uuid", "inet4", "inet6"];
+/// The types that only MariaDB has.
+pub const ONLY_MARIADB: [&str; 4] = ["uuid", "inet4", "inet6", "decimal(38,38)"];
+
+/// Returns a column's type on this server, and its Glue type. MySQL gets others in place of MariaDB's.
+fn types_of(server: &Mariadb, of: &'static str, glue: &'static str) -> (&'static str, &'static str) {
+    match of {
+        _ if !server.is_mysql() || !ONLY_MARIADB.contains(&of) => (of, glue),
+        "decimal(38,38)" => ("decimal(38,30)", "decimal(38,30)"),
+        _ => ("varchar(60)", "string"),
+    }
+}
 
 pub fn create(server: &Mariadb, table: &str) -> String {
-    let of = |of: &'static str| if server.is_mysql() && ONLY_MARIADB.contains(&of) { "varchar(60)" } else { of };
-    let columns: Vec<String> = COLUMNS.iter().map(|(name, kind, ..)| format!("`{name}` {}", of(kind))).collect();
-    format!("CREATE TABLE {table} ({});\n", columns.join(", "))
+    let column = |(name, of, glue, _)| format!("`{name}` {}", types_of(server, of, glue).0);
+    format!("CREATE TABLE {table} ({});\n", COLUMNS.map(column).join(", "))
 }
 
 /// Checks that the source reads the same rows from a table that the client prints.
@@ -109,7 +117,7 @@ pub async fn same(server: &'static Mariadb, table: &str) {
     let found = open(&server.url(), &format!("SELECT * FROM {table} ORDER BY id")).await.unwrap();
     let columns = turntable::parquet::arrow_types::columns(&found.rows.schema).unwrap();
     let types: Vec<_> = columns.iter().map(|column| (column.name.as_str(), column.glue_type.as_str())).collect();
-    assert_eq!(types, COLUMNS.map(|(name, _, glue, _)| (name, glue)));
+    assert_eq!(types, COLUMNS.map(|(name, of, glue, _)| (name, types_of(server, of, glue).1)));
     let found = rows(found).await.unwrap();
     assert_eq!(found.len(), expected.len());
     for (found, expected) in found.iter().zip(&expected) {
