@@ -9,6 +9,7 @@ mod architecture;
 mod authorities;
 mod chain;
 mod checks;
+mod condition_ids;
 mod conditions;
 mod contract;
 mod crash;
