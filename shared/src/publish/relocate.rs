@@ -79,8 +79,7 @@ async fn leaving<'a>(
     let refused = |why: String| Err(Error::config(format!("datasets.{}: {why}", dataset.name)));
     if old == new {
         return refused(format!(
-            "{} is still its folder: set the new location in datasets.toml, upload the file, then send the request again",
-            old
+            "{old} is still its folder: set the new location in datasets.toml, upload the file, then send the request again"
         ));
     }
     if old.bucket != new.bucket {

@@ -9,7 +9,7 @@ use turntable_core::{
     config::{Config, Dataset, ProtectedBy},
     decision::Live,
     error::{Error, Result},
-    layout::{Location, TableName},
+    layout::{Location, TableName, TablePaths},
     optout::view,
     port::Update,
     record::{self, Dropped, OldTable, PublishedTable, Renamed},
@@ -134,15 +134,17 @@ async fn is_replaced(
     let (Some(at), Some(was)) = (now.place(), old.location()) else {
         return Err(Error::config(format!("{} has no location in S3: drop it, then send the request again", now.name)));
     };
-    let fresher = match (Live::of(&dataset.paths, Some(&at)), old.generation) {
-        (Live::Managed(live), Some(old)) => live.ulid >= old.ulid,
+    // After an earlier rename or move, the new table may read another folder, from which no flip can move it as long as the
+    // old table reads from the dataset's folder.
+    let fresher = match (TablePaths::of_generation(&at), old.generation) {
+        (Some((paths, live)), Some(old)) => (paths == dataset.paths || !dataset.is_inbox()) && live.ulid >= old.ulid,
         _ => false,
     };
     if at != was && !fresher {
         return Err(Error::conflict(format!(
-            "{} reads {at}, and {} reads {was}, which may be newer: invoke flip for {:?} with the newest generation, then \
-             send the request again",
-            now.name, old.name, dataset.name
+            "{} reads {at}, and {} reads {was}, which may be newer: invoke flip for {:?} with the newest generation, or drop \
+             {} if it has nothing that you need, then send the request again",
+            now.name, old.name, dataset.name, now.name
         )));
     }
     if !dataset.is_inbox() {

@@ -197,7 +197,7 @@ pub async fn verify_files(env: &Environment, dataset: &Dataset) -> Result<Option
             return stays(None);
         }
         if dataset.group.is_some() {
-            return group::restore(env, dataset, generation, &told).await.map(Some);
+            return Box::pin(group::restore(env, dataset, generation, &told)).await.map(Some);
         }
         let Some(target) = newest_complete(env, dataset, generation).await? else {
             return stays(Some("no complete generation that was live before is left to go back to"));

@@ -30,10 +30,10 @@ pub async fn unchanged(
         }
     }
     let mut states = BTreeMap::new();
-    for one in protects.iter().flat_map(|of| &of.by).map(|by| &by.optouts).chain([optouts]) {
-        if !states.contains_key(&one.table) {
-            states.insert(one.table.clone(), state(env, one, None).await?);
-        }
+    let all = protects.iter().flat_map(|of| &of.by).map(|by| &by.optouts).chain([optouts]);
+    let all: BTreeMap<&TableName, &OptoutTable> = all.map(|one| (&one.table, one)).collect();
+    for (name, one) in all {
+        states.insert(name.clone(), state(env, one, None).await?);
     }
     let mut right = BTreeSet::new();
     for of in protects {

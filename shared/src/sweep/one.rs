@@ -60,7 +60,7 @@ async fn verify_and_repair(
         found.extend(edited.into_iter().chain(damaged));
         return Ok(found);
     }
-    found.extend(publish::group::finish(env, dataset).await?);
+    found.extend(Box::pin(publish::group::finish(env, dataset)).await?);
     if suspected || edited.is_some() {
         found.extend(publish::detect_and_repair(env, dataset).await?.map(told));
     }

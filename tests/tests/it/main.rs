@@ -11,6 +11,7 @@ mod broken_entry;
 mod chain;
 mod checks;
 mod command_line;
+mod condition_ids;
 mod conditions;
 mod contract;
 mod crash;

@@ -25,6 +25,16 @@ async fn tables_are_retired_renamed_and_come_back() {
     let page = chain.follower("docs/operate.md").await.replacing("\"orders\"", "\"users\"");
     let attention = || async { chain.ask("flip", &json!({ "action": "status" })).await["attention"].to_string() };
 
+    // Another stack publishes the table too.
+    let record = "schemas/users/_table.json";
+    let own = chain.get(record).await.unwrap();
+    let mut other: Value = serde_json::from_slice(&own).unwrap();
+    other["stack"] = "another".into();
+    chain.put(record, other.to_string()).await.unwrap();
+    assert!(attention().await.contains("the stack another publishes this table too"));
+    chain.put(record, own).await.unwrap();
+    assert_eq!(attention().await, "[]");
+
     // The table moves to another location, and back.
     let reads = |folder: &'static str| {
         let chain = &chain;

@@ -454,5 +454,5 @@ fn a_decision_that_is_not_recorded() {
 
 #[test]
 fn a_decision_that_is_not_released() {
-    breaks(|_, call| call.op == Op::Replace && call.on.contains("/_retired/"), "");
+    breaks(|_, call| call.op == Op::Replace && call.on.contains("/_retired/"), "is not carried out");
 }

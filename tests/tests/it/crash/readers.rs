@@ -125,10 +125,11 @@ impl Readers {
         }
         for (name, at) in now {
             self.met.tables_made += u64::from(!before.contains_key(&name));
-            if !self.files.contains_key(&at) {
-                let files = self.files_of(&at).ok_or_else(|| format!("{name} reads {at}, which has no manifest"))?;
-                self.files.insert(at, files);
+            if self.files.contains_key(&at) {
+                continue;
             }
+            let files = self.files_of(&at).ok_or_else(|| format!("{name} reads {at}, which has no manifest"))?;
+            self.files.insert(at, files);
         }
         Ok(())
     }
