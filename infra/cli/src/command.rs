@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::{
     ask::ask,
@@ -242,7 +242,7 @@ impl Command {
             Command::Run { file, logs, output } => Box::pin(crate::emulated::run(file, logs, output.output)).await,
             Command::Check(check) => Box::pin(check.run()).await,
             Command::New(new) => Box::pin(new.run()).await,
-            Command::Generate(what) => what.run(),
+            Command::Generate(what) => what.run(Cli::command()),
             asking => Box::pin(asking.ask()).await,
         }
     }
@@ -310,9 +310,10 @@ async fn diagnosed(asked: &Asked) -> Result<Done> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap_complete::Shell;
 
     use super::*;
+    use crate::generate::Generate;
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -326,5 +327,15 @@ mod tests {
         assert!(parse("turntable status users --aws --profile p --region r --stack s -o json").is_ok());
         assert!(parse("turntable export").is_err() && parse("turntable export --all").is_ok());
         assert!(parse("turntable hold users").is_err(), "a hold needs a reason");
+    }
+
+    #[test]
+    fn completions_and_the_manual_name_the_commands() {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let text = Generate::Completion { shell }.run(Cli::command()).unwrap().out;
+            assert!(text.contains("rollback") && text.contains("status"), "{shell}");
+        }
+        let manual = Generate::Man.run(Cli::command()).unwrap().out;
+        assert!(manual.contains(".TH") && manual.contains("turntable\\-rollback"), "{manual}");
     }
 }

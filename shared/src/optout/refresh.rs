@@ -273,7 +273,8 @@ async fn once(
         took,
     };
     let done = done.with(dataset, inbox, &held_back);
-    Ok(match flip(env, dataset, &candidate, loaded, listed).await? {
+    // Boxed, because the future is large.
+    Ok(match Box::pin(flip(env, dataset, &candidate, loaded, listed)).await? {
         MergeFlip::Done => {
             Some(Refreshed { lag: lag(), took: Timings { flip: began.elapsed() - audited, ..took }, ..done })
         }

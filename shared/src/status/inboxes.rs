@@ -84,7 +84,8 @@ pub async fn conditions(env: &Environment, config: &Config) -> Result<Vec<Condit
         .try_filter_map(async |inbox| Ok(inbox))
         .try_collect()
         .await?;
-    let views = stream::iter(config.datasets().map(|dataset| view_of(env, dataset)))
+    let views: Vec<_> = config.datasets().map(|dataset| view_of(env, dataset)).collect();
+    let views = stream::iter(views)
         .buffered(MAX_CONCURRENT_DATASETS)
         .try_filter_map(async |view| Ok(view))
         .try_collect::<Vec<Condition>>();

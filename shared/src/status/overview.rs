@@ -66,6 +66,7 @@ pub async fn overview(env: &Environment, config: &Config) -> Overview {
             ..DatasetSummary::of(dataset)
         })
     });
+    let standings: Vec<_> = standings.collect();
     let datasets: Vec<DatasetSummary> = stream::iter(standings).buffered(MAX_CONCURRENT_DATASETS).collect().await;
     let mut conditions: Vec<Condition> = datasets.iter().flat_map(|one| one.conditions(now)).collect();
     conditions.extend(config.broken().map(|entry| {

@@ -108,7 +108,7 @@ impl Record {
     pub fn postponed(&self, of: &Running) -> Option<Record> {
         let waiting_for_inputs = self.waiting_for_inputs || of.due.is_none();
         let waiting = self.waiting.max(of.due);
-        self.is_running(of).then(|| Record { done: self.done, running: None, waiting, waiting_for_inputs })
+        self.is_running(of).then_some(Record { done: self.done, running: None, waiting, waiting_for_inputs })
     }
 
     fn is_running(&self, of: &Running) -> bool {

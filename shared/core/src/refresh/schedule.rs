@@ -21,7 +21,7 @@ pub struct Schedule {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
-    Cron(Cron),
+    Cron(Box<Cron>),
     /// The period, in seconds. It is counted from 1970-01-01T00:00Z.
     Rate(i64),
     At(DateTime),
@@ -38,7 +38,7 @@ impl Schedule {
             if cron.first_day(jiff::civil::Date::constant(YEARS.0, 1, 1)).is_none() {
                 return Err(fault("no day matches it, so it never fires".into()));
             }
-            Kind::Cron(cron)
+            Kind::Cron(Box::new(cron))
         } else if let Some(rate) = inside("rate") {
             Kind::Rate(period(rate).map_err(fault)?)
         } else if let Some(at) = inside("at") {

@@ -12,6 +12,7 @@ mod describe;
 mod failure;
 mod parallel;
 mod parts;
+mod rows;
 mod server;
 mod session;
 mod settings;
@@ -22,12 +23,9 @@ mod warnings;
 
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use futures::StreamExt;
 use jiff::Timestamp;
-use mysql_async::{Row, Statement, prelude::Queryable};
-use tokio::sync::{Mutex, OwnedMutexGuard, mpsc::Sender};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use self::{decode::Decoder, server::Server, session::Session};
 use crate::{
@@ -35,11 +33,7 @@ use crate::{
     context::{Context, Opened},
     unrepresentable::Part,
 };
-use turntable_core::{
-    config::Mysql,
-    error::{Error, Result},
-    manifest::TypedBy,
-};
+use turntable_core::{config::Mysql, error::Result, manifest::TypedBy};
 use turntable_parquet::Rows;
 
 /// Starts reading the query's rows from a new snapshot.
@@ -79,8 +73,8 @@ impl Snapshot {
         let mut decoder = Decoder::new(schema.clone(), described.formats(), unrepresentable.clone(), Part::WHOLE);
         let allowed = options.allow_warnings.clone();
         let stream = background::batches("reading rows from MySQL", async move |sender| {
-            read(&server, &mut session, described.statement, &mut decoder, &allowed, &sender).await?;
-            finish(decoder, &sender).await?;
+            rows::read(&server, &mut session, described.statement, &mut decoder, &allowed, &sender).await?;
+            rows::finish(decoder, &sender).await?;
             let shared = OwnedMutexGuard::mutex(&session).clone();
             drop(session);
             end(shared).await;
@@ -115,49 +109,12 @@ pub async fn unverified(options: &Mysql, context: &Context) -> Result<Option<Str
 pub async fn schema(options: &Mysql, context: &Context) -> Result<SchemaRef> {
     let server = Server::from_options(options, context).await?;
     let mut session = Session::begin(&server).await?;
-    let described = describe::describe(session.conn()?, &server, &options.query, &options.allow_warnings).await?;
     if options.parallel > 1 {
         parts::check(session.conn()?, &server, options).await?;
         shared_snapshot::check(&server, &mut session, options.snapshot).await?;
     }
+    let described = describe::describe(session.conn()?, &server, &options.query, &options.allow_warnings).await?;
     describe::sample(session.conn()?, &server, &options.query, &options.allow_warnings).await?;
     session.end().await;
     Ok(Arc::new(described.schema()))
-}
-
-/// Runs the query and sends its rows as batches, but for the last, which may be incomplete. Fails if the query raises a
-/// warning whose code is not in `allowed`.
-async fn read(
-    server: &Server,
-    session: &mut Session,
-    statement: Statement,
-    decoder: &mut Decoder,
-    allowed: &[u16],
-    sender: &Sender<Result<RecordBatch>>,
-) -> Result<()> {
-    let mut result =
-        session.conn()?.exec_iter(statement, ()).await.map_err(|error| failure::error_of(server, error))?;
-    let rows = result.stream::<Row>().await.map_err(|error| failure::error_of(server, error))?;
-    let mut rows = rows.ok_or_else(|| {
-        let name = server.name();
-        Error::corrupt(format!("MySQL at {name} described a result set but sent none: run the export again"))
-    })?;
-    while let Some(row) = rows.next().await {
-        let row = row.map_err(|error| failure::while_reading(server, decoder.rows(), error))?;
-        if let Some(batch) = decoder.push(&row)? {
-            background::send(sender, batch).await?;
-        }
-    }
-    drop(rows);
-    drop(result);
-    let when = format!("after {} rows", decoder.rows());
-    warnings::check(session.conn()?, server, &when, allowed).await
-}
-
-/// Sends the last batch, if it has rows.
-async fn finish(mut decoder: Decoder, sender: &Sender<Result<RecordBatch>>) -> Result<()> {
-    match decoder.finish()? {
-        Some(batch) => background::send(sender, batch).await,
-        None => Ok(()),
-    }
 }

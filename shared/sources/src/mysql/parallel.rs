@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{decode::Decoder, describe, finish, parts, read, server::Server, session::Session, shared_snapshot};
+use super::{decode::Decoder, describe, parts, rows, server::Server, session::Session, shared_snapshot};
 use crate::{
     background,
     context::{Context, Opened},
@@ -36,9 +36,9 @@ pub async fn open(options: &Mysql, context: &Context) -> Result<Opened> {
             let next = || queries.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             while let Some(query) = next() {
                 let part = describe::describe(session.conn()?, &server, &query, &allowed).await?;
-                read(&server, &mut session, part.statement, &mut decoder, &allowed, &sender).await?;
+                rows::read(&server, &mut session, part.statement, &mut decoder, &allowed, &sender).await?;
             }
-            finish(decoder, &sender).await?;
+            rows::finish(decoder, &sender).await?;
             session.end().await;
             Ok(())
         }));

@@ -18,6 +18,9 @@ const OTHERWISE: &str = "set snapshot = \"lock\", or remove parallel";
 /// `ER_SPECIFIC_ACCESS_DENIED_ERROR`.
 const MISSING_PRIVILEGE: u16 = 1227;
 
+/// `ER_DBACCESS_DENIED_ERROR` and `ER_TABLEACCESS_DENIED_ERROR`, which answer LOCK TABLES.
+const MISSING_LOCK_PRIVILEGE: [u16; 2] = [1044, 1142];
+
 /// Returns `count` sessions that read the same snapshot, or snapshots from different moments if `how` is
 /// [`SharedSnapshot::None`]. `first` is one of them. `table` is the one table that they read, in SQL.
 pub async fn sessions(
@@ -52,7 +55,13 @@ async fn take_all(server: &Server, sessions: &mut [Session]) -> Result<()> {
 async fn under_a_lock(server: &Server, sessions: &mut [Session], table: &str) -> Result<()> {
     let mut holder = Session::connect(server).await?;
     let locked = holder.conn()?.query_drop(format!("LOCK TABLES {table} READ")).await;
-    locked.map_err(|error| failure::error_of(server, error))?;
+    locked.map_err(|error| match error {
+        MysqlError::Server(answer) if MISSING_LOCK_PRIVILEGE.contains(&answer.code) => Error::config(format!(
+            "MySQL at {}: snapshot = \"lock\" needs the privilege LOCK TABLES on {table}: grant it, or remove parallel",
+            server.name()
+        )),
+        error => failure::error_of(server, error),
+    })?;
     take_all(server, sessions).await?;
     // Closing the connection releases the lock too, so a failure here doesn't matter.
     let _ = holder.conn()?.query_drop("UNLOCK TABLES").await;

@@ -418,8 +418,7 @@ async fn forged_record_starts_nothing() {
     let sql =
         |record: &mut Value| record["work"]["athena"]["sql"] = json!("UNLOAD (SELECT * FROM salaries) TO 's3://x/'");
     let job = |record: &mut Value| record["work"]["glue_job"]["arguments"]["--script"] = json!("s3://x/");
-    let forgeries: [(&str, &dyn Fn(&mut Value)); 2] = [(ATHENA, &sql), (GLUE, &job)];
-    for (source, forgery) in forgeries {
+    for (source, forgery) in [(ATHENA, &sql as &dyn Fn(&mut Value)), (GLUE, &job)] {
         let rig = support::rig(source, "");
         rig.engine.next_start(Start::Unanswered);
         export(&rig).await.unwrap_err();

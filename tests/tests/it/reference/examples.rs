@@ -25,7 +25,7 @@ const BAD: [&str; 19] = [
     "[datasets.users]\nsource = { postgres = { query = \"SELECT 1\" } }\n",
     "[datasets.users]\nsource = { postgres = { url = \"u\", secret = \"s\", query = \"SELECT 1\" } }\n",
     "[datasets.users]\nsource = { postgres = { url = \"u\", query = \"SELECT 1\", parallel = 33 } }\n",
-    "[datasets.users]\nsource = { mysql = { url = \"u\", query = \"SELECT 1\", parallel = 2 } }\n",
+    "[datasets.users]\nsource = { mysql = { url = \"u\", query = \"SELECT 1\", parallel = 33 } }\n",
     "[datasets.users]\nsource = { files = { location = \"lake\" } }\n",
     "[datasets.users]\nsource = { files = { location = \"s3://b/in/\", csv = { delimiter = \"||\" } } }\n",
     "[datasets.users]\nsource = { files = { location = \"s3://b/in/\" } }\nchecks = { max_shrink = 20 }\n",
