@@ -42,6 +42,8 @@ fuzz_target!(|text: &str| {
         Some(ObjectKind::Views) => paths.views(),
         Some(ObjectKind::Table) => paths.table(),
         Some(ObjectKind::ExportFailure) => paths.export_failure(),
+        Some(ObjectKind::Refresh) => paths.refresh(),
+        Some(ObjectKind::Returning) => paths.returning(),
         Some(ObjectKind::Verdict(generation)) => paths.verdict(&generation),
         Some(ObjectKind::Pending(generation)) => paths.pending(&generation),
         Some(ObjectKind::Failed(generation)) => paths.failed(&generation),

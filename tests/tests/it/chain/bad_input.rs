@@ -53,7 +53,7 @@ source = { mongo = {} }
 }
 
 const EXPORT: &str = "{} or {\"dataset\": NAME or [NAME, …]}";
-const FLIP: &str = "{\"dataset\", \"generation\"} or {\"dataset\", \"action\": rollback, hold, release or status, \"reason\"?, \"generation\"?} or {\"dataset\", \"action\": retire or rename, \"table\": keep or drop, \"from\"?, \"reason\"}; {\"action\": \"status\"} is for all datasets";
+const FLIP: &str = "{\"dataset\", \"generation\"} or {\"dataset\", \"action\": rollback, hold, release or status, \"reason\"?, \"generation\"?} or {\"dataset\", \"action\": retire or rename, \"table\": keep or drop, \"from\"?, \"reason\"} or {\"dataset\", \"action\": move, \"from\", \"reason\"}; {\"action\": \"status\"} is for all datasets";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_not_understood_says_what_is_expected() {
@@ -69,7 +69,7 @@ async fn a_request_that_is_not_understood_says_what_is_expected() {
         (
             "export",
             json!({ "datset": "users" }),
-            format!("invalid request: expected {EXPORT}: unknown field `datset`, expected one of `dataset`, `datasets`, `generation`"),
+            format!("invalid request: expected {EXPORT}: unknown field `datset`, expected one of `dataset`, `datasets`, `generation`, `due`, `inputs`, `action`"),
         ),
         ("export", json!([]), format!("the request is not a JSON object: expected {EXPORT}")),
         ("export", json!({ "Records": 1 }), "the event has Records but is not an SQS event: check what invokes this function: invalid type: integer `1`, expected a sequence".into()),

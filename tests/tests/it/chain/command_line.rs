@@ -116,7 +116,7 @@ async fn a_stack_is_operated_from_the_command_line() {
     // A function's error is the command's.
     let ended = chain.turntable(&["history", "nobody"]).await;
     assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""));
-    assert_eq!(ended.err, "error: Config: no dataset \"nobody\" is configured, expected one of users\n");
+    assert_eq!(ended.err, "error: Input: no dataset \"nobody\" is configured, expected one of users\n");
     let ended = chain.turntable(&["ask", "flip", r#"{"action": "statuss"}"#]).await;
     assert_eq!(ended.code, Some(1));
     let expected =

@@ -13,7 +13,7 @@ async fn export_stops_by_itself_before_its_time_is_up() {
     let name = &chain.functions["export"];
     chain.stack.account.set_function_timeout(name, 15).await.unwrap();
     let query = "SELECT i, md5(i::text) AS a, md5((-i)::text) AS b, CASE WHEN i > 600000 THEN pg_sleep(0.01)::text END AS c \
-                 FROM generate_series(1, 100000000) AS i";
+                 FROM (SELECT generate_series(1, 100000000) AS i) AS s";
     let source = format!("{{ postgres = {{ url = \"{}\", query = \"{query}\" }} }}", server.url());
     chain.datasets(&format!("[datasets.users]\nparquet = {{ row_group_mb = 1 }}\nsource = {source}\n")).await;
 
