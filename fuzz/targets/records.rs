@@ -41,7 +41,7 @@ fuzz_target!(|input: &[u8]| {
             let Some(record) = written_and_read::<group::Record>(&at, json) else { return };
             let memory = Memory { sets: 2, drain: SignedDuration::from_hours(1) };
             let elsewhere: Location = "s3://b/elsewhere/".parse().expect("a valid location");
-            for flipping in &record.flipping {
+            if let Some(flipping) = &record.flipping {
                 for name in flipping.to.tables.keys().chain(flipping.from.keys()) {
                     flipping.step(name, Some(&elsewhere));
                     flipping.step(name, None);

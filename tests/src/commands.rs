@@ -34,6 +34,7 @@ const APPLIES: RunBy =
     Check { file: "infra/terraform/test_chain.py", text: "follow(\"examples/terraform/README.md\", tries=1)" };
 const REMOVES: RunBy = Check { file: "infra/terraform/test_chain.py", text: "follow(\"docs/terraform.md\")" };
 const APPLIED: RunBy = Nobody("needs an AWS account; infra/terraform/test_chain.py exports the same datasets");
+const HELD: RunBy = Nobody("tests/tests/it/optout/hostile.rs sends the same request in process");
 const EXAMPLES: RunBy = Check { file: "tests/tests/it/reference/examples.rs", text: "join(\"examples\")" };
 const PLAN: RunBy = Nobody("needs a state of the reader's own; infra/terraform/test_plan.py plans the same module");
 
@@ -104,6 +105,9 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
          'Stacks[0].Outputs[?OutputKey==`OptoutDeadLettersUrl`].OutputValue')",
         RUNBOOK,
     ),
+    ("docs/operate.md", "ask flip '{\"dataset\": \"users\", \"action\": \"release\"}'", RUNBOOK),
+    ("docs/operate.md", "ask optout '{\"dataset\": \"optouts\", \"max_returning\"…", HELD),
+    ("docs/operate.md", "aws s3 ls --recursive \"s3://$BUCKET/inbox/optouts/\"", HELD),
     ("docs/operate.md", "aws …", WEEK),
     ("docs/operate.md", "ask …", WEEK),
     ("docs/operate.md", "turntable …", WEEK),

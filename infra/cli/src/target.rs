@@ -128,7 +128,7 @@ impl Target {
 impl Stack {
     /// Invokes a function and returns its answer. Fails if the function fails.
     pub async fn invoke(&self, function: Function, request: &Value) -> Result<Value> {
-        let answer = self.lambda.invoke(&self.deployed(function)?, request).await;
+        let answer = self.lambda.invoke_alias(&self.deployed(function)?, self.alias(function), request).await;
         Ok(answer.map_err(|error| explained(error, &self.name))??)
     }
 
@@ -140,6 +140,13 @@ impl Stack {
                 function.name()
             )
         })
+    }
+
+    /// Returns the alias that operators are allowed to invoke, if the function has one. A stack whose template is older
+    /// has none.
+    fn alias(&self, function: Function) -> Option<&'static str> {
+        let has_alias = self.outputs.as_ref().is_none_or(|outputs| outputs.contains_key("FlipOperatorArn"));
+        (function == Function::Flip && has_alias).then_some("operator")
     }
 
     /// Returns the function's deployed name.

@@ -41,8 +41,21 @@ impl Lambda {
     /// Invokes a function and waits for its result. The outer error means that the invocation failed; the inner one is
     /// the error that the function returned.
     pub async fn invoke(&self, function: &str, event: &Value) -> Result<Result<Value, FunctionError>> {
+        self.invoke_alias(function, None, event).await
+    }
+
+    /// Invokes a function as [`Lambda::invoke`] does, by one of its aliases if `alias` is given.
+    pub async fn invoke_alias(
+        &self,
+        function: &str,
+        alias: Option<&str>,
+        event: &Value,
+    ) -> Result<Result<Value, FunctionError>> {
         let sent = async {
-            let path = format!("/2015-03-31/functions/{}/invocations", named(function)?);
+            let mut path = format!("/2015-03-31/functions/{}/invocations", named(function)?);
+            if let Some(alias) = alias {
+                path += &format!("?Qualifier={}", named(alias)?);
+            }
             self.0.send("POST", &path, Body::json(event.to_string().into_bytes())).await
         };
         let response = sent.await.with_context(|| format!("cannot invoke {function}"))?;
