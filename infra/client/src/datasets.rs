@@ -16,7 +16,7 @@ pub struct Datasets {
 
 impl Datasets {
     /// Reads and parses a file. `${BUCKET}` becomes `bucket`, and every other `${NAME}` becomes the value of that
-    /// environment variable, if [`is_allowed`] says so. Prints the names of the variables that the file uses. The error
+    /// environment variable, if `is_allowed` says so. Prints the names of the variables that the file uses. The error
     /// has a line for each fault.
     pub fn read(path: &Path, bucket: &str) -> Result<Datasets> {
         let file = path.display().to_string();

@@ -2,7 +2,7 @@
 //!
 //! All rows come from the snapshot of one read-only transaction. The socket is read no faster than batches are
 //! consumed, so memory use is a few batches per connection, whatever the size of the table. Connections can't share a
-//! snapshot as in PostgreSQL; [`shared_snapshot`] starts several at the same moment.
+//! snapshot as in PostgreSQL; `shared_snapshot.rs` starts several at the same moment.
 
 mod append;
 mod charset;
