@@ -207,7 +207,7 @@ locals {
         ])
       },
       {
-        actions   = ["glue:GetTable", "glue:GetPartitions", "glue:CreateTable", "glue:UpdateTable"]
+        actions   = ["glue:GetTable", "glue:GetTables", "glue:GetPartitions", "glue:CreateTable", "glue:UpdateTable"]
         resources = local.tables
       },
       {

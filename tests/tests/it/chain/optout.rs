@@ -52,6 +52,30 @@ pub const OUT: &str = "SELECT count(*) FROM dmp.optouts WHERE state <> 'opted_in
 const ACTIVE: &str = "SELECT count(*) FROM dmp.optouts_active";
 const PROTECTED: &str = "SELECT count(*) FROM dmp.users_protected";
 
+/// The drops that would bring them back wait for an operator's request.
+#[tokio::test(flavor = "multi_thread")]
+async fn people_beyond_max_returning_come_back_only_by_a_request() {
+    let inbox = OPTOUTS.replace("key = ", "max_returning = 1, key = ");
+    let chain = start(&format!("{USERS}{inbox}")).await;
+    chain.put("source/users/users.csv", users(100, 1)).await.unwrap();
+    chain.ask("export", &json!({ "dataset": "users" })).await;
+    chain.next("users", None).await;
+    let records = |state: &str, month: u8, ids: &[u8]| -> String {
+        ids.iter().map(|id| format!("{id},{state},2026-{month:02}-01T00:00:00Z\n")).collect()
+    };
+    chain.drop("a.csv", &records("opted_out", 1, &[1, 2, 3])).await;
+    chain.until_number(OUT, 3).await;
+    chain.drop("b.csv", &records("opted_in", 2, &[1, 2])).await;
+    let told = async || {
+        let status = chain.ask("flip", &json!({ "action": "status" })).await;
+        status["attention"].to_string().contains("would bring back 2 people").then_some(())
+    };
+    chain.until("the condition", told).await;
+    assert_eq!(chain.number(OUT).await, 3);
+    chain.ask("optout", &json!({ "dataset": "optouts", "max_returning": 2 })).await;
+    chain.until_number(OUT, 1).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_drop_opts_a_person_out_and_a_later_record_opts_them_in() {
     let chain = start(&format!("{USERS}{OPTOUTS}")).await;
