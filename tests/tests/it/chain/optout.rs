@@ -37,8 +37,14 @@ impl Chain {
         row[0].as_deref().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{sql}: {row:?}"))
     }
 
+    /// Waits until a query returns this number. The table may be created meanwhile; any other failure is a panic.
     pub async fn until_number(&self, sql: &str, expected: u64) {
-        self.until(&format!("{expected} of {sql}"), async || (self.number(sql).await == expected).then_some(())).await;
+        let found = async || match self.try_query(sql).await {
+            Err(error) if error.to_string().contains("TABLE_NOT_FOUND") => None,
+            Err(error) => panic!("{sql}: {error:#}"),
+            Ok(row) => (row[0].as_deref() == Some(expected.to_string().as_str())).then_some(()),
+        };
+        self.until(&format!("{expected} of {sql}"), found).await;
     }
 
     /// Returns how many messages in optout's queue are waiting or in flight.
