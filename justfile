@@ -112,7 +112,7 @@ terraform:
 athena:
     .ci/tool athena python -m pytest -q -p no:cacheprovider infra/local/athena
 
-# build a release for arm64 in dist/: zips, SBOMs, template, checksums; the first run takes half an hour
+# build a release in dist/, for arm64 and x86_64: zips, templates, the program, its wheels, SBOMs, checksums; takes an hour or more
 release:
     @command -v cargo-cyclonedx >/dev/null || cargo install cargo-cyclonedx --version 0.5.9 --locked
     .ci/tool release python infra/release.py

@@ -3,7 +3,10 @@
     just workflows
 """
 
+import hashlib
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -67,15 +70,62 @@ def test_a_release_is_built_twice_and_compared_before_anything_is_signed_or_publ
         return {*needs, *(each for need in needs for each in after(need))}
 
     assert {"build", "rebuild"} <= after("compare")
-    assert any(step.get("run", "").startswith("diff ") for step in jobs["compare"]["steps"])
+    systems = jobs["build"]["strategy"]["matrix"]["system"]
+    compared = [step["run"] for step in jobs["compare"]["steps"] if step.get("run", "").startswith("diff ")]
+    assert compared == [f"diff dist-{system}/SHA256SUMS rebuilt-{system}/SHA256SUMS" for system in systems]
     signing = {name for name, job in jobs.items() if "id-token" in job["permissions"]}
     assert signing == {"publish", "sbom"} and all("compare" in after(name) for name in signing)
     # A job that may sign or publish runs no code of this repository or of its dependencies.
     for name in signing:
         assert not any("checkout" in step.get("uses", "") for step in jobs[name]["steps"])
-    assert jobs["build"]["env"] == jobs["rebuild"]["env"]
+    assert jobs["build"]["env"] == jobs["rebuild"]["env"] and jobs["build"]["strategy"] == jobs["rebuild"]["strategy"]
     functions = {path.name for path in (ROOT / "functions").iterdir() if (path / "Cargo.toml").exists()}
-    assert set(jobs["sbom"]["strategy"]["matrix"]["function"]) == functions
+    attested = {name.rpartition("-")[0] for name in jobs["sbom"]["strategy"]["matrix"]["name"] if not name.startswith("turntable-")}
+    assert attested == functions
+
+
+@pytest.mark.parametrize(
+    ("tag", "missing", "accepted"),
+    [("v1.2.3", None, True), ("v1.2.4", None, False), ("v1.2.3", "date", False), ("v1.2.3", "samples", False), ("v1.2.3", "requests", False)],
+)
+def test_tag_is_refused_unless_its_version_is_complete(tmp_path, tag, missing, accepted):
+    """Runs the command of the job `build` in a small repository of version 1.2.3."""
+    (tmp_path / "CHANGELOG.md").write_text("# Changelog\n\n## 1.2.3%s\n" % ("" if missing == "date" else " (2026-01-31)"))
+    (tmp_path / "tests/samples").mkdir(parents=True)
+    (tmp_path / "tests/requests").mkdir()
+    for version in ["1.2.3", "1.2.4"]:
+        if missing != "samples":
+            (tmp_path / "tests/samples" / version).mkdir()
+        if missing != "requests":
+            (tmp_path / f"tests/requests/{version}.json").write_text("[]")
+    (tmp_path / "cargo").write_text("#!/bin/sh\necho 'path+file:///turntable/shared#turntable@1.2.3'\n")
+    (tmp_path / "cargo").chmod(0o755)
+    steps = yaml_parse((ROOT / ".github/workflows/release.yaml").read_text())["jobs"]["build"]["steps"]
+    (script,) = [step["run"] for step in steps if step.get("name", "").startswith("check that the tag")]
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "GITHUB_REF_NAME": tag}
+    ran = subprocess.run(["bash", "-e", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (ran.returncode == 0) == accepted, ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize("tampered", [None, "export-arm64.zip", "turntable.tar.gz"])
+def test_files_of_both_systems_are_joined_and_checked(tmp_path, tampered):
+    """Runs the commands of the job `compare` on two small releases, one of which differs from what the second machine built."""
+    files = {"ubuntu-24.04": ["export-arm64.zip", "toolchain-Linux.txt"], "macos-15": ["turntable.tar.gz", "toolchain-Darwin.txt"]}
+    for system, names in files.items():
+        for folder in [tmp_path / f"dist-{system}", tmp_path / f"rebuilt-{system}"]:
+            folder.mkdir()
+            lines = [f"{hashlib.sha256(name.encode()).hexdigest()}  {name}\n" for name in sorted(names)]
+            (folder / "SHA256SUMS").write_text("".join(lines))
+        for name in names:
+            (tmp_path / f"dist-{system}" / name).write_text("something else" if name == tampered else name)
+    steps = yaml_parse((ROOT / ".github/workflows/release.yaml").read_text())["jobs"]["compare"]["steps"]
+    script = "\n".join(step["run"] for step in steps if "run" in step)
+    ran = subprocess.run(["bash", "-e", "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert (ran.returncode == 0) == (tampered is None), ran.stdout + ran.stderr
+    if tampered is None:
+        assert sorted(path.name for path in (tmp_path / "dist").iterdir()) == sorted(["SHA256SUMS", *files["ubuntu-24.04"], *files["macos-15"]])
+    else:
+        assert f"{tampered}: FAILED" in ran.stdout
 
 
 def test_updates_are_proposed_for_everything_that_is_pinned():

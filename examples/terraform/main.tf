@@ -34,7 +34,7 @@ variable "release" {
 }
 
 variable "architecture" {
-  description = "Architecture of the zips: arm64 for those of a release."
+  description = "Architecture of the functions: arm64 or x86_64. A release has the zips of both."
   type        = string
   default     = "arm64"
 }

@@ -41,7 +41,7 @@ def facts(given):
                 properties["PolicyDocument"] = permissions(properties["PolicyDocument"])
             case "AWS::Lambda::Function":
                 code = template()["Resources"][name]["Properties"]["CodeUri"]
-                properties["Code"] = f"{Path(code).name}.zip"
+                properties["Code"] = f"{Path(code).name}-{properties['Architectures'][0]}.zip"
                 del properties["Tags"]  # SAM's own.
             case "AWS::CloudWatch::Alarm":
                 properties["Dimensions"] = {one["Name"]: one["Value"] for one in properties["Dimensions"]}

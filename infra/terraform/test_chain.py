@@ -62,7 +62,7 @@ module "turntable" {
 """
 
 
-def release(folder):
+def release(folder, architecture):
     """Makes the zips of a release whose executables are Cargo's."""
     folder.mkdir()
     for name in FUNCTIONS:
@@ -71,7 +71,7 @@ def release(folder):
         file = io.BytesIO()
         with zipfile.ZipFile(file, "w") as archive:
             archive.writestr(entry, f"#!/bin/sh\nexec '{BINARIES / name}' \"$@\"\n")
-        (folder / f"{name}.zip").write_bytes(file.getvalue())
+        (folder / f"{name}-{architecture}.zip").write_bytes(file.getvalue())
 
 
 class Example:
@@ -82,10 +82,10 @@ class Example:
         ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*")
         shutil.copytree(ROOT / "examples/terraform", self.folder, ignore=ignored)
         shutil.copytree(ROOT / module, folder / module, ignore=ignored)
-        release(self.folder / "dist")
+        architecture = "arm64" if platform.machine() == "aarch64" else "x86_64"
+        release(self.folder / "dist", architecture)
         (self.folder / "emulator_override.tf").write_text(OVERRIDE)
         self.endpoints = endpoints
-        architecture = "arm64" if platform.machine() == "aarch64" else "x86_64"
         variables = {"TF_VAR_bucket": BUCKET, "TF_VAR_region": REGION, "TF_VAR_architecture": architecture, "TF_VAR_deployer": DEPLOYER}
         # A command that was ended leaves its lock, so the next one asks for none.
         arguments = {"init": f"-plugin-dir={plugins}", "plan": "-lock=false", "apply": "-auto-approve", "destroy": "-auto-approve -lock=false"}

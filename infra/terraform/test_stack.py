@@ -187,7 +187,8 @@ def plans():
         shutil.copytree(MODULE, folder, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
         (folder / "dist").mkdir()
         for name in FUNCTIONS:
-            (folder / f"dist/{name.lower()}.zip").write_bytes(b"")
+            for architecture in ["arm64", "x86_64"]:
+                (folder / f"dist/{name.lower()}-{architecture}.zip").write_bytes(b"")
         (folder / "sets.tftest.hcl").write_text(runs())
         for command in (["init", f"-plugin-dir={plugins}"], ["validate"]):
             ran = terraform(folder, *command)

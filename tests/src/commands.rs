@@ -35,6 +35,7 @@ const APPLIES: RunBy =
 const REMOVES: RunBy = Check { file: "infra/terraform/test_chain.py", text: "follow(\"docs/terraform.md\")" };
 const APPLIED: RunBy = Nobody("needs an AWS account; infra/terraform/test_chain.py exports the same datasets");
 const HELD: RunBy = Nobody("tests/tests/it/optout/hostile.rs sends the same request in process");
+const INSTALLS: RunBy = Check { file: "infra/test_release.py", text: "follow(\"docs/install.md\"" };
 const EXAMPLES: RunBy = Check { file: "tests/tests/it/reference/examples.rs", text: "join(\"examples\")" };
 const PLAN: RunBy = Nobody("needs a state of the reader's own; infra/terraform/test_plan.py plans the same module");
 
@@ -66,6 +67,11 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ("docs/contract.md", "just contract-aws …", ACCOUNT),
     ("docs/datasets.md", "cargo run -- check datasets.toml", LAPTOP),
     ("docs/deploy.md", "git clone …", Nobody("a clone is where the tests run")),
+    (
+        "docs/deploy.md",
+        "aws cloudformation package …",
+        Nobody("uploads to S3, as `sam package` does, which infra/test_release.py runs"),
+    ),
     ("docs/deploy.md", "gh attestation …", Nobody("asks GitHub for what only its release workflow signs")),
     ("docs/deploy.md", "sam build && sam deploy --guided", ACCOUNT),
     (
@@ -85,6 +91,21 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ),
     ("docs/groups.md", "aws s3 cp …", Nobody("reads one object, which tests/tests/it/chain/groups.rs reads too")),
     ("docs/groups.md", "GROUP=30 …", LONG),
+    ("docs/install.md", "sha256sum …", INSTALLS),
+    ("docs/install.md", "tar …", INSTALLS),
+    ("docs/install.md", "python3 -m venv V", INSTALLS),
+    ("docs/install.md", "V/bin/…", INSTALLS),
+    ("docs/install.md", "gh attestation …", Nobody("asks GitHub for what only its release workflow signs")),
+    (
+        "docs/install.md",
+        "cargo binstall …",
+        Nobody("there is no release to download; infra/test_release.py compares the names in the manifest"),
+    ),
+    (
+        "docs/install.md",
+        "cargo install …",
+        Nobody("builds a release for minutes; the chain tests run the same program"),
+    ),
     ("docs/migration.md", "turntable …", CHAIN),
     (
         "docs/operate.md",

@@ -2,10 +2,11 @@
 
 /// The programs that the pages' commands run. A line that looks like a command for another program fails
 /// `tests/tests/it/pages`.
-const PROGRAMS: [&str; 18] = [
+const PROGRAMS: [&str; 20] = [
     ".ci/tool",
     "V/bin/pip",
     "V/bin/python",
+    "V/bin/turntable",
     "ask",
     "aws",
     "cargo",
@@ -19,6 +20,7 @@ const PROGRAMS: [&str; 18] = [
     "python3",
     "sam",
     "sha256sum",
+    "tar",
     "terraform",
     "turntable",
 ];

@@ -60,8 +60,8 @@ resource "aws_lambda_function" "this" {
 
   function_name                  = "${var.stack_name}-${each.key}"
   description                    = each.value.description
-  filename                       = "${var.release}/${each.key}.zip"
-  source_code_hash               = filebase64sha256("${var.release}/${each.key}.zip")
+  filename                       = "${var.release}/${each.key}-${var.architecture}.zip"
+  source_code_hash               = filebase64sha256("${var.release}/${each.key}-${var.architecture}.zip")
   runtime                        = "provided.al2023"
   handler                        = "bootstrap"
   architectures                  = [var.architecture]

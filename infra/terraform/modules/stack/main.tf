@@ -14,7 +14,7 @@ variable "stack_name" {
 }
 
 variable "release" {
-  description = "Folder with the zips of a release: export.zip, flip.zip, optout.zip and sweep.zip."
+  description = "Folder with the zips of a release, such as export-arm64.zip and flip-arm64.zip."
   type        = string
 }
 
