@@ -248,7 +248,7 @@ async fn files_have_the_format_that_athena_and_the_audit_need() {
     let pairs: Vec<_> = pairs.collect();
     assert_eq!((file.version(), pairs), (1, vec![("turntable.nulls", Some("{\"tags\":4}"))]));
     assert_eq!(crate::nested_nulls(&footer, "tags"), Some(4));
-    assert_eq!(file.created_by(), Some("turntable version 0.1.0"));
+    assert_eq!(file.created_by(), Some(concat!("turntable version ", env!("CARGO_PKG_VERSION"))));
     let printed = |n: usize| {
         let column = file.schema_descr().column(n);
         format!("{} {} {:?}", column.path().string(), column.physical_type(), column.logical_type_ref())
