@@ -101,6 +101,8 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
         "cargo binstall …",
         Nobody("there is no release to download; infra/test_release.py compares the names in the manifest"),
     ),
+    ("docs/install.md", "cargo build --release -p cli …", LONG),
+    ("docs/install.md", "python3 bench/program.py …", LONG),
     (
         "docs/install.md",
         "cargo install …",
