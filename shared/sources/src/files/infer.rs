@@ -76,6 +76,24 @@ const NOT_FINITE: Kind = Kind::Number(Number { is_double: true, decimal: None })
 /// The largest precision of a decimal in 64 bits, and the largest precision of all.
 const PRECISIONS: [u8; 2] = [18, 38];
 
+/// Returns whether doubles hold the number and all whole numbers between it and 0.
+fn is_double_integer(whole: i64) -> bool {
+    whole.unsigned_abs() <= 1 << 53
+}
+
+fn has_leading_zero(number: &[u8]) -> bool {
+    matches!(number.strip_prefix(b"-").unwrap_or(number), [b'0', b'0'..=b'9', ..])
+}
+
+/// Returns the number that the text represents if [`Kind::of_json_number`] says that a double preserves it.
+pub fn preserving_double(text: &[u8]) -> Option<f64> {
+    match text::whole(text, true) {
+        Ok(whole) => is_double_integer(whole).then_some(whole as f64),
+        Err(_) if has_leading_zero(text) => None,
+        Err(_) => number::double(text),
+    }
+}
+
 impl Number {
     fn and(self, other: Number) -> Number {
         let decimal = self.decimal.zip(other.decimal).map(|(one, other)| one.and(other));
@@ -124,11 +142,9 @@ impl Kind {
     /// Does the same as [`Kind::of_number`] for a number in JSON, where `12E4` is a number too.
     pub fn of_json_number(text: &[u8], is_marked: bool) -> Kind {
         if let Ok(whole) = text::whole(text, true) {
-            return if whole.unsigned_abs() <= 1 << 53 { Kind::Int } else { Kind::Long };
+            return if is_double_integer(whole) { Kind::Int } else { Kind::Long };
         }
-        let digits = text.strip_prefix(b"-").unwrap_or(text);
-        let leading_zero = digits.len() > 1 && digits[0] == b'0' && digits[1].is_ascii_digit();
-        if leading_zero || !is_marked || !number::is_number(text) {
+        if has_leading_zero(text) || !is_marked || !number::is_number(text) {
             return Kind::String;
         }
         Number { is_double: number::prints_back(text), decimal: number::digits(text) }.kind()

@@ -112,9 +112,15 @@ pub fn as_written(text: &str) -> &str {
     NOT_FINITE.iter().find(|(_, spelt)| *spelt == text).map_or(text, |(written, _)| *written)
 }
 
-/// Returns whether a value that stands for NaN or an infinity is somewhere in the text.
+/// Returns whether the JSON value stands for NaN or an infinity, or contains such a value.
 pub fn has_not_finite(text: &str) -> bool {
-    memchr::memchr(b'\\', text.as_bytes()).is_some() && NOT_FINITE.iter().any(|(_, spelt)| text.contains(spelt))
+    match text.as_bytes().first() {
+        Some(b'"') => is_not_finite(text),
+        Some(b'[' | b'{') => {
+            memchr::memchr(b'\\', text.as_bytes()).is_some() && NOT_FINITE.iter().any(|(_, spelt)| text.contains(spelt))
+        }
+        _ => false,
+    }
 }
 
 /// Returns the text with NaN and the infinities spelt as JSON, or `None` if it contains none of them outside its

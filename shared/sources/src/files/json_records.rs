@@ -87,11 +87,24 @@ impl JsonRecords {
         Self { input, text: Vec::new(), at: 0, line: 1, within: Within::Start }
     }
 
-    /// Returns the next value; `None` at the end of the text.
-    pub fn next_record(&mut self) -> Result<Option<JsonRecord<'_>>, ReadFault> {
-        if !self.find_start()? {
-            return Ok(None);
-        }
+    /// Returns the value that [`JsonRecords::find_start`] has found, if an object seems to fill the rest of its line. Only a
+    /// parser can tell that it is exactly one. If so, [`JsonRecords::skip`] goes past it, and the search for its end is
+    /// saved.
+    pub fn line(&self) -> Option<JsonRecord<'_>> {
+        let rest = self.text.get(self.at..)?;
+        let length = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        let text = rest.get(..length)?.trim_ascii_end();
+        let is_object = matches!(self.within, Within::Text) && text.starts_with(b"{") && text.ends_with(b"}");
+        is_object.then_some(JsonRecord { text, line: self.line })
+    }
+
+    /// Goes past a value of this length, without a line end in it.
+    pub fn skip(&mut self, length: usize) {
+        self.at += length;
+    }
+
+    /// Returns the value that [`JsonRecords::find_start`] has found, and goes past it.
+    pub fn value(&mut self) -> Result<JsonRecord<'_>, ReadFault> {
         let mut scan = Scan::default();
         let starts_object = self.text.get(self.at) == Some(&b'{');
         let length = loop {
@@ -111,11 +124,11 @@ impl JsonRecords {
         let text = self.text.get(start..end).unwrap_or_default();
         self.line += memchr::memchr_iter(b'\n', text).count() as u64;
         self.at = end;
-        Ok(Some(JsonRecord { text: text.trim_ascii_end(), line }))
+        Ok(JsonRecord { text: text.trim_ascii_end(), line })
     }
 
     /// Goes to the start of the next value. Returns `false` if there is none.
-    fn find_start(&mut self) -> Result<bool, ReadFault> {
+    pub fn find_start(&mut self) -> Result<bool, ReadFault> {
         if matches!(self.within, Within::Start) {
             let start = self.input.fill_buf().map_err(ReadFault::Io)?;
             if let Some(name) = hints::utf16(start.get(..hints::START_BYTES).unwrap_or(start)) {
@@ -216,7 +229,12 @@ mod tests {
         let mut records = JsonRecords::new(Box::new(Cursor::new(text.as_bytes().to_vec())));
         let mut all = Vec::new();
         loop {
-            match records.next_record() {
+            let next = match records.find_start() {
+                Ok(true) => records.value().map(Some),
+                Ok(false) => Ok(None),
+                Err(fault) => Err(fault),
+            };
+            match next {
                 Ok(Some(record)) => all.push((record.line, String::from_utf8(record.text.to_vec()).unwrap())),
                 Ok(None) => return Ok(all),
                 Err(ReadFault::Text(line, why)) => return Err(format!("line {line}: {why}")),
