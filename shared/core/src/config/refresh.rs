@@ -11,14 +11,14 @@ use crate::{
     refresh::Schedule,
 };
 
-/// When a dataset is refreshed. Without schedules and inputs, only by hand.
+/// When a dataset is refreshed. If there are no schedules and no inputs, it is refreshed only by hand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refresh {
     pub schedules: Vec<Schedule>,
-    /// The flips after which the dataset is refreshed: those of any entry.
+    /// The inputs after whose flips the dataset is refreshed. One entry is enough for a refresh.
     pub after: Vec<After>,
     pub zone: TimeZone,
-    /// The key of the record of the scheduled refreshes. The members of a group share one.
+    /// The key of the object that records the scheduled refreshes. The members of a group share one.
     pub record: Key,
 }
 
@@ -45,7 +45,7 @@ impl Refresh {
         all.map(|input| (&input.dataset, input)).collect::<BTreeMap<_, _>>().into_values().collect()
     }
 
-    /// Returns the latest due time that is after `since`, and at or before `now`.
+    /// Returns the latest due time after `since` and up to `now`.
     pub fn latest(&self, since: Timestamp, now: Timestamp) -> Option<Timestamp> {
         self.schedules.iter().filter_map(|schedule| schedule.latest(since, now, &self.zone)).max()
     }
@@ -56,7 +56,7 @@ impl Refresh {
     }
 }
 
-/// What one dataset or `[defaults]` says about when to refresh, before the defaults are filled in.
+/// The value of `refresh` in one dataset or in `[defaults]`, before the defaults are filled in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Given {
     pub schedules: Vec<Schedule>,
