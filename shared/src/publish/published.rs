@@ -67,8 +67,8 @@ pub async fn elsewhere(
         && !is_trusted(env, dataset, &record.location).await?
     {
         return Err(Error::conflict(format!(
-            "{}: the record of what the inbox has published names {}, which is neither beside the table's folder nor read by \
-             a table of the database, so somebody else may have written it. If the opt-outs of this inbox are there, set adopt = \"{}\" in datasets.{}; \
+            "{}: the record of what the inbox has published names {}, which is neither next to the table's folder nor read by \
+             a table in the database, so somebody else may have written it. If the opt-outs of this inbox are there, set adopt = \"{}\" in datasets.{}; \
              otherwise restore the record",
             dataset.table, record.location, record.location, dataset.name
         )));

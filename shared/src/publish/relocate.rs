@@ -91,7 +91,8 @@ async fn leaving<'a>(
     }
     if old.overlaps(new) {
         return refused(format!(
-            "{new} and {old} contain each other, and Athena reads sub-folders: set a location outside the old folder"
+            "one of {new} and {old} contains the other, and Athena also reads subfolders: set a location outside the old \
+             folder"
         ));
     }
     if let Some(other) = config.datasets().find(|other| other.paths == paths) {
@@ -126,8 +127,8 @@ async fn told(env: &Environment, leaving: &Leaving<'_>) -> Result<String> {
     }
     let function = if dataset.is_inbox() { "optout" } else { "export" };
     Ok(format!(
-        "{table} still reads from {folder}, which stays until then: its next flip moves it. To move it now, invoke {function} \
-         with {{\"dataset\":{:?}}}",
+        "{table} still reads from {folder}, and its next flip moves it to the new location. To move it now, invoke \
+         {function} with {{\"dataset\":{:?}}}",
         dataset.name
     ))
 }

@@ -158,7 +158,7 @@ async fn is_replaced(
             && protected.by.iter().any(by)
         {
             return Err(Error::conflict(format!(
-                "the view of {} still leaves out people by {name}: invoke optout for {:?}, then send the request again",
+                "the view of {} still uses {name} to leave people out: invoke optout for {:?}, then send the request again",
                 protected.table, dataset.name
             )));
         }

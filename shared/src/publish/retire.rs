@@ -161,7 +161,7 @@ async fn again(env: &Environment, config: &Config, named: &str) -> Result<Retire
     let done = all.into_iter().filter(|found| is_retired(&found.record));
     let Some(found) = done.max_by_key(|found| found.record.at) else {
         return Err(Error::input(format!(
-            "no table is there that {named:?} has published and that datasets.toml names no longer: name the table as \
+            "there is no table that {named:?} has published and that datasets.toml no longer names: name the table as \
              DATABASE.TABLE, as `status` lists it in attention"
         )));
     };
@@ -209,8 +209,8 @@ pub(super) async fn nobody_comes_back(env: &Environment, config: &Config, old: &
     for database in all {
         let listed = env.catalog.tables(&database, "").await.map_err(|failure| {
             let text = format!(
-                "a view in {database}, where Turntable has published tables, may leave out people by {name}, but its tables \
-                 can't be listed: add it to GlueDatabases, then send the request again"
+                "a view in {database}, where Turntable has published tables, may use {name} to leave people out, but the \
+                 database's tables can't be listed: add it to GlueDatabases, then send the request again"
             );
             Error::new(failure.kind(), text).caused_by(failure)
         })?;
@@ -218,7 +218,7 @@ pub(super) async fn nobody_comes_back(env: &Environment, config: &Config, old: &
         let mut users = views.filter(|view| view.leaves_out.iter().any(|inbox| inbox.table == name));
         if let Some(view) = users.next() {
             return Err(Error::config(format!(
-                "{} leaves out people by the opt-outs in {name}, so they could come back: configure the inbox again, or \
+                "{} uses the opt-outs in {name} to leave people out, so they could come back: configure the inbox again, or \
                  drop the view if nobody may read it any more; then send the request again",
                 view.name
             )));

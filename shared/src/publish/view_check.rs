@@ -84,7 +84,7 @@ pub async fn held_back(env: &Environment, of: &Protected) -> Result<Option<Strin
             old.table
         ),
         None => format!(
-            "{} still leaves out people by {} ({}), which datasets.toml names no longer: restore the inbox and its protects, \
+            "{} still leaves out people by {} ({}), which datasets.toml no longer names: restore the inbox and its protects, \
              or, if these people are allowed to reappear, drop the view",
             stored.name, old.location, old.table
         ),

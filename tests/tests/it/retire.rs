@@ -250,7 +250,7 @@ async fn inbox_is_not_retired_while_a_view_leaves_people_out_by_it() {
         let request = json!({ "dataset": "optouts", "action": "retire", "table": table, "reason": "over" });
         let error = lake.operator(request).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Config);
-        assert!(error.message().contains("dmp.users_protected leaves out people by the opt-outs in dmp.optouts"));
+        assert!(error.message().contains("dmp.users_protected uses the opt-outs in dmp.optouts to leave people out"));
         assert!(lake.live().is_some());
     }
     lake.catalog.port().delete(&name("users_protected")).await.unwrap();

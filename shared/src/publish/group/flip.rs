@@ -49,7 +49,7 @@ pub async fn flip(
     }
     let last = run.last().filter(|last| who == Trigger::Event && *last != dataset.name);
     if let Some(last) = last {
-        let why = format!("group {} flips on the manifest of {last}, which is written last", run.group);
+        let why = format!("group {} flips when the last manifest, that of {last}, is written", run.group);
         return Ok(unchanged(Outcome::Waiting, vec![why]));
     }
     let candidates = match candidates(env, group, run).await? {

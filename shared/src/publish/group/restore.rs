@@ -88,7 +88,7 @@ pub async fn finish(env: &Environment, dataset: &Dataset) -> Result<Option<Strin
         return Ok(None);
     };
     resume::settle(env, &group, BTreeMap::new()).await?;
-    Ok(Some(format!("group {}: its move back from lost files was unfinished, and is finished now", group.name)))
+    Ok(Some(format!("group {}: its move back because of lost files was unfinished, and is now finished", group.name)))
 }
 
 /// Returns the newest earlier set whose files are all there and unchanged, and that nobody has taken back.
