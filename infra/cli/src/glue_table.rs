@@ -114,7 +114,7 @@ orders → dmp.orders
     projection.day.interval.unit = DAYS
     projection.day.range = 1970-01-01,1970-01-01
     projection.day.type = date
-    (ranges and values follow the data)
+    (ranges and values come from the data)
 
 module \"orders\" {
   source = \"./infra/terraform/modules/table\"

@@ -91,7 +91,7 @@ async fn leaving<'a>(
     }
     if old.overlaps(new) {
         return refused(format!(
-            "one of {new} and {old} contains the other, and Athena also reads subfolders: set a location outside the old \
+            "one of {new} and {old} contains the other, and Athena also reads sub-folders: set a location outside the old \
              folder"
         ));
     }

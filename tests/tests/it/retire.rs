@@ -283,7 +283,7 @@ async fn view_in_a_database_that_is_no_longer_configured_counts_too() {
     lake.objects.put(FILE, another.replace("dmp_users", "clients").replace("table = \"users\"\n", ""));
     let request = json!({ "dataset": "dmp.optouts", "action": "retire", "table": "drop", "reason": "over" });
     let error = lake.operator(request.clone()).await.unwrap_err();
-    assert!(error.message().starts_with("crm.users_protected leaves out people"), "{}", error.message());
+    assert!(error.message().starts_with("crm.users_protected uses the opt-outs"), "{}", error.message());
     assert!(lake.live().is_some());
     lake.catalog.port().delete(&view).await.unwrap();
     assert_eq!(lake.operator(request).await.unwrap().outcome, Outcome::Retired);
