@@ -112,7 +112,7 @@ pub fn over_folders(config: &Config, tables: &[Reader]) -> Vec<(TableName, Strin
         (!datasets.is_empty()).then(|| {
             let message = format!(
                 "{}: the table reads the whole folder of {}, so its queries return the rows of every generation at once, \
-                 and sweep deletes no generation there: set the table's location to a folder of its own, or drop the table",
+                 and sweep deletes no generation there: set the table's location to a separate folder, or drop the table",
                 table.name,
                 datasets.join(", ")
             );

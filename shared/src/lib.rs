@@ -7,7 +7,7 @@
 //! | [`publish`] | makes a candidate live: load → decide → audit → one update → record → canary |
 //! | [`optout`] | merges unread drops into the next generation of an opt-out table, and maintains its views |
 //! | [`sweep`] | deletes unreachable generations, and archives drops |
-//! | [`flip`] | carries out the requests to `flip`: a candidate's event, a rollback, a hold, the status |
+//! | [`flip`] | handles requests to `flip`: a candidate's event, a rollback, a hold, the status |
 //! | [`status`] | reports the state of one dataset or of all |
 //! | [`buckets`], [`dead_letters`] | check the buckets' settings; read the dead-letter queues |
 //! | [`answer`], [`request`] | define the functions' answers; parse events into requests |

@@ -368,7 +368,7 @@ fn never_matching(dataset: &Dataset, known: &BTreeMap<&str, &[Column]>) -> Vec<(
             if let Some(column) = column.filter(|column| !view::can_match(&key.glue_type, &column.glue_type)) {
                 let path = format!("datasets.{}.protects.{}", dataset.name, protected.dataset);
                 let fault = format!(
-                    "column {name:?} is {}, which can't match the key {:?} ({}): nobody would be left out",
+                    "column {name:?} is {}, which can't match the key {:?} ({}), so nobody would be left out",
                     column.glue_type, key.name, key.glue_type
                 );
                 faults.push((path, fault));

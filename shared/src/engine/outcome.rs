@@ -1,4 +1,4 @@
-//! The ports that a request about an engine run needs, and the outcome of such a request.
+//! The ports for requests about engine runs, and the outcome of these requests.
 
 use std::sync::Arc;
 

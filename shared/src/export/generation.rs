@@ -60,8 +60,8 @@ impl<'a> NewGeneration<'a> {
         if is_ahead(as_of, now) {
             return Err(Error::config(format!(
                 "datasets.{}: the source dates its snapshot {as_of}, but it is only {now}, so its clock is ahead, \
-                 and such a generation would be fresher than all later ones. Correct the clock of the source's server, \
-                 then export again",
+                 and this generation would count as fresher than all later ones. Correct the clock on the source's \
+                 server, then export again",
                 dataset.name
             )));
         }

@@ -81,7 +81,7 @@ pub(super) async fn claim(env: &Environment, lead: &Dataset, why: Why) -> Result
         }
     }
     Err(Error::conflict(format!(
-        "{}: others keep changing {}: invoke the function again",
+        "{}: other invocations keep changing {}: invoke the function again",
         lead.name,
         lead.paths.refresh()
     )))
@@ -133,7 +133,7 @@ async fn try_end(export: &Export, lead: &Dataset, running: &Running, ended: Ende
             };
         }
     }
-    Err(Error::conflict(format!("others keep changing {}", lead.paths.refresh())))
+    Err(Error::conflict(format!("other invocations keep changing {}", lead.paths.refresh())))
 }
 
 /// Queues the run that waited for a run that has ended or failed for good. A failure is only logged, because the next

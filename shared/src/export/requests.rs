@@ -86,9 +86,9 @@ async fn handle_messages(export: &Export, messages: Vec<Message>) -> Vec<String>
         let failure = match handle_message(export, &message.body).await {
             Ok(Handled::Done | Handled::Exported(_)) => continue,
             Ok(Handled::Wait(time)) => {
-                info!(message_id = message.id, seconds = time.as_secs(), "looked at again later");
+                info!(message_id = message.id, seconds = time.as_secs(), "checked again later");
                 if let Err(error) = export.queue.change_visibility(&message.receipt, time).await {
-                    warn!(message_id = message.id, error = error.report(), "looked at again after the queue's timeout");
+                    warn!(message_id = message.id, error = error.report(), "checked again after the queue's timeout");
                 }
                 redelivered.push(message.id);
                 continue;

@@ -23,7 +23,7 @@ pub(super) async fn tick(export: &Export, config: &Config) -> Result<Answer> {
         return Ok(Answer::Queued { queued: Vec::new() });
     }
     let key = env.stack_record("refresh.json").ok_or_else(|| {
-        Error::config("a tick needs datasets.toml in S3, beside which it keeps the due times: set DATASETS to s3://…")
+        Error::config("a tick keeps the due times next to datasets.toml, which must be in S3: set DATASETS to s3://…")
     })?;
     let last: LastDue = env.record(&key).await?.unwrap_or_default();
     let (found, next) = due(config, &last, env.clock.now());

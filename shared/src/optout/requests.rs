@@ -29,7 +29,7 @@ pub async fn carry_out(optout: &Optout, request: request::Optout) -> Result<Answ
         () = deadline::passed(optout.deadline) => Err(Error::config(
             "optout stopped shortly before the function's timeout: the live table is complete, and no drop is lost. \
              Give the function more memory, which also adds vCPUs, or a longer timeout; or let the application put \
-             fewer records at a time",
+             fewer records into a drop",
         )),
     }
 }

@@ -36,7 +36,7 @@ pub struct TableMatches {
     /// The number of people who opted out but match no row in the table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unmatched: Option<u64>,
-    /// A message if nobody matches. `None` otherwise.
+    /// A message if none of these people match a row. `None` otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
     /// Why the people could not be counted. `None` if they were counted.

@@ -122,7 +122,7 @@ pub(super) async fn sweep_one(round: &Round<'_>, dataset: &Dataset) -> Result<(O
             Err(reason) => return Ok((drift, Report::skipped(dataset, now, &loaded, reason))),
         };
         if let Some(error) = tables.failed.get(&dataset.table.database) {
-            let text = format!("it is unknown which tables of {} read its files", dataset.table.database);
+            let text = format!("it is unknown which tables in {} read its files", dataset.table.database);
             return Err(Error::new(error.kind(), text).caused_by(Error::new(error.kind(), error.report())));
         }
         let uploads = abandoned_uploads(&loaded.uploads, &dataset.retain, now);

@@ -87,7 +87,7 @@ async fn sweep_one(round: &Round<'_>, config: &Config, found: &Found, swept: &mu
 /// database.
 async fn readers(round: &Round<'_>, record: &Retired) -> Result<Vec<Reader>> {
     if let Some((database, failure)) = round.tables.failed.iter().next() {
-        let text = format!("it is unknown which tables of {database} read the files of {}", record.name());
+        let text = format!("it is unknown which tables in {database} read the files of {}", record.name());
         return Err(Error::new(failure.kind(), text).caused_by(Error::new(failure.kind(), failure.report())));
     }
     // These databases are listed here, because they may no longer be configured.

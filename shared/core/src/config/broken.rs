@@ -54,7 +54,7 @@ pub fn separate(
                 Some(dataset) if shares(dataset, other) => "both would write to the same place",
                 _ => continue,
             };
-            let fault = format!("datasets.{}: not used because of the faults of {broken:?}: {why}", other.name);
+            let fault = format!("datasets.{}: not used, because {broken:?} has faults, and {why}", other.name);
             faults.entry(other.name.clone()).or_default().push(fault);
         }
     }

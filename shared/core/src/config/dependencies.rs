@@ -109,7 +109,7 @@ fn circles(edges: &BTreeMap<&str, BTreeSet<&str>>, faults: &Faults) {
                     let circle: Vec<&str> = circle.chain([name]).collect();
                     faults.push(
                         &format!("datasets.{name}.refresh.after"),
-                        format!("these wait for each other, so none is ever due: {}", circle.join(" after ")),
+                        format!("these datasets wait for each other, so none is ever due: {}", circle.join(" after ")),
                     );
                 }
             }
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn faults_name_the_inputs() {
         let after = |names: &str| format!("refresh = {{ after = [{names}] }}\n");
-        let circle = |text: &str| format!("these wait for each other, so none is ever due: {text}");
+        let circle = |text: &str| format!("these datasets wait for each other, so none is ever due: {text}");
         for (entries, expected) in [
             (vec![("a", after("\"b\""))], "datasets.a.refresh.after: no dataset \"b\" is configured".to_owned()),
             (vec![("a", after(""))], "datasets.a.refresh.after: names no dataset: name at least one".into()),
@@ -227,7 +227,7 @@ mod tests {
         };
         assert_eq!(
             faults(&[DEFAULTS, &member("a"), &member("b")].concat()),
-            "datasets.toml: datasets.a.refresh.after: these wait for each other, so none is ever due: a after a"
+            "datasets.toml: datasets.a.refresh.after: these datasets wait for each other, so none is ever due: a after a"
         );
     }
 }

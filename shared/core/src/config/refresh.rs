@@ -143,7 +143,7 @@ pub fn combined(keys: &Keys, given: Option<Given>, zone: Option<TimeZone>) -> Op
         let name = zone.iana_name().unwrap_or("the time zone");
         keys.fault(
             "refresh",
-            format!("{} never comes, because the clocks of {name} skip this time: choose another", schedule.text()),
+            format!("{} never comes, because the clocks in {name} skip this time: choose another", schedule.text()),
         );
     }
     Some(Unresolved { given, zone })
@@ -233,7 +233,7 @@ mod tests {
             ),
             (
                 "refresh = \"at(2027-03-14T02:30:00)\"\ntimezone = \"America/New_York\"",
-                "refresh: at(2027-03-14T02:30:00) never comes, because the clocks of America/New_York skip this time: choose another".into(),
+                "refresh: at(2027-03-14T02:30:00) never comes, because the clocks in America/New_York skip this time: choose another".into(),
             ),
         ] {
             assert_eq!(own(keys), fault, "{keys}");

@@ -187,7 +187,7 @@ pub fn timestamp(text: &[u8]) -> Result<(i64, Zone), Reason> {
     }
 }
 
-/// What a timestamp's text contains besides the date.
+/// What a timestamp's text contains in addition to the date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Zone {
     /// Nothing.
