@@ -22,7 +22,7 @@ use tracing::{debug, error};
 use crate::{clock::Clock, deadline::Deadline, environment};
 use turntable_core::error::Error;
 
-/// A failed invocation, as Lambda reports it.
+/// The error of a failed invocation, in the form that Lambda reports.
 #[derive(Debug)]
 struct Failure(Error);
 

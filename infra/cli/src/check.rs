@@ -229,7 +229,7 @@ async fn columns(dataset: &Dataset, context: &Context, secret: &WatchedSecrets) 
         return match &inbox.types {
             Some(key) => Columns::Known(optout::columns(key)),
             None => {
-                Columns::Unknown("source.inbox.columns is missing, so the key has the types of the live table".into())
+                Columns::Unknown("source.inbox.columns is missing, so the key has the types in the live table".into())
             }
         };
     }

@@ -31,7 +31,7 @@ pub(super) enum Why {
     Inputs,
 }
 
-/// What a message about a due dataset must do.
+/// What the handler of a message about a due dataset must do.
 pub(super) enum Claimed {
     Run(Running),
     /// Check again after this time.
@@ -161,7 +161,7 @@ async fn queue(export: &Export, lead: &Dataset, record: &Record) -> Result<()> {
     export.queue.send(vec![body.to_string()]).await
 }
 
-/// The record as it is stored.
+/// The record in S3, as it was read.
 struct Stored {
     key: Key,
     /// `None` if there is no record yet.

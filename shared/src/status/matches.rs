@@ -89,8 +89,8 @@ async fn count_in(env: &Environment, dataset: &Dataset, of: &Protected) -> Table
         Ok(Ok(Some((out, unmatched)))) => {
             let warning = (out > 0 && unmatched == out).then(|| {
                 format!(
-                    "{}: none of the {out} people who are out has a row in {}: check that protects names the right column, \
-                     and that both sides write the key alike (normalize)",
+                    "{}: none of the {out} people who opted out has a row in {}: check that protects names the right \
+                     column, and that both tables write the key in the same way (normalize)",
                     dataset.name, of.table
                 )
             });

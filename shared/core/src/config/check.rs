@@ -74,7 +74,7 @@ fn file(table: &Table, outlines: &BTreeMap<String, Outline>, faults: &Faults) ->
     });
     let mut defaults = defaults.unwrap_or_default();
     if let Some(refresh) = defaults.refresh.as_mut().filter(|refresh| !refresh.after.is_empty()) {
-        faults.push("defaults.refresh", "after names inputs of one dataset: set it there");
+        faults.push("defaults.refresh", "after names the inputs of one dataset: set it in that dataset");
         refresh.after.clear();
     }
     // An invalid key in [defaults] is reported there, so it must not also be reported as missing from each dataset.

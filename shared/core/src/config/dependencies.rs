@@ -195,7 +195,7 @@ mod tests {
         let inherited = format!("{DEFAULTS}{}{}", after("\"a\""), entry("a", ""));
         assert_eq!(
             faults(&inherited),
-            "datasets.toml: defaults.refresh: after names inputs of one dataset: set it there"
+            "datasets.toml: defaults.refresh: after names the inputs of one dataset: set it in that dataset"
         );
     }
 

@@ -28,7 +28,7 @@ impl Faults {
         self.add(At::Key(path.into()), path, fault);
     }
 
-    /// Adds a fault whose message names the table at `path`, but whose position is that of the key `key` in this table.
+    /// Adds a fault whose message names the table at `path`, but whose position is that of `key` in this table.
     fn push_key(&self, path: &str, key: &str, fault: impl std::fmt::Display) {
         self.add(At::Key(child_path(path, key)), path, fault);
     }

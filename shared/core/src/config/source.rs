@@ -48,7 +48,7 @@ pub enum SharedSnapshot {
     Binlog,
     /// A lock stops writes to the table until all snapshots have started.
     Lock,
-    /// They don't start at the same moment, so the parts may differ in time.
+    /// They don't start at the same moment, so the parts may be from different moments.
     None,
 }
 

@@ -196,5 +196,5 @@ fn key_and_value(entries: &Field) -> Option<(&FieldRef, &FieldRef)> {
 }
 
 fn inconsistent(_: arrow_schema::ArrowError) -> String {
-    "the file is damaged: its lengths or nulls are inconsistent".into()
+    "the file is damaged: lengths or nulls in it don't match its values".into()
 }

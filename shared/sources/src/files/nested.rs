@@ -35,7 +35,7 @@ pub fn as_maps(
     (key, value): (&FieldRef, &FieldRef),
     columns: &[ArrayRef],
 ) -> Result<ArrayRef, String> {
-    let broken = |_| "the file is damaged: its lengths or nulls are inconsistent".to_owned();
+    let broken = |_| "the file is damaged: lengths or nulls in it don't match its values".to_owned();
     let rows: Vec<usize> = (0..structs.len()).filter(|row| structs.is_valid(*row)).collect();
     let order: Vec<(usize, usize)> =
         rows.iter().flat_map(|row| (0..columns.len()).map(move |column| (column, *row))).collect();
@@ -160,5 +160,5 @@ fn moment(seconds: i64, micros: i64) -> Result<Timestamp, String> {
 }
 
 fn inconsistent() -> String {
-    "the file is damaged: its lengths or nulls are inconsistent".into()
+    "the file is damaged: lengths or nulls in it don't match its values".into()
 }

@@ -18,7 +18,7 @@ use crate::files::{
 use turntable_core::error::{Error, Result};
 
 /// The base-2 logarithm of the largest zstd window, in bytes, that [`input::open`] accepts: 8 MB, the size that RFC
-/// 8878 recommends decoders to support. It is small because many drops are read at the same time.
+/// 8878 recommends that decoders support. It is small because many drops are read at the same time.
 pub const MAX_ZSTD_WINDOW_LOG: u32 = 23;
 
 /// The maximum size of a drop's decompressed text, in bytes. Even a small drop can decompress to many gigabytes.
