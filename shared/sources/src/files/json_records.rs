@@ -1,5 +1,5 @@
-//! Splits a file into its JSON objects: one per line, several on a line, over several lines, or as the elements of one
-//! array.
+//! Splits a file into its JSON objects. There may be one or several on a line, one may span several lines, or they may
+//! be the elements of one array.
 
 use std::io::{BufRead, BufReader, Read};
 
@@ -8,10 +8,10 @@ use super::{
     input::{Input, MAX_RECORD_BYTES, ReadFault},
 };
 
-/// The JSON values in a text, one after the other. A value that isn't an object ends with its line.
+/// Reads the JSON values in a text one by one. A value that isn't an object ends with its line.
 pub struct JsonRecords {
     input: BufReader<Input>,
-    /// The text that has been read. From `at` on, it has not been returned yet.
+    /// The text that has been read. The part before `at` has already been returned.
     text: Vec<u8>,
     at: usize,
     /// The number of the line at `at`, from 1.
@@ -22,27 +22,27 @@ pub struct JsonRecords {
 /// Where the next value is.
 enum Within {
     Start,
-    /// A text of values.
+    /// Among values that aren't in an array.
     Text,
-    /// An array that begins on this line. Elements have come before, or not.
+    /// In an array that begins on this line. `is_first` means that no element has been read yet.
     Array {
         line: u64,
         is_first: bool,
     },
-    /// The text after the array.
+    /// After the array.
     AfterArray,
 }
 
 pub struct JsonRecord<'a> {
     pub text: &'a [u8],
-    /// The number of the value's first line in the text, from 1.
+    /// The number of the value's first line, from 1.
     pub line: u64,
 }
 
 /// The progress of the search for a value's end.
 #[derive(Default)]
 struct Scan {
-    /// The number of bytes that have been examined.
+    /// The number of bytes that have been scanned.
     length: usize,
     depth: usize,
     in_string: bool,
@@ -50,7 +50,7 @@ struct Scan {
 }
 
 impl Scan {
-    /// Examines the bytes that were added. Returns the value's length if they contain its end.
+    /// Scans the bytes that were added. Returns the value's length if they contain its end.
     fn end(&mut self, text: &[u8]) -> Option<usize> {
         while let Some(byte) = text.get(self.length) {
             if self.in_string && !self.is_escaped {
@@ -62,7 +62,7 @@ impl Scan {
                 match text.get(self.length - 1) {
                     Some(b'"') => self.in_string = false,
                     Some(b'\\') => self.is_escaped = true,
-                    // Strings don't contain line ends. The parser reports where this one ends.
+                    // JSON strings can't contain line ends, so the value stops here, and the parser reports the error.
                     _ => return Some(self.length - 1),
                 }
                 continue;
@@ -189,7 +189,7 @@ impl JsonRecords {
         }
     }
 
-    /// Skips blanks and returns the byte after them; `None` at the end of the text.
+    /// Skips whitespace and returns the byte after it, or `None` at the end of the text.
     fn skip_blanks(&mut self) -> Result<Option<u8>, ReadFault> {
         loop {
             while let Some(byte) = self.text.get(self.at) {

@@ -1,5 +1,5 @@
-//! Reads JSON objects, usually one per line (NDJSON). Names are matched to columns regardless of letter case, and
-//! columns whose names are missing are null. Blank lines are skipped.
+//! Reads JSON objects, usually one per line (NDJSON). Names are matched to columns regardless of letter case. Columns
+//! that an object doesn't name are null. Blank lines are skipped.
 
 use std::io::{BufRead, BufReader, Read};
 
@@ -36,8 +36,9 @@ pub fn decode(object: &Object, input: Input, rows: &mut Rows) -> Result<(), Stop
     Ok(())
 }
 
-/// Returns the names and values of the JSON object in a record, which may contain NaN and the infinities. The error is
-/// the reason, and the line that it is on. If the record has to be spelt as JSON first, `spelt` keeps that text.
+/// Returns the names and values of the JSON object in a record, which may contain NaN and the infinities. An error has
+/// the line and the reason. If NaN or an infinity has to be replaced first, `spelt` keeps the text with the
+/// replacements.
 fn parsed<'a>(record: &JsonRecord<'a>, spelt: &'a mut Option<String>) -> Result<Pairs<'a>, (u64, String)> {
     strictly_parsed(record).or_else(|fault| {
         *spelt = std::str::from_utf8(record.text).ok().and_then(json::with_not_finite);
@@ -70,7 +71,7 @@ pub fn pairs(line: &[u8]) -> Result<Pairs<'_>, String> {
     Ok(json::object(json.get())?)
 }
 
-/// Adds the kinds of the first records' values to `sample`.
+/// Adds the kinds of the values in the first records to `sample`.
 pub fn sample(object: &Object, input: Input, nested: Nested, sample: &mut infer::Sample) -> Result<()> {
     let mut records = JsonRecords::new(input);
     while sample.records < infer::MAX_SAMPLED_RECORDS {
@@ -107,7 +108,7 @@ impl Lines {
         Self { input: BufReader::with_capacity(256 << 10, input), text: Vec::new(), number: 0 }
     }
 
-    /// Returns the next line that is not blank, without trailing whitespace; `None` at the end of the text.
+    /// Returns the next line that isn't blank, without trailing whitespace. Returns `None` at the end of the text.
     pub fn next_line(&mut self) -> Result<Option<Line<'_>>, ReadFault> {
         loop {
             self.text.clear();

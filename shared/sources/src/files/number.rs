@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::text;
 
-/// How many digits a decimal needs before and after its point.
+/// The number of digits that a decimal needs before and after its decimal point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Digits {
     pub whole: u32,
@@ -12,7 +12,7 @@ pub struct Digits {
 }
 
 impl Digits {
-    /// Returns the digits of a decimal that holds the values of both.
+    /// Returns the digits that a decimal needs to hold the values of both.
     pub fn and(self, other: Digits) -> Digits {
         Digits { whole: self.whole.max(other.whole), fraction: self.fraction.max(other.fraction) }
     }
@@ -58,8 +58,8 @@ pub fn is_number(text: &[u8]) -> bool {
     parts(text).is_some()
 }
 
-/// Returns the digits of a decimal that holds the number and prints it with the same digits, except that zeros may
-/// follow. Returns `None` for a number with an exponent, and for a zero with a sign.
+/// Returns the digits that a decimal needs to hold the number and print it with the same digits, possibly followed by
+/// zeros. Returns `None` for a number with an exponent, and for a zero with a sign.
 pub fn digits(text: &[u8]) -> Option<Digits> {
     let Parts { is_negative, whole, fraction, exponent } = parts(text)?;
     let is_zero = || whole.iter().chain(fraction).all(|digit| *digit == b'0');
@@ -70,7 +70,7 @@ pub fn digits(text: &[u8]) -> Option<Digits> {
     Some(Digits { whole: u32::try_from(whole).ok()?, fraction: u32::try_from(fraction.len()).ok()? })
 }
 
-/// The number of significant digits that a double always keeps, if it is not extremely small or large.
+/// The number of significant digits that a double always keeps, unless it is extremely small or large.
 const KEPT_DIGITS: usize = 15;
 
 /// Returns whether the double that is nearest to the number prints with the same significant digits. Zeros at the end
@@ -171,7 +171,7 @@ mod tests {
         }
     }
 
-    /// Compares the short way with formatting.
+    /// Compares the shortcut with formatting the double.
     #[test]
     fn up_to_15_digits_always_print_back() {
         let mut seed = 7_u64;

@@ -6,8 +6,9 @@ use super::{
 };
 use crate::column_builder::Values;
 
-/// Appends the value that the text represents. With `canonical`, accepts only text that could be inferred as the
-/// column's type; this is for inferred types, which are based on a sample. Rejected text leaves the column unchanged.
+/// Appends the value that the text represents. With `canonical`, accepts only text that type inference would recognize
+/// as the column's type; this is for inferred types, which are based on a sample. Rejected text leaves the column
+/// unchanged.
 pub fn append(values: &mut Values, text: &[u8], canonical: bool) -> Result<(), Reason> {
     let trimmed = if canonical { text } else { text.trim_ascii() };
     match values {

@@ -167,10 +167,10 @@ async fn a_refused_start_fails_at_once_and_leaves_nothing_pending() {
 async fn files_that_no_table_can_have_fail_with_advice() {
     for (files, expected) in [
         (vec![], "has no files: the query returned no rows, and UNLOAD writes no file for an empty result"),
-        (vec![("a.csv", "id\n1\n".into())], "write Parquet files with columns of Glue types"),
+        (vec![("a.csv", "id\n1\n".into())], "write Parquet files whose columns have Glue types"),
         (
             vec![("a", tests::engine::file(1).await), ("b/c", bytes::Bytes::from_static(b"PAR1"))],
-            "write Parquet files with columns of Glue types",
+            "write Parquet files whose columns have Glue types",
         ),
     ] {
         let rig = support::rig(ATHENA, "");
