@@ -48,7 +48,7 @@ impl<'a> NewGeneration<'a> {
         let NewGeneration { dataset, live, inputs, generation, location } = self;
         let columns = arrow_types::columns(&opened.rows.schema).map_err(|fault| {
             Error::config(format!(
-                "datasets.{}.source: {fault}: rename it in the source, or cast it in the query",
+                "datasets.{}.source: {fault}: rename the column in the source, or give it an alias or a cast in the query",
                 dataset.name
             ))
         })?;

@@ -278,8 +278,8 @@ fn schedules() -> u64 {
     count("TURNTABLE_ENGINE_SCHEDULES", 400)
 }
 
-/// Requests, early, late and duplicate events, sweeps and the messages that sweeps send run concurrently; starts are
-/// lost, and processes die anywhere. In the end, every run is settled correctly.
+/// Requests, events (early, late and duplicate), sweeps and the messages that sweeps send are processed concurrently.
+/// Starts are lost, and processes die at any point. In the end, every run is settled correctly.
 #[tokio::test]
 async fn random_schedules_start_and_settle_each_run_once() {
     let (mut died, mut lost, mut complete, mut failed) = (0, 0, 0, 0);
