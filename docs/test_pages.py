@@ -1,16 +1,100 @@
-"""README's list of pages has each page once.
+"""The site of the pages builds, lists each page once, and its links lead somewhere. README is short enough to be read.
 
     just pages
 """
 
 import re
+import subprocess
+from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote, urldefrag
+
+import outside
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
 
 
-def test_each_page_is_listed_once():
-    readme = (ROOT / "README.md").read_text()
-    listed = re.findall(r"\]\((docs/[\w-]+\.md)\)", readme[readme.index("\n## Pages\n") :])
-    there = sorted(f"docs/{page.name}" for page in ROOT.glob("docs/*.md"))
-    assert sorted(listed) == there, "README.md, Pages: one row for each page in docs/, one line about what it is for"
+def pages():
+    """Returns all pages in docs/, relative to it."""
+    return sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md") if page.name != "SUMMARY.md")
+
+
+def test_the_summary_lists_each_page_once():
+    listed = re.findall(r"\]\(([^)]+)\)", (DOCS / "SUMMARY.md").read_text())
+    assert sorted(listed) == pages(), "docs/SUMMARY.md: one line for each page in docs/"
+
+
+class Site(HTMLParser):
+    """The ids in a page of the site, and what it links to."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.ids, self.targets = set(), []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        for name, value in attributes:
+            if name == "id":
+                self.ids.add(value)
+            if name in ("href", "src") and value:
+                self.targets.append(value)
+
+
+def broken(folder):
+    """Returns the links of the site in `folder` that lead nowhere, and how many links it has."""
+    site = {page.relative_to(folder): Site(page.read_text()) for page in folder.rglob("*.html") if page.name not in ("print.html", "404.html", "toc.html")}
+    faults, count = [], 0
+    for page, parsed in site.items():
+        for target in parsed.targets:
+            path, anchor = urldefrag(target)
+            if re.match(r"[a-z]+:", target) or path.endswith("print.html"):
+                continue
+            count += 1
+            file = (folder / page.parent / unquote(path)).resolve() if path else folder / page
+            known = site.get(file.relative_to(folder)) if file.is_relative_to(folder) else None
+            if not file.is_relative_to(folder) or not file.is_file():
+                faults.append(f"{page}: {target}: no such file")
+            elif anchor and known and unquote(anchor) not in known.ids:
+                faults.append(f"{page}: {target}: no such heading")
+    return faults, count
+
+
+def built(docs, folder):
+    """Builds the site, and returns what mdBook printed."""
+    ended = subprocess.run([ROOT / ".ci/tool", "book", "mdbook", "build", "--dest-dir", folder, docs], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stderr
+
+
+def test_the_site_builds_without_a_warning_and_its_links_lead_somewhere(tmp_path):
+    told = built(DOCS, tmp_path)
+    assert not re.search(r"\b(WARN|ERROR)\b", told), told
+    faults, count = broken(tmp_path)
+    assert count > 500, count
+    assert not faults, "\n".join(faults)
+    assert list(tmp_path.glob("searchindex*.js")), "the site can be searched"
+
+
+def test_a_page_that_is_missing_or_a_link_that_leads_nowhere_is_found(tmp_path):
+    (tmp_path / "book.toml").write_text('[book]\nsrc = "."\n')
+    (tmp_path / "SUMMARY.md").write_text("# Summary\n\n- [A](a.md)\n")
+    (tmp_path / "a.md").write_text("# A\n\n[one](b.md) [two](#c) [three](#a)\n")
+    site = tmp_path / "site"
+    built(tmp_path, site)
+    assert {fault.split(": ")[1] for fault in broken(site)[0]} == {"b.html", "#c"}
+
+
+@pytest.mark.parametrize(
+    "page, text, expected",
+    [
+        ("a.md", "[x](../README.md#y)", "[x](BASE/README.md#y)"),
+        ("ja/a.md", "[x](../b.md) ![y](../../c.svg)", "[x](../b.md) ![y](BASE/c.svg)"),
+        ("a.md", "[`x`\ny](../infra/)", "[`x`\ny](BASE/infra)"),
+        ("a.md", "[x](b.md) [y](https://example.com/../z)", "[x](b.md) [y](https://example.com/../z)"),
+    ],
+)
+def test_links_out_of_the_site_lead_to_the_repository(page, text, expected):
+    assert outside.replaced(text, page, "BASE") == expected
+    assert "../../c.svg" not in outside.replaced(text, page, None) and "README" not in outside.replaced(text, page, None)
