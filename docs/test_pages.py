@@ -26,6 +26,11 @@ def test_the_summary_lists_each_page_once():
     assert sorted(listed) == pages(), "docs/SUMMARY.md: one line for each page in docs/"
 
 
+def test_readme_has_at_most_900_words():
+    words = len((ROOT / "README.md").read_text().split())
+    assert words <= 900, f"{words} words: move what goes further to a page in docs/"
+
+
 class Site(HTMLParser):
     """The ids in a page of the site, and what it links to."""
 
@@ -98,3 +103,27 @@ def test_a_page_that_is_missing_or_a_link_that_leads_nowhere_is_found(tmp_path):
 def test_links_out_of_the_site_lead_to_the_repository(page, text, expected):
     assert outside.replaced(text, page, "BASE") == expected
     assert "../../c.svg" not in outside.replaced(text, page, None) and "README" not in outside.replaced(text, page, None)
+
+
+def source(*patterns):
+    """Returns the text of Rust files, with strings that are continued on the next line joined."""
+    text = "\n".join(file.read_text() for pattern in patterns for file in sorted(ROOT.glob(pattern)))
+    return re.sub(r"\\\n\s*", "", text).replace('\\"', '"')
+
+
+def test_each_text_of_the_troubleshooting_page_is_in_the_code():
+    page = (DOCS / "troubleshooting.md").read_text().split("\n## Messages of AWS\n")[0]
+    code = source("shared/**/src/**/*.rs", "infra/c*/src/**/*.rs", "functions/**/*.rs")
+    texts = [row.removesuffix("`") for row in re.findall(r"^\| `(.+?)` \|", page, re.MULTILINE)]
+    assert len(texts) > 40, len(texts)
+    pieces = [(text, piece.strip()) for text in texts for piece in text.split("…")]
+    missing = [f"{text}: {piece!r}" for text, piece in pieces if piece and piece not in code]
+    assert not missing, "\n".join(missing)
+
+
+def test_each_limit_is_the_codes():
+    page = (DOCS / "limits.md").read_text()
+    named = re.findall(r"`([\w/.-]+\.(?:rs|yaml))` `([^`]+)`", page)
+    assert len(named) > 40, len(named)
+    missing = [f"{file}: {text}" for file, text in named if text not in (ROOT / file).read_text()]
+    assert not missing, "\n".join(missing)

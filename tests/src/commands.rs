@@ -27,6 +27,8 @@ const WEEK: RunBy = Test("tests/tests/it/chain/week.rs");
 const RETIRE: RunBy = Test("tests/tests/it/chain/retire.rs");
 const RUNBOOK: RunBy = Test("tests/tests/it/chain/runbook.rs");
 const LAPTOP: RunBy = Test("tests/tests/it/readme.rs");
+/// The page has the code blocks of the English page, whose commands are tested.
+const TRANSLATED: RunBy = Check { file: "docs/test_pages.py", text: "def test_a_translation_has_the_code_of_the_page" };
 const TESTS: RunBy = Check { file: ".ci/run", text: "cargo test --workspace" };
 const MODEL: RunBy = Check { file: "justfile", text: "cargo test -p model -- --nocapture" };
 const SOAK: RunBy = Check { file: "justfile", text: "cargo run --example soak -- {{seconds}}" };
@@ -45,19 +47,9 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ("CONTRIBUTING.md", "just quick", Nobody("CI runs all these tests, with all their schedules")),
     ("CONTRIBUTING.md", "cargo test -p turntable-core decision::", TESTS),
     ("CONTRIBUTING.md", "just mutants hold", Check { file: ".github/workflows/nightly.yaml", text: "just mutants" }),
+    ("CONTRIBUTING.md", "cargo lambda …", LAMBDA),
     ("README.md", "cargo run", LAPTOP),
-    ("README.md", "cargo run -- run datasets.toml", LAPTOP),
-    ("README.md", "cargo run -- demo --output json", LAPTOP),
-    ("README.md", "cargo run -- up", LAPTOP),
-    ("README.md", "cargo run -- status", LAPTOP),
-    ("README.md", "cargo run -- doctor", LAPTOP),
-    ("README.md", "cargo run -- query …", LAPTOP),
-    ("README.md", "cargo run -- check datasets.toml", LAPTOP),
-    ("README.md", "DATABASE_URL=…", LAPTOP),
-    ("README.md", "cargo lambda …", LAMBDA),
-    ("README.md", "sam build && sam deploy --guided", ACCOUNT),
-    ("README.md", "aws …", CHAIN),
-    ("README.md", "turntable …", CHAIN),
+    ("README.ja.md", "cargo run", TRANSLATED),
     ("docs/cli.md", "cargo install …", Nobody("builds a release for minutes; the chain tests run the same program")),
     ("docs/cli.md", "turntable …", COMMAND_LINE),
     ("docs/benchmarks.md", "git worktree add ../before COMMIT", LONG),
@@ -116,6 +108,17 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ("docs/reliability.md", "just soak SECONDS", SOAK),
     ("docs/reliability.md", "cargo run --example soak -- SECONDS", SOAK),
     ("docs/terraform.md", "terraform …", REMOVES),
+    ("docs/tutorial-account.md", "sam build && sam deploy --stack-name …", ACCOUNT),
+    (
+        "docs/tutorial-account.md",
+        "turntable check datasets.toml",
+        Nobody("tests/tests/it/readme.rs runs docs/tutorial-laptop.md's, which is the same"),
+    ),
+    ("docs/tutorial-account.md", "QUERY=…", CHAIN),
+    ("docs/tutorial-account.md", "aws …", CHAIN),
+    ("docs/tutorial-account.md", "turntable …", CHAIN),
+    ("docs/tutorial-laptop.md", "cargo run", Nobody("tests/tests/it/readme.rs runs README's, which is the same")),
+    ("docs/tutorial-laptop.md", "cargo run -- …", LAPTOP),
     ("examples/README.md", "cargo run -p local -- check examples/files/datasets.toml", EXAMPLES),
     ("examples/files/README.md", "aws …", APPLIED),
     ("examples/terraform/README.md", "aws …", APPLIED),
