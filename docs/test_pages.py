@@ -127,3 +127,43 @@ def test_each_limit_is_the_codes():
     assert len(named) > 40, len(named)
     missing = [f"{file}: {text}" for file, text in named if text not in (ROOT / file).read_text()]
     assert not missing, "\n".join(missing)
+
+
+TRANSLATIONS = sorted(page.relative_to(ROOT) for page in [ROOT / "README.ja.md", *DOCS.glob("ja/*.md")])
+
+
+def original(page):
+    """Returns the English page of a Japanese one."""
+    return ROOT / str(page).replace("docs/ja/", "docs/").replace(".ja.md", ".md")
+
+
+def outline(text):
+    """Returns the levels of a page's headings, its blocks of code, and the number of rows of each table."""
+    code, prose, fenced = [[]], [], False
+    for line in text.splitlines():
+        fence = line.startswith("```")
+        if fence or fenced or line.startswith("    ") or not line:
+            code[-1].append(line)
+        else:
+            prose.append(line)
+            code.append([])
+        fenced ^= fence
+    blocks = ["\n".join(block).strip("\n") for block in code]
+    tables = re.findall(r"(?:^\|.*\n)+", "\n".join(prose) + "\n", re.MULTILINE)
+    levels = [len(line.split(" ")[0]) for line in prose if re.match("#+ ", line)]
+    return levels, [block for block in blocks if block], [table.count("\n") for table in tables]
+
+
+@pytest.mark.parametrize("page", TRANSLATIONS, ids=str)
+def test_a_translation_has_the_code_of_the_page(page):
+    ours, theirs = outline((ROOT / page).read_text()), outline(original(page).read_text())
+    for what, here, there in zip(["headings", "code", "tables"], ours, theirs):
+        assert here == there, f"{page}: its {what} differ from {original(page)}"
+
+
+def test_a_translation_that_is_behind_is_found():
+    page = "# A\n\n    cargo run\n\n## B\n\n| a |\n|---|\n| b |\n"
+    behind = [page.replace("## B", "# B"), page.replace("run", "test"), page + "| c |\n"]
+    assert [[a == b for a, b in zip(outline(page), outline(text))] for text in behind] == [
+        [False, True, True], [True, False, True], [True, True, False]
+    ]  # fmt: skip

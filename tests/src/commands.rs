@@ -77,6 +77,18 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ),
     ("docs/groups.md", "aws s3 cp …", Nobody("reads one object, which tests/tests/it/chain/groups.rs reads too")),
     ("docs/groups.md", "GROUP=30 …", LONG),
+    ("docs/ja/migrate-glue.md", "turntable …", TRANSLATED),
+    ("docs/ja/tutorial-account.md", "QUERY=…", TRANSLATED),
+    ("docs/ja/tutorial-account.md", "aws …", TRANSLATED),
+    ("docs/ja/tutorial-account.md", "sam …", TRANSLATED),
+    ("docs/ja/tutorial-account.md", "turntable …", TRANSLATED),
+    ("docs/ja/tutorial-laptop.md", "cargo run…", TRANSLATED),
+    (
+        "docs/migrate-glue.md",
+        "turntable check datasets.toml …",
+        Nobody("needs the file of the page; tests/tests/it/chain/adopted/mod.rs checks files against live tables"),
+    ),
+    ("docs/migrate-glue.md", "turntable …", CHAIN),
     ("docs/migration.md", "turntable …", CHAIN),
     (
         "docs/operate.md",

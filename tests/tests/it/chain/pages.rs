@@ -1,4 +1,5 @@
-//! Runs the commands in docs/tutorial-account.md, docs/deploy.md and docs/migration.md on the emulator, word for word.
+//! Runs the commands in docs/tutorial-account.md, docs/deploy.md, docs/migration.md and docs/migrate-glue.md on the
+//! emulator, word for word.
 
 use std::fs;
 
@@ -118,6 +119,18 @@ async fn the_pages_aws_commands_work() {
     assert_eq!(status["hold"]["reason"], "trying it out", "{status}");
     let newest = &status["generations"][0];
     assert_eq!((&newest["state"], &newest["live"]), (&json!("candidate"), &json!(false)), "{status}");
-    assert_eq!(chain.paths("users").parse_generation(&chain.live("users").await.unwrap()), Some(second));
+    let live = async || chain.paths("users").parse_generation(&chain.live("users").await.unwrap());
+    assert_eq!(live().await, Some(second));
+    page.finish("tests/tests/it/chain/pages.rs");
+
+    // The whole migration, and the way back.
+    chain.ask("flip", &json!({ "dataset": "users", "action": "release" })).await;
+    let page = chain.follower("docs/migrate-glue.md").await;
+    let told = page.follow("Build the first generation", 0..2, &[]).await;
+    let third = told.split("exported ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a generation");
+    page.follow("Switch", 0..2, &[("GENERATION", third)]).await;
+    assert_eq!(live().await.map(|generation| generation.to_string()), Some(third.to_owned()));
+    page.follow("Go back", 0..1, &[]).await;
+    assert_eq!(live().await, Some(second));
     page.finish("tests/tests/it/chain/pages.rs");
 }
