@@ -103,12 +103,6 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ("docs/operate.md", "ask flip '{\"dataset\": \"users\", \"action\": \"rename\"…", RETIRE),
     ("docs/operate.md", "ask flip '{\"dataset\": \"users\", \"action\": \"move\"…", RETIRE),
     ("docs/operate.md", "ask flip '{\"dataset\": \"orders\", \"action\": \"retire\"…", RETIRE),
-    (
-        "docs/operate.md",
-        "QUEUE=$(aws cloudformation describe-stacks --stack-name \"$STACK\" --output text --query \
-         'Stacks[0].Outputs[?OutputKey==`OptoutDeadLettersUrl`].OutputValue')",
-        RUNBOOK,
-    ),
     ("docs/operate.md", "ask flip '{\"dataset\": \"users\", \"action\": \"release\"}'", RUNBOOK),
     ("docs/operate.md", "ask optout '{\"dataset\": \"optouts\", \"max_returning\"…", HELD),
     ("docs/operate.md", "aws s3 ls --recursive \"s3://$BUCKET/inbox/optouts/\"", HELD),
