@@ -129,6 +129,27 @@ def test_each_limit_is_the_codes():
     assert not missing, "\n".join(missing)
 
 
+ANSWERS = {
+    "export": ("shared/src/export/answer.rs", "Exported"),
+    "A run of Athena or Glue": ("shared/src/export/answer.rs", "EngineResponse"),
+    "flip": ("shared/src/flip/answer.rs", "Flipped"),
+    "The status of one dataset": ("shared/src/status/dataset.rs", "Status"),
+    "The status of all datasets": ("shared/src/status/overview.rs", "Overview"),
+    "optout": ("shared/src/optout/answer.rs", "OptedOut"),
+    "sweep": ("shared/src/sweep/answer.rs", "Swept"),
+}
+
+
+@pytest.mark.parametrize("heading", ANSWERS)
+def test_each_field_of_an_answer_is_on_the_page_of_requests(heading):
+    file, name = ANSWERS[heading]
+    body = re.search(rf"pub struct {name} {{\n(.*?)\n}}", (ROOT / file).read_text(), re.DOTALL)[1]
+    fields = re.findall(r'(?:rename = "(\w+)"\)\]\n\s*)?pub (\w+):', body)
+    section = (DOCS / "requests.md").read_text().split(f"\n### {heading}\n")[1].split("\n##")[0]
+    rows = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+    assert {field for row in rows for field in re.findall(r"`(\w+)`", row)} == {renamed or field for renamed, field in fields}
+
+
 TRANSLATIONS = sorted(page.relative_to(ROOT) for page in [ROOT / "README.ja.md", *DOCS.glob("ja/*.md")])
 
 
