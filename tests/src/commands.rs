@@ -56,6 +56,11 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ("docs/benchmarks.md", "cargo build --release -p bench …", LONG),
     ("docs/benchmarks.md", "cargo run --release -p bench…", LONG),
     ("docs/contract.md", "just contract-aws …", ACCOUNT),
+    (
+        "docs/database-login.md",
+        "aws secretsmanager …",
+        Nobody("stores a password in an account; tests/tests/it/postgres/failures.rs reads secrets of this form"),
+    ),
     ("docs/datasets.md", "cargo run -- check datasets.toml", LAPTOP),
     ("docs/deploy.md", "git clone …", Nobody("a clone is where the tests run")),
     ("docs/deploy.md", "gh attestation …", Nobody("asks GitHub for what only its release workflow signs")),
