@@ -56,7 +56,11 @@ clippy:
 docs:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-# check the sums in docs/, that README lists each page, and that the examples are complete
+# build the site of the pages in docs/, which can be searched: target/book/index.html
+book:
+    .ci/tool book mdbook build docs
+
+# check the sums in docs/, that the site builds and its links lead somewhere, and that the examples are complete
 pages:
     .ci/tool sam python -m pytest -q -p no:cacheprovider docs examples
 

@@ -1,16 +1,190 @@
-"""README's list of pages has each page once.
+"""The site of the pages builds, lists each page once, and its links lead somewhere. README is short enough to be read.
 
     just pages
 """
 
 import re
+import subprocess
+from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote, urldefrag
+
+import outside
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
 
 
-def test_each_page_is_listed_once():
-    readme = (ROOT / "README.md").read_text()
-    listed = re.findall(r"\]\((docs/[\w-]+\.md)\)", readme[readme.index("\n## Pages\n") :])
-    there = sorted(f"docs/{page.name}" for page in ROOT.glob("docs/*.md"))
-    assert sorted(listed) == there, "README.md, Pages: one row for each page in docs/, one line about what it is for"
+def pages():
+    """Returns all pages in docs/, relative to it."""
+    return sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md") if page.name != "SUMMARY.md")
+
+
+def test_the_summary_lists_each_page_once():
+    listed = re.findall(r"\]\(([^)]+)\)", (DOCS / "SUMMARY.md").read_text())
+    assert sorted(listed) == pages(), "docs/SUMMARY.md: one line for each page in docs/"
+
+
+def test_readme_has_at_most_900_words():
+    words = len((ROOT / "README.md").read_text().split())
+    assert words <= 900, f"{words} words: move what goes further to a page in docs/"
+
+
+class Site(HTMLParser):
+    """The ids in a page of the site, and what it links to."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.ids, self.targets = set(), []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        for name, value in attributes:
+            if name == "id":
+                self.ids.add(value)
+            if name in ("href", "src") and value:
+                self.targets.append(value)
+
+
+def broken(folder):
+    """Returns the links of the site in `folder` that lead nowhere, and how many links it has."""
+    site = {page.relative_to(folder): Site(page.read_text()) for page in folder.rglob("*.html") if page.name not in ("print.html", "404.html", "toc.html")}
+    faults, count = [], 0
+    for page, parsed in site.items():
+        for target in parsed.targets:
+            path, anchor = urldefrag(target)
+            if re.match(r"[a-z]+:", target) or path.endswith("print.html"):
+                continue
+            count += 1
+            file = (folder / page.parent / unquote(path)).resolve() if path else folder / page
+            known = site.get(file.relative_to(folder)) if file.is_relative_to(folder) else None
+            if not file.is_relative_to(folder) or not file.is_file():
+                faults.append(f"{page}: {target}: no such file")
+            elif anchor and known and unquote(anchor) not in known.ids:
+                faults.append(f"{page}: {target}: no such heading")
+    return faults, count
+
+
+def built(docs, folder):
+    """Builds the site, and returns what mdBook printed."""
+    ended = subprocess.run([ROOT / ".ci/tool", "book", "mdbook", "build", "--dest-dir", folder, docs], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stderr
+
+
+def test_the_site_builds_without_a_warning_and_its_links_lead_somewhere(tmp_path):
+    told = built(DOCS, tmp_path)
+    assert not re.search(r"\b(WARN|ERROR)\b", told), told
+    faults, count = broken(tmp_path)
+    assert count > 500, count
+    assert not faults, "\n".join(faults)
+    assert list(tmp_path.glob("searchindex*.js")), "the site can be searched"
+
+
+def test_a_page_that_is_missing_or_a_link_that_leads_nowhere_is_found(tmp_path):
+    (tmp_path / "book.toml").write_text('[book]\nsrc = "."\n')
+    (tmp_path / "SUMMARY.md").write_text("# Summary\n\n- [A](a.md)\n")
+    (tmp_path / "a.md").write_text("# A\n\n[one](b.md) [two](#c) [three](#a)\n")
+    site = tmp_path / "site"
+    built(tmp_path, site)
+    assert {fault.split(": ")[1] for fault in broken(site)[0]} == {"b.html", "#c"}
+
+
+@pytest.mark.parametrize(
+    "page, text, expected",
+    [
+        ("a.md", "[x](../README.md#y)", "[x](BASE/README.md#y)"),
+        ("ja/a.md", "[x](../b.md) ![y](../../c.svg)", "[x](../b.md) ![y](BASE/c.svg)"),
+        ("a.md", "[`x`\ny](../infra/)", "[`x`\ny](BASE/infra)"),
+        ("a.md", "[x](b.md) [y](https://example.com/../z)", "[x](b.md) [y](https://example.com/../z)"),
+    ],
+)
+def test_links_out_of_the_site_lead_to_the_repository(page, text, expected):
+    assert outside.replaced(text, page, "BASE") == expected
+    assert "../../c.svg" not in outside.replaced(text, page, None) and "README" not in outside.replaced(text, page, None)
+
+
+def source(*patterns):
+    """Returns the text of Rust files, with strings that are continued on the next line joined."""
+    text = "\n".join(file.read_text() for pattern in patterns for file in sorted(ROOT.glob(pattern)))
+    return re.sub(r"\\\n\s*", "", text).replace('\\"', '"')
+
+
+def test_each_text_of_the_troubleshooting_page_is_in_the_code():
+    page = (DOCS / "troubleshooting.md").read_text().split("\n## Messages of AWS\n")[0]
+    code = source("shared/**/src/**/*.rs", "infra/c*/src/**/*.rs", "functions/**/*.rs")
+    texts = [row.removesuffix("`") for row in re.findall(r"^\| `(.+?)` \|", page, re.MULTILINE)]
+    assert len(texts) > 40, len(texts)
+    pieces = [(text, piece.strip()) for text in texts for piece in text.split("…")]
+    missing = [f"{text}: {piece!r}" for text, piece in pieces if piece and piece not in code]
+    assert not missing, "\n".join(missing)
+
+
+def test_each_limit_is_the_codes():
+    page = (DOCS / "limits.md").read_text()
+    named = re.findall(r"`([\w/.-]+\.(?:rs|yaml))` `([^`]+)`", page)
+    assert len(named) > 40, len(named)
+    missing = [f"{file}: {text}" for file, text in named if text not in (ROOT / file).read_text()]
+    assert not missing, "\n".join(missing)
+
+
+ANSWERS = {
+    "export": ("shared/src/export/answer.rs", "Exported"),
+    "A run of Athena or Glue": ("shared/src/export/answer.rs", "EngineResponse"),
+    "flip": ("shared/src/flip/answer.rs", "Flipped"),
+    "The status of one dataset": ("shared/src/status/dataset.rs", "Status"),
+    "The status of all datasets": ("shared/src/status/overview.rs", "Overview"),
+    "optout": ("shared/src/optout/answer.rs", "OptedOut"),
+    "sweep": ("shared/src/sweep/answer.rs", "Swept"),
+}
+
+
+@pytest.mark.parametrize("heading", ANSWERS)
+def test_each_field_of_an_answer_is_on_the_page_of_requests(heading):
+    file, name = ANSWERS[heading]
+    body = re.search(rf"pub struct {name} {{\n(.*?)\n}}", (ROOT / file).read_text(), re.DOTALL)[1]
+    fields = re.findall(r'(?:rename = "(\w+)"\)\]\n\s*)?pub (\w+):', body)
+    section = (DOCS / "requests.md").read_text().split(f"\n### {heading}\n")[1].split("\n##")[0]
+    rows = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+    assert {field for row in rows for field in re.findall(r"`(\w+)`", row)} == {renamed or field for renamed, field in fields}
+
+
+TRANSLATIONS = sorted(page.relative_to(ROOT) for page in [ROOT / "README.ja.md", *DOCS.glob("ja/*.md")])
+
+
+def original(page):
+    """Returns the English page of a Japanese one."""
+    return ROOT / str(page).replace("docs/ja/", "docs/").replace(".ja.md", ".md")
+
+
+def outline(text):
+    """Returns the levels of a page's headings, its blocks of code, and the number of rows of each table."""
+    code, prose, fenced = [[]], [], False
+    for line in text.splitlines():
+        fence = line.startswith("```")
+        if fence or fenced or line.startswith("    ") or not line:
+            code[-1].append(line)
+        else:
+            prose.append(line)
+            code.append([])
+        fenced ^= fence
+    blocks = ["\n".join(block).strip("\n") for block in code]
+    tables = re.findall(r"(?:^\|.*\n)+", "\n".join(prose) + "\n", re.MULTILINE)
+    levels = [len(line.split(" ")[0]) for line in prose if re.match("#+ ", line)]
+    return levels, [block for block in blocks if block], [table.count("\n") for table in tables]
+
+
+@pytest.mark.parametrize("page", TRANSLATIONS, ids=str)
+def test_a_translation_has_the_code_of_the_page(page):
+    ours, theirs = outline((ROOT / page).read_text()), outline(original(page).read_text())
+    for what, here, there in zip(["headings", "code", "tables"], ours, theirs):
+        assert here == there, f"{page}: its {what} differ from {original(page)}"
+
+
+def test_a_translation_that_is_behind_is_found():
+    page = "# A\n\n    cargo run\n\n## B\n\n| a |\n|---|\n| b |\n"
+    behind = [page.replace("## B", "# B"), page.replace("run", "test"), page + "| c |\n"]
+    assert [[a == b for a, b in zip(outline(page), outline(text))] for text in behind] == [
+        [False, True, True], [True, False, True], [True, True, False]
+    ]  # fmt: skip

@@ -14,7 +14,7 @@ use turntable_core::{
 
 use crate::environment::Environment;
 
-/// The faults that the last sweep found in the buckets' settings, `_stacks/STACK/buckets.json`.
+/// The content of `_stacks/STACK/buckets.json`: the faults that the last sweep found in the buckets' settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Buckets {
     pub at: Timestamp,
@@ -27,7 +27,7 @@ pub struct BucketFault {
     pub bucket: String,
     pub subject: Subject,
     pub message: String,
-    /// When a sweep first found it.
+    /// When a sweep first found the fault.
     pub since: Timestamp,
 }
 
@@ -36,9 +36,9 @@ pub struct BucketFault {
 pub enum Subject {
     /// The settings can't be read.
     Unreadable,
-    /// Events don't arrive.
+    /// The bucket doesn't send its events to EventBridge.
     Notifications,
-    /// Old versions keep deleted rows.
+    /// The bucket keeps old versions, and with them deleted rows.
     Versioning,
     /// A lifecycle rule deletes what only sweep may delete.
     Lifecycle,
@@ -49,8 +49,8 @@ pub enum Subject {
 /// The maximum number of findings about one bucket and subject that a message lists.
 const MAX_LISTED_FINDINGS: usize = 3;
 
-/// Checks the buckets of all tables and inboxes, and the bucket that holds datasets.toml. A setting that sweep isn't
-/// allowed to read is a fault too. `before` is what the previous sweep found.
+/// Checks the buckets with tables, inboxes or datasets.toml. A setting that sweep isn't allowed to read is also a
+/// fault. `before` is what the previous sweep found.
 pub async fn look(env: &Environment, config: &Config, before: Option<&Buckets>) -> Buckets {
     let at = env.clock.now();
     let Place::S3(datasets) = &env.datasets else { return Buckets { at, faults: Vec::new() } };

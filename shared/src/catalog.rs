@@ -1,4 +1,4 @@
-//! Lists the tables of the configured databases, to find out which of them read published files.
+//! Lists the tables in the configured databases, to find out which of them read published files.
 
 use std::collections::BTreeMap;
 
@@ -15,14 +15,14 @@ use crate::{
     publish::{identity, retired},
 };
 
-/// The tables of some databases, and the databases whose tables could not be listed.
+/// The tables in some databases, and the databases whose tables could not be listed.
 #[derive(Debug, Default)]
 pub struct Tables {
     pub listed: Vec<Reader>,
     pub failed: BTreeMap<String, Error>,
 }
 
-/// A table, and every location that Athena reads for it. Audits' temporary tables are left out.
+/// A table, and all locations that Athena reads for it. Audits' temporary tables are left out.
 #[derive(Debug, Clone)]
 pub struct Reader {
     pub name: TableName,
@@ -32,7 +32,7 @@ pub struct Reader {
 /// The maximum number of databases that are listed at the same time.
 const MAX_CONCURRENT_DATABASES: usize = 4;
 
-/// Lists the tables of every database that datasets.toml names. This takes one request per 100 tables.
+/// Lists the tables in all databases that datasets.toml names. This takes one request per 100 tables.
 pub async fn tables(env: &Environment, config: &Config) -> Tables {
     let databases = config.databases();
     let listed =
@@ -48,7 +48,7 @@ pub async fn tables(env: &Environment, config: &Config) -> Tables {
     tables
 }
 
-/// Lists the tables of one database.
+/// Lists the tables in one database.
 pub async fn in_database(env: &Environment, database: &str) -> Result<Vec<Reader>> {
     let tables = env.catalog.tables(database, "").await?;
     Ok(tables.iter().filter(|table| !table.is_audit()).map(Reader::of).collect())
@@ -61,9 +61,9 @@ impl Reader {
     }
 }
 
-/// Returns each table that reads a published generation but that no dataset publishes any more, with a message: the
-/// dataset was removed from datasets.toml, or its `table` or `location` was changed. Leaves out tables that another
-/// stack publishes.
+/// Returns the tables that still read a published generation although no dataset publishes them any more, each with a
+/// message. The dataset was removed from datasets.toml, or its `table` or `location` was changed. Leaves out tables
+/// that another stack publishes.
 pub async fn retired(env: &Environment, config: &Config, tables: &[Reader]) -> Result<Vec<(TableName, String)>> {
     let datasets: Vec<&Dataset> = config.known().collect();
     let mut messages = Vec::new();
@@ -80,7 +80,7 @@ pub async fn retired(env: &Environment, config: &Config, tables: &[Reader]) -> R
         let is_renamed = |dataset: &&&Dataset| {
             !dataset.is_inbox() && tables.iter().any(|reader| reader.name == dataset.table && in_folder(reader))
         };
-        // A rename that has made the new table reads the old folder until the next flip.
+        // After a rename has created the new table, that table reads the old folder until the next flip.
         let message = match datasets.iter().find(is_renamed) {
             Some(dataset) => identity::unfinished_message(dataset, &table.name),
             None => retired_message(&table.name, &generation),
@@ -99,9 +99,9 @@ pub fn retired_message(table: &TableName, generation: &Generation) -> String {
     )
 }
 
-/// Returns each table that reads a dataset's whole folder, with a message. Queries on such a table return the rows of
-/// every generation at once. Sweep deletes no generation there, because it can't tell which ones the table's readers
-/// need.
+/// Returns the tables that read a dataset's whole folder, each with a message. Queries on such a table return the rows
+/// of all generations at once. Sweep deletes no generation in the folder, because it can't tell which ones the table's
+/// readers need.
 pub fn over_folders(config: &Config, tables: &[Reader]) -> Vec<(TableName, String)> {
     let message = |table: &Reader| {
         let read = |dataset: &&Dataset| {
@@ -112,7 +112,7 @@ pub fn over_folders(config: &Config, tables: &[Reader]) -> Vec<(TableName, Strin
         (!datasets.is_empty()).then(|| {
             let message = format!(
                 "{}: the table reads the whole folder of {}, so its queries return the rows of every generation at once, \
-                 and sweep deletes no generation there: set the table's location to a folder of its own, or drop the table",
+                 and sweep deletes no generation there: set the table's location to a separate folder, or drop the table",
                 table.name,
                 datasets.join(", ")
             );

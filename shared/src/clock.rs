@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use ulid::Ulid;
 
-/// A source of the current time and of new ULIDs. Tests supply their own.
+/// A source of the current time and of new ULIDs. Tests use their own source.
 #[derive(Clone)]
 pub struct Clock {
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,

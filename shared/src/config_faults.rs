@@ -1,4 +1,4 @@
-//! Reports the entries of `datasets.toml` that have faults. The other datasets work on.
+//! Reports the entries in `datasets.toml` that have faults. The other datasets aren't affected.
 
 use tracing::error;
 use turntable_core::config::Config;

@@ -23,7 +23,7 @@ pub struct DeadLetters {
     pub messages: u64,
     /// The number of messages that were read, at most 10. `datasets`, `oldest` and `error` cover only these.
     pub seen: u64,
-    /// The number of messages about each dataset. Messages about no dataset aren't counted.
+    /// The number of messages about each dataset. Messages that aren't about a dataset aren't counted.
     pub datasets: BTreeMap<String, u64>,
     /// When the oldest message was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -33,14 +33,14 @@ pub struct DeadLetters {
     pub error: Option<String>,
 }
 
-/// The maximum number of characters of an error that are shown.
+/// The maximum number of characters to show from an error.
 const MAX_ERROR_CHARS: usize = 300;
 
-/// Reads all dead-letter queues, and returns those that have messages.
+/// Reads all dead-letter queues. Returns a summary of each queue that has messages.
 pub async fn look(env: &Environment, config: &Config) -> Result<Vec<DeadLetters>> {
     let Some(queues) = &env.dead_letters else { return Ok(Vec::new()) };
     let found = queues.look().await?;
-    // SQS's estimate may lag behind what it returns.
+    // SQS's estimated count may lag behind the messages that it returns.
     let full = found.into_iter().filter(|queue| queue.messages > 0 || !queue.sample.is_empty());
     Ok(full.map(|queue| DeadLetters::of(queue, config)).collect())
 }

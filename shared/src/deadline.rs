@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// The start of an invocation, and the time at which it must stop by itself, shortly before Lambda would kill it.
+/// When an invocation started, and when it must stop by itself, shortly before Lambda would kill it.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline {
     began: Instant,

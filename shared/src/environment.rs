@@ -26,15 +26,15 @@ pub struct Environment {
     pub query: Arc<dyn Query>,
     pub clock: Clock,
     pub datasets: Place,
-    /// The folder that holds all inboxes; `None` if unknown. `status` reports objects in it that belong to no inbox.
+    /// The folder that contains all inboxes. `None` if unknown. `status` reports objects in it that belong to no inbox.
     pub inboxes: Option<Location>,
     /// The dead-letter queues, for `status`. `None` if the function isn't configured with their URLs.
     pub dead_letters: Option<Arc<dyn DeadLetterQueues>>,
 }
 
 impl Environment {
-    /// Creates the AWS clients from `aws`, and reads the other settings from environment variables. Fails if `DATASETS`
-    /// is missing or invalid.
+    /// Returns an environment with AWS clients created from `aws`, and with the other settings from environment
+    /// variables. Fails if `DATASETS` is missing or invalid.
     pub fn from_env(aws: &aws_config::SdkConfig) -> Result<Environment> {
         let (own, others) = (optional("BUCKET_OWNER"), optional("BUCKET_OWNERS"));
         let owners = BucketOwners::parse(own.as_deref(), others.as_deref())?;
@@ -56,7 +56,7 @@ impl Environment {
         })
     }
 
-    /// Returns the key of one of this stack's own records, in the bucket that holds datasets.toml. Returns `None` if
+    /// Returns the key of one of this stack's own records, in the bucket with datasets.toml. Returns `None` if
     /// datasets.toml is not in S3.
     pub fn stack_record(&self, name: &str) -> Option<Key> {
         let Place::S3(datasets) = &self.datasets else { return None };
@@ -69,8 +69,8 @@ impl Environment {
         self.objects.get(at).await?.map(|json| record::from_json(at, &json)).transpose()
     }
 
-    /// Reads and parses `datasets.toml`. Entries with faults are left out: [`Config::broken`] has them. Each invocation reads the file again, so a change applies from the next
-    /// invocation on.
+    /// Reads and parses `datasets.toml`. Entries with faults are left out; [`Config::broken`] returns them. Each
+    /// invocation reads the file again, so a change applies from the next invocation on.
     pub async fn config(&self) -> Result<Config> {
         let missing = |place: &dyn std::fmt::Display| {
             Error::config(format!("{place}: no such file: put datasets.toml there, or set DATASETS to its location"))
@@ -95,7 +95,7 @@ pub fn required(name: &str) -> Result<String> {
     })
 }
 
-/// Returns the value of an environment variable; `None` if it is missing or empty.
+/// Returns the value of an environment variable, or `None` if it is missing or empty.
 #[allow(clippy::disallowed_methods, reason = "the only place that reads the environment")]
 pub fn optional(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())

@@ -1,4 +1,4 @@
-//! The inputs of a dataset: which of their generations are live, and whether the dataset must be built again.
+//! Determines which generations of a dataset's inputs are live, and whether the dataset must be built again.
 
 use turntable_core::{
     config::Dataset,
@@ -9,7 +9,7 @@ use turntable_core::{
 
 use crate::{environment::Environment, publish};
 
-/// Returns the live generations of the dataset's inputs. Takes one request for each.
+/// Returns the live generations of the dataset's inputs. Makes one request for each input.
 pub async fn live(env: &Environment, dataset: &Dataset) -> Result<Inputs> {
     let mut live = Inputs::new();
     for input in dataset.refresh.iter().flat_map(|refresh| refresh.inputs()) {
@@ -21,7 +21,8 @@ pub async fn live(env: &Environment, dataset: &Dataset) -> Result<Inputs> {
     Ok(live)
 }
 
-/// Returns the inputs of the dataset's newest complete generation; none if there is none. Takes two requests.
+/// Returns the inputs from which the dataset's newest complete generation was built. Empty if there is no generation.
+/// Makes two requests.
 pub async fn built(env: &Environment, dataset: &Dataset) -> Result<Inputs> {
     let manifests = env.objects.list(&dataset.paths.manifests(), None).await?;
     let complete = manifests.iter().filter_map(|entry| TablePaths::parse_manifest(&entry.key));

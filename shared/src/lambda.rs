@@ -1,5 +1,5 @@
-//! What the `main.rs` files of all four functions share: logging, the configuration of AWS clients, and the loop that
-//! serves invocations and reports their errors.
+//! The code that the `main.rs` files of all four functions share: logging, the configuration of AWS clients, and the
+//! loop that serves invocations and reports their errors.
 
 use std::{future::Future, time::Duration};
 
@@ -22,7 +22,7 @@ use tracing::{debug, error};
 use crate::{clock::Clock, deadline::Deadline, environment};
 use turntable_core::error::Error;
 
-/// A failed invocation, as Lambda reports it.
+/// The error of a failed invocation, in the form that Lambda reports.
 #[derive(Debug)]
 struct Failure(Error);
 
@@ -33,13 +33,13 @@ impl From<Failure> for Diagnostic {
 }
 
 /// The log targets of Turntable's own crates, as prefixes: `turntable` also matches `turntable_core` and the other
-/// libraries. Their log lines contain only names, counts and keys of objects, never the values of rows.
+/// libraries. Their log lines contain only names, counts and object keys, never values from rows.
 const OWN_CRATES: [&str; 5] = ["turntable", "export", "flip", "optout", "sweep"];
 
 /// Sets up logging in the format and at the level that Lambda's advanced logging controls configure.
 ///
-/// Other crates never log below INFO, because the SDKs then log entire requests and responses, including the values of
-/// rows.
+/// Other crates never log below INFO, because below that the SDKs log entire requests and responses, including values
+/// from rows.
 pub fn log() {
     let level =
         environment::optional("AWS_LAMBDA_LOG_LEVEL").and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
@@ -54,7 +54,7 @@ pub fn log() {
     debug!(%level, "logs");
 }
 
-/// Returns a subscriber that logs in JSON. Each line has its time in RFC 3339, because Lambda treats a line without a
+/// Returns a subscriber that logs in JSON. Each line has an RFC 3339 timestamp, because Lambda treats a line without a
 /// valid `timestamp` as level INFO, whatever its `level`
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>).
 fn json_lines(filter: EnvFilter) -> SubscriberBuilder<JsonFields, Format<Json>, EnvFilter> {
@@ -103,7 +103,7 @@ where
     lambda_runtime::run(service_fn(async move |event: LambdaEvent<Value>| {
         let left = event.context.deadline.checked_sub(Clock::system().now().as_millisecond().unsigned_abs());
         let deadline = left.map(|left| Deadline::after(Duration::from_millis(left)));
-        // A handler's future is large.
+        // Boxed, because a handler's future is large.
         let answer = Box::pin(handle(env.clone(), event.payload, deadline)).await;
         if let Err(failure) = &answer {
             let (dataset, kind) = (failure.dataset(), failure.kind().as_str());

@@ -1,23 +1,23 @@
-//! Turntable's pipelines, and what the four functions share.
+//! Turntable's pipelines, and the code that the four functions share.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | [`export`] | builds generations (source → data files → manifest) for datasets and groups, or starts engine runs |
-//! | [`engine`] | starts and settles the runs of Athena and Glue jobs, which write the files themselves |
+//! | [`engine`] | starts and settles engine runs: Athena queries and Glue jobs that write the files themselves |
 //! | [`publish`] | makes a candidate live: load → decide → audit → one update → record → canary |
 //! | [`optout`] | merges unread drops into the next generation of an opt-out table, and maintains its views |
 //! | [`sweep`] | deletes unreachable generations, and archives drops |
-//! | [`flip`] | carries out the requests to `flip`: a candidate's event, a rollback, a hold, the status |
+//! | [`flip`] | handles requests to `flip`: a candidate's event, a rollback, a hold, the status |
 //! | [`status`] | reports the state of one dataset or of all |
 //! | [`buckets`], [`dead_letters`] | check the buckets' settings; read the dead-letter queues |
 //! | [`answer`], [`request`] | define the functions' answers; parse events into requests |
-//! | [`inputs`] | tells which generations of a dataset's inputs are live, and whether it must be built again |
-//! | [`config_faults`] | reports the entries of `datasets.toml` that have faults |
+//! | [`inputs`] | determines which generations of a dataset's inputs are live, and whether it must be built again |
+//! | [`config_faults`] | reports the entries in `datasets.toml` that have faults |
 //! | [`environment`], [`clock`], [`deadline`] | provide clients, time and randomness, and an invocation's deadline |
 //! | [`lambda`], [`metric`] | connect a function to Lambda's runtime; write CloudWatch metrics |
 //!
-//! Everything that only decides is in `turntable-core`. It is re-exported here so that the handlers depend on one
-//! crate.
+//! All code that only makes decisions is in `turntable-core`. It is re-exported here, so that the handlers depend on
+//! only one crate.
 
 pub use turntable_aws as aws;
 pub use turntable_core::{

@@ -1,5 +1,5 @@
 //! Writes CloudWatch metrics as log lines in the Embedded Metric Format. CloudWatch extracts the metrics from a
-//! function's log, so neither a call nor an agent is needed. The format is specified at
+//! function's log, so neither an API call nor an agent is needed. The format is specified at
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>.
 //!
 //! Each metric is recorded with the dimension `Stack`, for alarms that cover all datasets. It is recorded again with
@@ -28,34 +28,33 @@ pub enum Metric {
     Rejected,
     /// Tables that have drifted, counted each time that drift is detected.
     Drift,
-    /// Objects of a live opt-out table that are missing, changed or unexpected.
+    /// Objects in a live opt-out table that are missing, changed or unexpected.
     DamagedLive,
-    /// Views that were missing or different from what they should be, or could not be made right, counted each time that
-    /// a refresh compares them.
+    /// Views that were missing, differed from their definition or could not be repaired, counted each time that a
+    /// refresh compares them.
     ViewDrift,
-    /// Time since the live generation's snapshot was taken, or since the first due time after it, if the dataset has
-    /// schedules of its own. Every sweep reports it for each dataset that is not an inbox and is refreshed by a
-    /// schedule.
+    /// Time since the live generation's snapshot was taken or, if the dataset has its own schedules, since the first
+    /// due time after it. Each sweep reports it for each dataset that is refreshed by a schedule and is not an inbox.
     LiveAge,
     /// Bytes that sweep has deleted.
     SweptBytes,
     /// Time since the oldest replaced generation that still exists was replaced.
     OldestReplaced,
-    /// Time by which [`Metric::OldestReplaced`] exceeds the dataset's `max_age`, or 0.
+    /// The time by which [`Metric::OldestReplaced`] exceeds the dataset's `max_age`, or 0.
     BeyondMaxAge,
-    /// The longest time from the upload of a drop that a refresh read to the flip that made it live, or to the end of
-    /// the refresh if nothing went live.
+    /// For the drops that a refresh read: the longest time from a drop's upload to the flip that made it live, or to
+    /// the end of the refresh if nothing went live.
     OptoutLag,
     /// Faults in a dataset's entry in `datasets.toml`, counted by each invocation.
     ConfigFaults,
-    /// Faults in a bucket's settings, counted each time that a sweep checks them. The dataset is the bucket's name.
+    /// Faults in a bucket's settings, counted each time that a sweep checks them. `Dataset` is the bucket's name.
     BucketSettings,
-    /// Records that a refresh could not parse and set aside.
+    /// Records that a refresh rejected and set aside.
     RejectedRecords,
-    /// People who were out and whom a refresh has brought back.
+    /// People who were opted out and whom a refresh brought back.
     Returning,
-    /// People whom drops would bring back that `max_returning` holds back, counted by each refresh until an operator
-    /// decides.
+    /// People whom drops would bring back but who stay opted out because of `max_returning`. Each refresh counts them
+    /// until an operator decides.
     HeldReturning,
 }
 
@@ -95,8 +94,8 @@ pub fn emit(now: Timestamp, dataset: &str, metrics: &[(Metric, f64)]) {
     }
 }
 
-/// Returns the log line. `each` says whether `Dataset` is a dimension. The line names the dataset in any case, so that
-/// the log can be searched for it.
+/// Returns the log line. `each` says whether `Dataset` is a dimension. The line always names the dataset, so that the
+/// log can be searched for it.
 fn line(now: Timestamp, stack: &str, dataset: &str, each: bool, metrics: &[(Metric, f64)]) -> Value {
     let dimensions = if each { json!([["Stack"], ["Stack", "Dataset"]]) } else { json!([["Stack"]]) };
     let definitions: Vec<Value> = metrics

@@ -27,6 +27,8 @@ const WEEK: RunBy = Test("tests/tests/it/chain/week.rs");
 const RETIRE: RunBy = Test("tests/tests/it/chain/retire.rs");
 const RUNBOOK: RunBy = Test("tests/tests/it/chain/runbook.rs");
 const LAPTOP: RunBy = Test("tests/tests/it/readme.rs");
+/// The page has the code blocks of the English page, whose commands are tested.
+const TRANSLATED: RunBy = Check { file: "docs/test_pages.py", text: "def test_a_translation_has_the_code_of_the_page" };
 const TESTS: RunBy = Check { file: ".ci/run", text: "cargo test --workspace" };
 const MODEL: RunBy = Check { file: "justfile", text: "cargo test -p model -- --nocapture" };
 const SOAK: RunBy = Check { file: "justfile", text: "cargo run --example soak -- {{seconds}}" };
@@ -46,25 +48,20 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ("CONTRIBUTING.md", "just quick", Nobody("CI runs all these tests, with all their schedules")),
     ("CONTRIBUTING.md", "cargo test -p turntable-core decision::", TESTS),
     ("CONTRIBUTING.md", "just mutants hold", Check { file: ".github/workflows/nightly.yaml", text: "just mutants" }),
+    ("CONTRIBUTING.md", "cargo lambda …", LAMBDA),
     ("README.md", "cargo run", LAPTOP),
-    ("README.md", "cargo run -- run datasets.toml", LAPTOP),
-    ("README.md", "cargo run -- demo --output json", LAPTOP),
-    ("README.md", "cargo run -- up", LAPTOP),
-    ("README.md", "cargo run -- status", LAPTOP),
-    ("README.md", "cargo run -- doctor", LAPTOP),
-    ("README.md", "cargo run -- query …", LAPTOP),
-    ("README.md", "cargo run -- check datasets.toml", LAPTOP),
-    ("README.md", "DATABASE_URL=…", LAPTOP),
-    ("README.md", "cargo lambda …", LAMBDA),
-    ("README.md", "sam build && sam deploy --guided", ACCOUNT),
-    ("README.md", "aws …", CHAIN),
-    ("README.md", "turntable …", CHAIN),
+    ("README.ja.md", "cargo run", TRANSLATED),
     ("docs/cli.md", "cargo install …", Nobody("builds a release for minutes; the chain tests run the same program")),
     ("docs/cli.md", "turntable …", COMMAND_LINE),
     ("docs/benchmarks.md", "git worktree add ../before COMMIT", LONG),
     ("docs/benchmarks.md", "cargo build --release -p bench …", LONG),
     ("docs/benchmarks.md", "cargo run --release -p bench…", LONG),
     ("docs/contract.md", "just contract-aws …", ACCOUNT),
+    (
+        "docs/database-login.md",
+        "aws secretsmanager …",
+        Nobody("stores a password in an account; tests/tests/it/postgres/failures.rs reads secrets of this form"),
+    ),
     ("docs/datasets.md", "cargo run -- check datasets.toml", LAPTOP),
     ("docs/deploy.md", "git clone …", Nobody("a clone is where the tests run")),
     (
@@ -108,6 +105,18 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
         "cargo install …",
         Nobody("builds a release for minutes; the chain tests run the same program"),
     ),
+    ("docs/ja/migrate-glue.md", "turntable …", TRANSLATED),
+    ("docs/ja/tutorial-account.md", "QUERY=…", TRANSLATED),
+    ("docs/ja/tutorial-account.md", "aws …", TRANSLATED),
+    ("docs/ja/tutorial-account.md", "sam …", TRANSLATED),
+    ("docs/ja/tutorial-account.md", "turntable …", TRANSLATED),
+    ("docs/ja/tutorial-laptop.md", "cargo run…", TRANSLATED),
+    (
+        "docs/migrate-glue.md",
+        "turntable check datasets.toml …",
+        Nobody("needs the file of the page; tests/tests/it/chain/adopted/mod.rs checks files against live tables"),
+    ),
+    ("docs/migrate-glue.md", "turntable …", CHAIN),
     ("docs/migration.md", "turntable …", CHAIN),
     (
         "docs/operate.md",
@@ -122,12 +131,6 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ("docs/operate.md", "ask flip '{\"dataset\": \"users\", \"action\": \"rename\"…", RETIRE),
     ("docs/operate.md", "ask flip '{\"dataset\": \"users\", \"action\": \"move\"…", RETIRE),
     ("docs/operate.md", "ask flip '{\"dataset\": \"orders\", \"action\": \"retire\"…", RETIRE),
-    (
-        "docs/operate.md",
-        "QUEUE=$(aws cloudformation describe-stacks --stack-name \"$STACK\" --output text --query \
-         'Stacks[0].Outputs[?OutputKey==`OptoutDeadLettersUrl`].OutputValue')",
-        RUNBOOK,
-    ),
     ("docs/operate.md", "ask flip '{\"dataset\": \"users\", \"action\": \"release\"}'", RUNBOOK),
     ("docs/operate.md", "ask optout '{\"dataset\": \"optouts\", \"max_returning\"…", HELD),
     ("docs/operate.md", "aws s3 ls --recursive \"s3://$BUCKET/inbox/optouts/\"", HELD),
@@ -139,6 +142,17 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ("docs/reliability.md", "just soak SECONDS", SOAK),
     ("docs/reliability.md", "cargo run --example soak -- SECONDS", SOAK),
     ("docs/terraform.md", "terraform …", REMOVES),
+    ("docs/tutorial-account.md", "sam build && sam deploy --stack-name …", ACCOUNT),
+    (
+        "docs/tutorial-account.md",
+        "turntable check datasets.toml",
+        Nobody("tests/tests/it/readme.rs runs docs/tutorial-laptop.md's, which is the same"),
+    ),
+    ("docs/tutorial-account.md", "QUERY=…", CHAIN),
+    ("docs/tutorial-account.md", "aws …", CHAIN),
+    ("docs/tutorial-account.md", "turntable …", CHAIN),
+    ("docs/tutorial-laptop.md", "cargo run", Nobody("tests/tests/it/readme.rs runs README's, which is the same")),
+    ("docs/tutorial-laptop.md", "cargo run -- …", LAPTOP),
     ("examples/README.md", "cargo run -p local -- check examples/files/datasets.toml", EXAMPLES),
     ("examples/files/README.md", "aws …", APPLIED),
     ("examples/terraform/README.md", "aws …", APPLIED),

@@ -233,7 +233,8 @@ fn system_tables(programs: &Programs) -> String {
 }
 
 /// The first and the last number of the sequences that the tests read.
-const SEQUENCES: [(u64, u64); 18] = [
+const SEQUENCES: [(u64, u64); 22] = [
+    (0, 900),
     (1, 1),
     (1, 2),
     (1, 3),
@@ -241,13 +242,16 @@ const SEQUENCES: [(u64, u64); 18] = [
     (1, 9),
     (1, 10),
     (1, 90),
+    (1, 100),
     (1, 200),
     (1, 300),
     (1, 500),
     (1, 700),
     (1, 1000),
+    (1, 2000),
     (1, 2997),
     (1, 4000),
+    (1, 5000),
     (1, 9000),
     (1, 20_000),
     (1, 30_000),
@@ -257,8 +261,8 @@ const SEQUENCES: [(u64, u64); 18] = [
 /// Returns the statements that create views in place of MariaDB's sequences, one per line.
 fn sequences() -> String {
     let mut sql = format!(
-        "SET cte_max_recursion_depth = 30000;\nCREATE TABLE {DATABASE}.numbers (seq bigint unsigned PRIMARY KEY);\n\
-         INSERT INTO {DATABASE}.numbers WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 30000) \
+        "SET cte_max_recursion_depth = 30001;\nCREATE TABLE {DATABASE}.numbers (seq bigint unsigned PRIMARY KEY);\n\
+         INSERT INTO {DATABASE}.numbers WITH RECURSIVE s (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM s WHERE n < 30000) \
          SELECT n FROM s;\n"
     );
     for (first, last) in SEQUENCES {
@@ -271,7 +275,7 @@ fn sequences() -> String {
         sql += &format!(
             "CREATE SQL SECURITY INVOKER VIEW {DATABASE}.seq_1_to_{} AS SELECT (c.seq - 1) * 1000000 + (b.seq - 1) * 1000 + a.seq AS seq \
              FROM {DATABASE}.numbers c JOIN {DATABASE}.numbers b JOIN {DATABASE}.numbers a \
-             WHERE a.seq <= 1000 AND b.seq <= {thousands} AND c.seq <= {millions};\n",
+             WHERE a.seq BETWEEN 1 AND 1000 AND b.seq BETWEEN 1 AND {thousands} AND c.seq BETWEEN 1 AND {millions};\n",
             thousands * 1000 * millions
         );
     }

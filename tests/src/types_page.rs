@@ -9,7 +9,9 @@ pub fn table(heading: &str) -> Vec<Vec<String>> {
     let text = std::fs::read_to_string(DOCUMENT).unwrap();
     let section = text.split(&format!("\n## {heading}\n")).nth(1).unwrap().split("\n## ").next().unwrap();
     let rows = section.lines().filter(|line| line.starts_with('|')).skip(2);
-    rows.map(|row| row.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()).collect()
+    // Outside backticks, Markdown would take `List<Int16>` for HTML without the backslash.
+    let cell = |cell: &str| cell.trim().replace("\\<", "<");
+    rows.map(|row| row.trim_matches('|').split(" | ").map(cell).collect()).collect()
 }
 
 /// Returns the types that a cell names between backticks.

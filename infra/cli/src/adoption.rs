@@ -1,4 +1,4 @@
-//! Asks the catalog which tables the first flips would take over, and describes what they would change.
+//! Reads from the catalog which tables the first flips would take over, and describes what they would change.
 
 use std::{path::Path, sync::Arc};
 
@@ -15,7 +15,7 @@ use turntable::{
     publish::adoption::{FirstFlip, TakeOver},
 };
 
-/// Returns an environment that reads an account's catalog and bucket. `file` is the path of the datasets.toml.
+/// Returns an environment that reads an account's catalog and bucket. `file` is the path to the datasets.toml.
 pub fn environment(aws: &SdkConfig, file: &Path) -> Environment {
     Environment {
         catalog: Arc::new(GlueCatalog(Arc::new(Glue::new(aws)))),
@@ -28,7 +28,7 @@ pub fn environment(aws: &SdkConfig, file: &Path) -> Environment {
     }
 }
 
-/// Describes what the dataset's first flip does with its table. The text goes at the end of the dataset's section.
+/// Describes what the dataset's first flip does with its table, for the end of the dataset's section in the output.
 pub fn shown(dataset: &Dataset, first: &FirstFlip) -> String {
     let mut lines = match first {
         FirstFlip::Refused(_) => vec![format!("{} exists, and no flip can take it over", dataset.table)],
@@ -56,7 +56,7 @@ fn taken_over(dataset: &Dataset, table: &TakeOver) -> Vec<String> {
     match statistics {
         Ok(columns) if columns.is_empty() => {}
         Ok(columns) => lines.push(format!("  deletes the column statistics of {}", columns.join(", "))),
-        Err(error) => lines.push(format!("  column statistics not read: {}", error.report())),
+        Err(error) => lines.push(format!("  column statistics could not be read: {}", error.report())),
     }
     if let Some(crawler) = crawler {
         lines.push(format!(

@@ -1,4 +1,4 @@
-//! `ask`: invokes a function with a request in JSON. Every request has it, also those without a command of their own.
+//! `ask`: invokes a function with a request in JSON. It can send any request, also one that has no command.
 
 use std::io::{IsTerminal, stdout};
 
@@ -10,7 +10,7 @@ use crate::{
     target::{Function, Target},
 };
 
-/// Sends a request, and returns the answer as JSON: indented for a terminal, otherwise on one line.
+/// Sends a request. Returns the answer as JSON: indented for a terminal, otherwise on one line.
 pub async fn ask(target: &Target, function: Function, request: &str) -> Result<Done> {
     let request = parsed(request)?;
     let answer = target.connect().await?.invoke(function, &request).await?;
@@ -20,7 +20,7 @@ pub async fn ask(target: &Target, function: Function, request: &str) -> Result<D
     }))
 }
 
-/// Parses a request. Fails before anything is sent.
+/// Parses a request, so that an invalid one fails before anything is sent.
 fn parsed(request: &str) -> Result<Value> {
     let request: Value = serde_json::from_str(request)
         .with_context(|| format!("the request {request:?} is not JSON: write it as '{{\"dataset\": \"users\"}}'"))?;

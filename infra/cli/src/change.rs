@@ -103,10 +103,10 @@ fn planned(before: &Dataset, action: &Action, who: String, options: &str) -> Cha
     Change { who, what, from: before.described(before.live.as_deref()), to, undo }
 }
 
-/// Returns the command that takes a dataset back to what was live.
+/// Returns how to undo a change: the command that makes `live` live again or, if there is none, other instructions.
 fn undo(dataset: &str, live: Option<&str>, options: &str) -> String {
     match live {
-        None => "nothing can: before, there is no table".into(),
+        None => "not possible: there is no table to go back to".into(),
         Some(location) if location.starts_with("s3://") => {
             format!("set the table's location back to {location}; Turntable does not manage it")
         }
@@ -199,7 +199,7 @@ mod tests {
              undo  turntable flip users {GREEN} --aws\n"
         );
         assert_eq!(change.shown(), expected);
-        assert_eq!(undo("users", None, ""), "nothing can: before, there is no table");
+        assert_eq!(undo("users", None, ""), "not possible: there is no table to go back to");
         let old = "set the table's location back to s3://lake/old/; Turntable does not manage it";
         assert_eq!(undo("users", Some("s3://lake/old/"), ""), old);
     }

@@ -79,7 +79,8 @@ impl Check {
     }
 }
 
-/// Returns the answer for a file that doesn't parse. The error has a line for each fault, with its position in the file.
+/// Returns what the command prints for a file that doesn't parse. The error has a line for each fault, with its
+/// position in the file.
 fn refused(error: anyhow::Error) -> Done {
     Done { err: format!("{error:#}\n"), ..Done::default() }.needing_a_person(true)
 }
@@ -111,7 +112,7 @@ impl Checked {
 /// The outcome of reading a dataset's columns.
 enum Columns {
     Known(Vec<Column>),
-    /// The columns can't be read here, for this reason. The file may be correct all the same.
+    /// The columns can't be read here, for this reason. The file may still be correct.
     Unknown(String),
     /// The file has this error.
     Wrong(Error),
@@ -207,8 +208,8 @@ async fn checked(file: &Path, datasets: &Datasets, clients: &Clients, catalog: O
     Checked { faults, remarks, tables, summary }
 }
 
-/// Returns what the dataset's first flip would do with the table in the catalog, or `None` without a catalog or a table
-/// to take over.
+/// Returns what the dataset's first flip would do with the table in the catalog. Returns `None` if there is no catalog
+/// or no table to take over.
 async fn first_flip(
     catalog: Option<&Environment>,
     dataset: &Dataset,
@@ -228,7 +229,7 @@ async fn columns(dataset: &Dataset, context: &Context, secret: &WatchedSecrets) 
         return match &inbox.types {
             Some(key) => Columns::Known(optout::columns(key)),
             None => {
-                Columns::Unknown("source.inbox.columns is missing, so the key has the types of the live table".into())
+                Columns::Unknown("source.inbox.columns is missing, so the key has the types in the live table".into())
             }
         };
     }
@@ -267,8 +268,8 @@ fn needs_aws(source: &Source) -> bool {
     }
 }
 
-/// Returns whether an error from reading a source's columns is caused by the file or the secret. Any other error may
-/// only mean that this machine can't reach the source, or isn't allowed to read the secret.
+/// Returns whether the file or the secret causes an error from reading a source's columns. Any other error may only
+/// mean that this machine can't reach the source, or isn't allowed to read the secret.
 fn is_file_error(source: &Source, error: &Error, secret_is_read: bool) -> bool {
     let is_known = |connect: &Connect| matches!(connect, Connect::Url(_)) || secret_is_read;
     let is_known = match source {
@@ -354,7 +355,7 @@ fn column_faults(dataset: &Dataset, columns: &[Column], known: &BTreeMap<&str, &
     faults
 }
 
-/// Returns the key path and a message for each column of a protected table whose type can never match the inbox's key.
+/// Returns the key path and a message for each column in a protected table whose type can never match the inbox's key.
 fn never_matching(dataset: &Dataset, known: &BTreeMap<&str, &[Column]>) -> Vec<(String, String)> {
     let mut faults = Vec::new();
     let Source::Inbox(inbox) = &dataset.source else { return faults };
@@ -367,7 +368,7 @@ fn never_matching(dataset: &Dataset, known: &BTreeMap<&str, &[Column]>) -> Vec<(
             if let Some(column) = column.filter(|column| !view::can_match(&key.glue_type, &column.glue_type)) {
                 let path = format!("datasets.{}.protects.{}", dataset.name, protected.dataset);
                 let fault = format!(
-                    "column {name:?} is {}, which can't match the key {:?} ({}): nobody would be left out",
+                    "column {name:?} is {}, which can't match the key {:?} ({}), so nobody would be left out",
                     column.glue_type, key.name, key.glue_type
                 );
                 faults.push((path, fault));

@@ -47,14 +47,14 @@ Examples:
 Exit codes:
   0  done
   1  something needs a person: a request failed, or a check or a status found something
-  2  the command line is wrong, or nobody can be asked: pass --yes
-  3  no stack could be asked: no stack, no credentials, no network";
+  2  the command line is wrong, or there is no terminal to confirm a change: pass --yes
+  3  no stack could be reached: no stack, no credentials or no network";
 
-const REASON: &str = "Why, for the flip record and for other people";
+const REASON: &str = "Why; other people see it, and the flip record keeps it";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the whole chain on this machine, on an emulated AWS: three days, a bad export, a rollback, an opt-out
+    /// Run the whole chain on this machine with an emulated AWS: three days, a bad export, a rollback, an opt-out
     #[cfg(feature = "emulator")]
     Demo(Output),
     /// Keep a local stack running until Ctrl-C, with nothing exported yet
@@ -62,7 +62,7 @@ pub enum Command {
     Up {
         /// The datasets.toml. Without it, the sample's. ${NAME} comes from the environment; ${BUCKET} is the stack's bucket
         file: Option<std::path::PathBuf>,
-        /// The stack's name, so that several can run at once
+        /// The stack's name; choose different names to run several at once
         #[arg(long, value_name = "NAME", env = "TURNTABLE_STACK", default_value = crate::laptop::STACK)]
         stack: String,
         #[command(flatten)]
@@ -82,7 +82,7 @@ pub enum Command {
     },
     /// Report all errors in a datasets.toml and show the tables that it makes; starts and changes nothing
     Check(Check),
-    /// Write a datasets.toml that publishes tables of a database
+    /// Write a datasets.toml that publishes tables in a database
     New(New),
     /// Check a deployed stack and its account; changes nothing
     Doctor(Asked),
@@ -90,14 +90,14 @@ pub enum Command {
     Status {
         /// The dataset
         dataset: Option<String>,
-        /// Ask again every few seconds, until Ctrl-C
+        /// Refresh the output every few seconds until Ctrl-C
         #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "5",
               value_parser = clap::value_parser!(u64).range(1..))]
         watch: Option<u64>,
         #[command(flatten)]
         asked: Asked,
     },
-    /// Show the generations of a dataset, newest first
+    /// Show a dataset's generations, newest first
     History {
         /// The dataset
         dataset: String,
@@ -108,15 +108,15 @@ pub enum Command {
     Diff {
         /// The dataset
         dataset: String,
-        /// The generation before; without both, what is live is compared with what was live before
+        /// The older generation; without FROM and TO, the live generation is compared with the previously live one
         #[arg(requires = "to")]
         from: Option<String>,
-        /// The generation after
+        /// The newer generation
         to: Option<String>,
         #[command(flatten)]
         asked: Asked,
     },
-    /// Build the next generation of datasets now; waits if there is only one
+    /// Build the next generation of datasets now; for one dataset, waits until it is built
     Export {
         /// The datasets
         #[arg(value_name = "DATASET", required_unless_present = "all")]
@@ -138,7 +138,7 @@ pub enum Command {
         #[command(flatten)]
         asked: Asked,
     },
-    /// Go back to the generation that was live before, or to another one
+    /// Go back to the previously live generation, or to another one
     Rollback {
         /// The dataset
         dataset: String,
@@ -169,9 +169,9 @@ pub enum Command {
         #[command(flatten)]
         asked: Asked,
     },
-    /// Delete what no reader can reach any more, or show what would be deleted
+    /// Delete what readers can no longer reach, or show what would be deleted
     Sweep {
-        /// The dataset; otherwise all
+        /// The dataset; by default, all datasets
         dataset: Option<String>,
         /// Delete nothing; show what would be deleted
         #[arg(long)]
@@ -185,7 +185,7 @@ pub enum Command {
     Query {
         /// One statement, such as "SELECT count(*) FROM dmp.users"
         sql: String,
-        /// Run a statement that changes data, too
+        /// Also run statements that change data
         #[arg(long)]
         write: bool,
         /// The workgroup in AWS
@@ -225,7 +225,7 @@ impl Asked {
 
 #[derive(Debug, Clone, Copy, Args)]
 pub struct Yes {
-    /// Don't ask before the change
+    /// Don't ask for confirmation
     #[arg(short, long)]
     yes: bool,
 }
@@ -247,7 +247,7 @@ impl Command {
         }
     }
 
-    /// Runs a command that asks a stack.
+    /// Runs a command that sends requests to a stack.
     async fn ask(self) -> Result<Done> {
         match self {
             Command::Doctor(asked) => diagnosed(&asked).await,

@@ -1,4 +1,4 @@
-//! What `flip` answers about one dataset, as far as the commands show it.
+//! The parts of `flip`'s answers about one dataset that the commands show.
 
 use std::collections::BTreeMap;
 
@@ -85,7 +85,7 @@ pub struct Inbox {
 #[derive(Debug, Clone, Deserialize)]
 pub struct Group {
     pub name: String,
-    /// What is live of each member.
+    /// What is live for each member.
     #[serde(default)]
     pub live: BTreeMap<String, Option<String>>,
     #[serde(default)]
@@ -93,14 +93,14 @@ pub struct Group {
 }
 
 impl Dataset {
-    /// Asks for the status of a dataset. Returns the answer as it came, too.
+    /// Requests a dataset's status. Also returns the unparsed answer.
     pub async fn status(stack: &Stack, dataset: &str) -> Result<(Dataset, Value)> {
         let request = json!({ "dataset": dataset, "action": "status" });
         let answer: Value = stack.ask(Function::Flip, &request).await?;
         Ok((Dataset::read(&answer)?, answer))
     }
 
-    /// Reads an answer.
+    /// Parses an answer.
     pub fn read(answer: &Value) -> Result<Dataset> {
         Dataset::deserialize(answer).map_err(|fault| {
             anyhow::anyhow!("cannot read flip's answer: the stack may run another version of Turntable ({fault})")
@@ -117,7 +117,7 @@ impl Dataset {
     }
 }
 
-/// Formats a time to the second.
+/// Formats a time with a precision of one second.
 pub fn at(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }

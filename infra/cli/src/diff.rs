@@ -1,4 +1,4 @@
-//! `diff`: compares two generations of a dataset by their manifests and the files' footers. Reads no rows.
+//! `diff`: compares two generations of a dataset by their manifests and their files' footers. Reads no rows.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -22,7 +22,7 @@ use crate::{
     target::{Format, Target},
 };
 
-/// The generations to compare: the older and the newer one. `None` is what is live, and what was live before.
+/// The generations to compare: the older and the newer one. `None` means the live generation and the one before it.
 pub type Pair<'a> = Option<(&'a str, &'a str)>;
 
 /// Compares two generations.
@@ -34,7 +34,7 @@ pub async fn diff(target: &Target, dataset: &str, pair: Pair<'_>, format: Format
     };
     let objects: Arc<dyn Objects> = Arc::new(S3::new(stack.aws()));
     let at: Key = stack.output("DatasetsUri")?.parse()?;
-    let text = objects.get(&at).await?.with_context(|| format!("{at} is not there: upload it first"))?;
+    let text = objects.get(&at).await?.with_context(|| format!("{at} does not exist: upload it first"))?;
     let config = Config::parse(&at.to_string(), &String::from_utf8_lossy(&text))?;
     let configured = config.dataset(dataset)?;
     let (from, to) = (side(&objects, configured, &from).await?, side(&objects, configured, &to).await?);
@@ -53,10 +53,10 @@ fn live_and_before(status: &Dataset) -> Result<(String, String)> {
     Ok((before, live))
 }
 
-/// One generation, as far as it is compared.
+/// The parts of a generation that are compared.
 struct Side {
     manifest: Manifest,
-    /// The statistics of each column over all files. Empty if the files are not those in the manifest.
+    /// The statistics of each column over all files. Empty if the files differ from those in the manifest.
     statistics: BTreeMap<String, Statistics>,
 }
 
@@ -88,7 +88,7 @@ fn combined(footers: &[Footer]) -> BTreeMap<String, Statistics> {
     all
 }
 
-/// What differs between two generations.
+/// The differences between two generations.
 #[derive(Debug, Serialize)]
 struct Difference {
     dataset: String,
@@ -97,7 +97,7 @@ struct Difference {
     rows: [u64; 2],
     bytes: [u64; 2],
     files: [usize; 2],
-    /// Every column of either generation, in order.
+    /// All columns in either generation, in order.
     columns: Vec<ColumnDifference>,
 }
 
@@ -149,7 +149,7 @@ impl Difference {
     }
 }
 
-/// Returns the smallest and the largest value as texts, if they are known.
+/// Returns the smallest and the largest value as strings, if they are known.
 fn bounds(extremes: &Extremes) -> (Option<String>, Option<String>) {
     match extremes {
         Extremes::Between { min, max, exact } => {

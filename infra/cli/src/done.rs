@@ -5,18 +5,18 @@ use std::{
     process::ExitCode,
 };
 
-/// The exit codes, besides 2 for a wrong command line and 130 for Ctrl-C.
+/// The exit codes.
 pub mod code {
     pub const DONE: u8 = 0;
     /// Something needs a person: the request failed or was refused, a check found errors, or a dataset needs attention.
     pub const NEEDS_A_PERSON: u8 = 1;
-    /// The command line is wrong, or the command needs an answer that nobody can give.
+    /// The command line is wrong, or the command must ask for confirmation but standard input is not a terminal.
     pub const USAGE: u8 = 2;
-    /// No stack could be asked: no stack, no credentials, no network.
+    /// No stack could be reached: there is no stack, there are no credentials, or the network is down.
     pub const NO_ANSWER: u8 = 3;
-    /// 128 + SIGINT, with which shells report Ctrl-C.
+    /// 128 + SIGINT, the code that shells report for Ctrl-C.
     pub const INTERRUPTED: u8 = 130;
-    /// 128 + SIGPIPE, with which other programs end when nobody reads their output.
+    /// 128 + SIGPIPE, the code of other programs when nobody reads their output.
     pub const BROKEN_PIPE: u8 = 141;
 }
 
@@ -52,7 +52,7 @@ impl Done {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(code::BROKEN_PIPE),
             Err(error) => {
-                // Nothing is left to report to if standard error fails too.
+                // If standard error fails too, there is nowhere left to report it.
                 let _ = writeln!(io::stderr(), "error: cannot print the result: {error}");
                 Err(code::NEEDS_A_PERSON)
             }

@@ -1,4 +1,4 @@
-//! `demo`, `up` and `run`: use the product on this machine, on an emulated AWS.
+//! `demo`, `up` and `run`: run Turntable on this machine with an emulated AWS.
 
 use std::path::PathBuf;
 

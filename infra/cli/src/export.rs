@@ -9,7 +9,7 @@ use crate::{
     target::{Format, Function, Target},
 };
 
-/// Exports one dataset and waits for it, or queues several. `None` is all datasets.
+/// Exports one dataset and waits for it, or queues several. `None` means all datasets.
 pub async fn export(target: &Target, datasets: Option<&[String]>, format: Format) -> Result<Done> {
     let request = match datasets {
         None => json!({}),
@@ -29,7 +29,7 @@ fn shown(answer: &Value, options: &str) -> String {
     let text = |value: &Value| value.as_str().unwrap_or("–").to_owned();
     if let Some(queued) = answer["queued"].as_array() {
         let names: Vec<String> = queued.iter().map(text).collect();
-        return format!("queued: {}\nsee how they do with `turntable status{options}`\n", names.join(", "));
+        return format!("queued: {}\nfollow them with `turntable status{options}`\n", names.join(", "));
     }
     let dataset = text(&answer["dataset"]);
     if answer["rows"].is_null() {
@@ -59,7 +59,7 @@ mod tests {
         let exported = json!({ "dataset": "users", "generation": "blue-1", "location": "s3://lake/b/", "rows": 12_345, "bytes": 1 });
         let expected = "users: exported blue-1 of 12,345 rows to s3://lake/b/\nits audit and flip follow: see `turntable status users --aws`\n";
         assert_eq!(shown(&exported, " --aws"), expected);
-        let expected = "queued: users, orders\nsee how they do with `turntable status`\n";
+        let expected = "queued: users, orders\nfollow them with `turntable status`\n";
         assert_eq!(shown(&json!({ "queued": ["users", "orders"] }), ""), expected);
         let started = json!({ "dataset": "sums", "generation": "blue-1", "outcome": "started", "run": "q" });
         assert_eq!(shown(&started, ""), "sums: blue-1 started\n");

@@ -18,7 +18,7 @@ pub enum Generate {
 }
 
 impl Generate {
-    /// Prints what describes `command`, the whole command line.
+    /// Prints the script or manual for `command`, the whole command line.
     pub fn run(self, mut command: Command) -> Result<Done> {
         let mut text = Vec::new();
         match self {

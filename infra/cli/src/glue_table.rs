@@ -30,13 +30,13 @@ pub fn shown(dataset: &Dataset, columns: &[Column]) -> String {
         for (key, value) in partitions.iter().flat_map(Partition::parameters) {
             text += &format!("    {key} = {value}\n");
         }
-        text += "    (ranges and values follow the data)\n";
+        text += "    (ranges and values come from the data)\n";
     }
     text + &format!("\n{}\n", terraform(dataset, &columns, &partitions))
 }
 
-/// Returns the partition columns in the order of `partition_by`, with the projected ranges of a table without rows.
-/// Leaves out columns whose type can't be projected, because `check` reports those.
+/// Returns the partition columns in the order of `partition_by`, with the projected ranges for a table without rows.
+/// Leaves out columns whose type can't be projected, because `check` reports them.
 fn partitions(dataset: &Dataset, keys: &[&Column]) -> Vec<Partition> {
     let key = |name: &String| {
         let column = keys.iter().find(|column| column.name == *name)?;
@@ -114,7 +114,7 @@ orders → dmp.orders
     projection.day.interval.unit = DAYS
     projection.day.range = 1970-01-01,1970-01-01
     projection.day.type = date
-    (ranges and values follow the data)
+    (ranges and values come from the data)
 
 module \"orders\" {
   source = \"./infra/terraform/modules/table\"

@@ -24,8 +24,8 @@ pub fn graph(file: &Path, form: Form) -> Result<String> {
     Ok(shown(&Datasets::read(file, laptop::BUCKET)?.config, form))
 }
 
-/// Returns the graph of these datasets. An arrow leads from an input to what is built from it; it is dashed if a flip
-/// of any of the inputs is enough.
+/// Returns the graph of these datasets. An arrow points from an input to what is built from it. It is dashed if a flip
+/// of any one of the inputs starts a refresh.
 pub fn shown(config: &Config, form: Form) -> String {
     match form {
         Form::Text => text(config),

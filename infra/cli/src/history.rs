@@ -1,4 +1,4 @@
-//! `history`: shows the generations of a dataset, newest first.
+//! `history`: shows a dataset's generations, newest first.
 
 use anyhow::Result;
 
@@ -9,7 +9,7 @@ use crate::{
     target::{Format, Target},
 };
 
-/// Asks for the generations and shows them.
+/// Requests a dataset's generations and shows them.
 pub async fn history(target: &Target, dataset: &str, format: Format) -> Result<Done> {
     let (found, answer) = Dataset::status(&target.connect().await?, dataset).await?;
     Ok(Done::with(match format {

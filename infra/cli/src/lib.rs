@@ -2,18 +2,18 @@
 //!
 //! | module | purpose |
 //! |---|---|
-//! | [`command`] | defines the command line and runs its commands; each is: parse → one call of a stack → one renderer |
-//! | [`target`], [`place`], [`trouble`], [`watch`] | find the stack and invoke its functions; say why that failed; ask again and again |
-//! | [`done`], [`style`], [`prompt`] | exit codes and printing; colours; the question before a change |
+//! | [`command`] | defines the command line and runs its commands; each is: parse → one call to a stack → one renderer |
+//! | [`target`], [`place`], [`trouble`], [`watch`] | find the stack and invoke its functions; say why that failed; repeat a request |
+//! | [`done`], [`style`], [`prompt`] | exit codes and printing; colours; the confirmation before a change |
 //! | [`status`], [`history`], [`dataset`] | show the state of all datasets, or of one |
 //! | [`diff`] | compares two generations |
 //! | [`export`], [`change`], [`sweep`], [`ask`] | send requests: build, flip, roll back, hold, release, delete |
 //! | [`query`] | runs a statement in Athena |
 //! | [`check`], [`glue_table`], [`adoption`] | report the errors in a datasets.toml and show the tables that it defines |
-//! | [`graph`] | shows when each dataset is refreshed, and what is built from what |
+//! | [`graph`] | shows when each dataset is refreshed, and which datasets it is built from |
 //! | [`new_dataset`] | writes dataset entries for tables in a database |
 //! | [`doctor`] | checks a deployed stack and its account |
-//! | `emulated` | runs the product on this machine; only with the feature `emulator` |
+//! | `emulated` | runs Turntable on this machine; only with the feature `emulator` |
 //! | [`generate`] | prints completion scripts and the manual |
 //! | `source_context` | opens sources on this machine |
 

@@ -20,7 +20,7 @@ async fn main() -> ExitCode {
         return Done { err: help, code: code::USAGE, ..Done::default() }.print();
     };
     let ends_by_signal = ends_by_signal(&command);
-    // A signal drops the command, and dropping it ends all child processes.
+    // On a signal, the command is dropped, which ends all its child processes.
     tokio::select! {
         result = Box::pin(command.run()) => result.unwrap_or_else(|error| failed(&error)).print(),
         result = interrupted() => match result {
@@ -31,7 +31,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Returns what plain `cargo run` in a clone runs. Elsewhere, the help is printed.
+/// Returns the command to run if none is given, as with `cargo run` in a clone. Elsewhere, the help is printed.
 fn without_a_command() -> Option<Command> {
     #[cfg(feature = "emulator")]
     if cli::workspace::target().is_ok() {
@@ -40,7 +40,7 @@ fn without_a_command() -> Option<Command> {
     None
 }
 
-/// Returns whether a signal is how the command is meant to end.
+/// Returns whether a signal is the normal way to end the command.
 fn ends_by_signal(command: &Command) -> bool {
     #[cfg(feature = "emulator")]
     if matches!(command, Command::Up { .. }) {
@@ -64,7 +64,7 @@ async fn interrupted() -> io::Result<()> {
         _ = terminate.recv() => {}
         _ = hangup.recv() => {}
     }
-    // The shell's prompt starts on a line of its own.
+    // Start a new line, so that the shell's prompt isn't printed after the output.
     let _ = writeln!(io::stderr());
     Ok(())
 }

@@ -19,12 +19,12 @@ use description::{Dialect, LeftOut, Published, Table};
 /// The command `new`.
 #[derive(Debug, Args)]
 pub struct New {
-    /// Leave out `[defaults]`, to append the output to a file that has them
+    /// Leave out `[defaults]`, to append the output to a file that already has it
     #[arg(long)]
     append: bool,
     /// postgres://USER:PASSWORD@HOST:PORT/DATABASE, or mysql://…; never printed
     url: String,
-    /// Tables, as NAME, SCHEMA.NAME, or SCHEMA.* for all tables of a schema
+    /// Tables, as NAME, SCHEMA.NAME, or SCHEMA.* for all tables in a schema
     #[arg(value_name = "TABLE", required_unless_present = "all")]
     tables: Vec<String>,
     /// All tables that the user may read
@@ -45,17 +45,17 @@ impl New {
     }
 }
 
-/// The entries for several tables, and the errors of the tables that can't be published.
+/// The entries for several tables, and an error for each table that can't be published.
 pub struct Entries {
-    /// The entries as TOML; empty if no table can be published. The text does not contain the URL, which may hold a
+    /// The entries as TOML. Empty if no table can be published. The text doesn't contain the URL, which may contain a
     /// password.
     pub text: String,
     /// An error for each table that can't be published.
     pub faults: Vec<String>,
 }
 
-/// Returns a complete datasets.toml for the tables, of which `*` and `SCHEMA.*` stand for several. `folder` is where the
-/// file will be saved. It determines how the file refers to its JSON schema.
+/// Returns a complete datasets.toml for the tables. In `tables`, `*` and `SCHEMA.*` stand for several. `folder` is
+/// where the file will be saved, which determines how the file refers to its JSON schema.
 pub async fn new_dataset(url: &str, tables: &[String], folder: &Path) -> Result<Entries> {
     let Entries { text, faults } = entries(url, tables).await?;
     let text = if text.is_empty() { text } else { format!("{}{}{text}", schema_directive(folder), entry::DEFAULTS) };
@@ -93,7 +93,7 @@ pub async fn entries(url: &str, tables: &[String]) -> Result<Entries> {
     Ok(found)
 }
 
-/// Replaces `*` and `SCHEMA.*` by the tables' names. Fails if such a pattern matches no table.
+/// Replaces `*` and `SCHEMA.*` with the tables' names. Fails if a pattern matches no table.
 async fn named(database: &Database, tables: &[String]) -> Result<Vec<String>> {
     let mut named: Vec<String> = Vec::new();
     for wanted in tables {
@@ -110,7 +110,7 @@ async fn named(database: &Database, tables: &[String]) -> Result<Vec<String>> {
             Dialect::Mysql => mysql::tables(database, schema).await?,
         };
         let place = schema.map_or_else(|| "this database".to_owned(), |schema| format!("schema {schema}"));
-        ensure!(!found.is_empty(), "this user may read no table of {place}: grant SELECT, or name the tables");
+        ensure!(!found.is_empty(), "this user may not read any table in {place}: grant SELECT, or name the tables");
         named.extend(found);
     }
     let mut seen = BTreeSet::new();
@@ -129,8 +129,8 @@ async fn entry(database: &Database, table: &str, name: &str) -> Result<String> {
     Ok(entry::text(database.dialect, name, &found, &columns, &left_out))
 }
 
-/// Splits a table's columns into those that can be exported and the others. Queries all columns at once, and each alone
-/// only if that query can't be exported. Fails if no column can be exported.
+/// Splits a table's columns into those that can be exported and the others. Queries all columns at once; if that query
+/// can't be exported, queries each column separately. Fails if no column can be exported.
 async fn representable<'a>(database: &Database, table: &'a Table) -> Result<(Vec<Published<'a>>, Vec<LeftOut<'a>>)> {
     let mut published: Vec<Published> = Vec::new();
     for column in &table.columns {

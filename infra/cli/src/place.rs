@@ -9,7 +9,7 @@ use crate::{
 
 /// How to reach an account.
 pub struct Place {
-    /// The configuration for every service but Athena.
+    /// The configuration for all services except Athena.
     pub aws: SdkConfig,
     pub athena: SdkConfig,
     /// Whether the account has Lake Formation, which the emulator lacks.
@@ -17,7 +17,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Returns the account that the user's credentials belong to, or that of a given profile.
+    /// Returns the account that the user's credentials or the given profile belong to.
     pub async fn in_aws(profile: Option<&str>, region: Option<&str>) -> Place {
         let aws = aws::loaded(profile, region).await;
         Place { athena: aws.clone(), aws, has_lake_formation: true }

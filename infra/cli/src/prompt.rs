@@ -1,4 +1,4 @@
-//! Asks before something changes what is live.
+//! Asks for confirmation before something is changed.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
@@ -26,11 +26,11 @@ impl Change {
 /// The answer to a prompt.
 pub enum Answer {
     Yes,
-    /// The user said no, or nobody can be asked.
+    /// The user said no, or standard input is not a terminal.
     No(Done),
 }
 
-/// Prints a change to standard error and asks whether to go on. `yes` answers in advance.
+/// Prints a change to standard error and asks whether to continue. If `yes` is set, doesn't ask.
 pub fn confirm(change: &Change, yes: bool) -> Result<Answer> {
     let mut err = io::stderr();
     write!(err, "{}", change.shown())?;
@@ -38,10 +38,10 @@ pub fn confirm(change: &Change, yes: bool) -> Result<Answer> {
         return Ok(Answer::Yes);
     }
     if !io::stdin().is_terminal() {
-        let err = "error: nobody can be asked, as standard input is not a terminal: pass --yes to go on\n".into();
+        let err = "error: standard input is not a terminal, so you can't confirm this: pass --yes instead\n".into();
         return Ok(Answer::No(Done { err, code: code::USAGE, ..Done::default() }));
     }
-    write!(err, "go on? [y/N] ")?;
+    write!(err, "continue? [y/N] ")?;
     err.flush()?;
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;

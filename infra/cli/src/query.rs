@@ -21,11 +21,11 @@ pub struct Query<'a> {
     pub workgroup: &'a str,
 }
 
-/// Runs the statement. Refuses one that changes data unless that is wanted.
+/// Runs the statement. Fails if it changes data, unless `query.write` allows that.
 pub async fn query(target: &Target, query: &Query<'_>, format: Format) -> Result<Done> {
     let sql = match query.write {
         true => query.sql.to_owned(),
-        false => reads_only(query.sql).map_err(|why| anyhow!("{why}; pass --write to run it nevertheless"))?,
+        false => reads_only(query.sql).map_err(|why| anyhow!("{why}; pass --write to run it anyway"))?,
     };
     let place = target.place().await?;
     let results = match target.aws {
@@ -34,7 +34,7 @@ pub async fn query(target: &Target, query: &Query<'_>, format: Format) -> Result
     };
     let client = aws_sdk_athena::Client::new(&place.athena);
     let answer = athena::answer(&client, &results, &sql).await;
-    // A failed statement is not about the stack, whatever its message says.
+    // A failed statement is not a problem with the stack, whatever its message says.
     let answer =
         answer.map_err(|error| if error.is::<QueryFailed>() { error } else { explained(error, &target.stack) })?;
     Ok(Done::with(match format {
@@ -43,7 +43,7 @@ pub async fn query(target: &Target, query: &Query<'_>, format: Format) -> Result
     }))
 }
 
-/// Returns aligned lines, with the column names first. NULL is `NULL`, and an empty text is `''`.
+/// Returns aligned lines, with the column names first. NULL is `NULL`, and an empty string is `''`.
 fn shown(answer: &Answer) -> String {
     let cell = |cell: &Option<String>| match cell.as_deref() {
         None => "NULL".to_owned(),

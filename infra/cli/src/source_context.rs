@@ -1,4 +1,4 @@
-//! Builds what is needed to read a dataset's source from this machine.
+//! Builds the context for reading a dataset's source from this machine.
 
 use std::sync::Arc;
 

@@ -33,7 +33,7 @@ pub async fn status(target: &Target, dataset: Option<&str>, format: Format, styl
     Ok(Done::with(text).needing_a_person(!conditions.is_empty()))
 }
 
-/// Invokes the stack's `flip` with the action `status`, and returns the overview and the answer as it came.
+/// Invokes the stack's `flip` with the action `status`. Returns the overview, and the unparsed answer.
 async fn overview(stack: &Stack) -> Result<(Overview, Value)> {
     let answer = stack.invoke(Function::Flip, &json!({ "action": "status" })).await?;
     let overview = Overview::deserialize(&answer)
@@ -70,7 +70,7 @@ fn shown_one(one: &Dataset) -> String {
     let candidates = one.generations.iter().filter(|known| known.state == "candidate");
     lines.extend(candidates.map(|known| ("candidate", one.described(Some(&known.generation)))));
     if let Some(skipped) = &one.next_sweep.skipped {
-        lines.push(("sweep", format!("would skip it: {skipped}")));
+        lines.push(("sweep", format!("would skip this dataset: {skipped}")));
     }
     let deletes = one.next_sweep.deletes.iter();
     lines.extend(deletes.map(|fate| ("sweep", format!("would delete {}: {}", fate.generation, fate.reason))));
@@ -96,7 +96,7 @@ pub fn shown(overview: &Overview, style: Style) -> String {
     };
     let rows: Vec<[String; 7]> = overview.datasets.iter().map(row).collect();
     let lines = table(HEAD, [false, false, true, true, true, false, false], &rows);
-    // The first line is the header, and the others are the datasets' in order.
+    // The first line is the header. The others are the datasets, in order.
     let needs_a_person =
         |at: usize| at.checked_sub(1).and_then(|at| rows.get(at)).is_some_and(|row| !row[6].is_empty());
     let mark = |(at, line): (usize, &str)| match at {
@@ -142,7 +142,7 @@ fn state(one: &DatasetSummary) -> &'static str {
     }
 }
 
-/// Formats an age in its two largest units, such as `3d 4h`, or in seconds below one minute.
+/// Formats an age in its two largest units, such as `3d 4h`. Below one minute, only in seconds.
 fn age(seconds: i64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {

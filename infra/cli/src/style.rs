@@ -1,8 +1,8 @@
-//! Colours, which only a terminal gets: <https://no-color.org>.
+//! Colours, which are printed only to a terminal: <https://no-color.org>.
 
 use std::{env, io::IsTerminal};
 
-/// How to mark a text for people who look at a terminal.
+/// How to highlight text in a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
     is_on: bool,
@@ -11,7 +11,8 @@ pub struct Style {
 impl Style {
     pub const PLAIN: Style = Style { is_on: false };
 
-    /// Colours are on if standard output is a terminal that has them, and NO_COLOR is not set.
+    /// Returns the style for standard output. Colours are on if it is a terminal that supports them and NO_COLOR isn't
+    /// set.
     pub fn of_stdout() -> Style {
         let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
         let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
@@ -22,7 +23,7 @@ impl Style {
         self.marked("1", text)
     }
 
-    /// Marks what needs a person.
+    /// Highlights something that needs a person.
     pub fn yellow(self, text: &str) -> String {
         self.marked("33", text)
     }
@@ -40,7 +41,7 @@ mod tests {
     fn marks_are_only_for_terminals() {
         assert_eq!(Style::PLAIN.bold("a"), "a");
         assert_eq!(Style { is_on: true }.yellow("a"), "\u{1b}[33ma\u{1b}[0m");
-        // The tests' output is no terminal.
+        // The tests' output isn't a terminal.
         assert_eq!(Style::of_stdout(), Style::PLAIN);
     }
 }

@@ -1,4 +1,4 @@
-//! `sweep`: deletes what no reader can reach any more, or only says what it would delete.
+//! `sweep`: deletes what readers can no longer reach, or only shows what it would delete.
 
 use anyhow::Result;
 use serde::Deserialize;
@@ -13,14 +13,14 @@ use crate::{
 
 /// What to sweep.
 pub struct Sweep<'a> {
-    /// `None` is all datasets.
+    /// The dataset. `None` means all datasets.
     pub dataset: Option<&'a str>,
     pub dry_run: bool,
     /// Whether to delete without asking.
     pub yes: bool,
 }
 
-/// `sweep`'s answer, as far as it is shown.
+/// The parts of `sweep`'s answer that are shown.
 #[derive(Debug, Deserialize)]
 struct Swept {
     dry_run: bool,
@@ -64,7 +64,7 @@ pub async fn sweep(target: &Target, sweep: &Sweep<'_>, format: Format) -> Result
             what: format!("delete the unreachable generations of {of}"),
             from: "what `turntable sweep --dry-run` lists".into(),
             to: "nothing".into(),
-            undo: "nothing can: the files are deleted".into(),
+            undo: "not possible: the files are deleted".into(),
         };
         if let Answer::No(done) = confirm(&change, sweep.yes)? {
             return Ok(done);
@@ -99,7 +99,7 @@ fn shown(swept: &Swept) -> String {
     }
     text += &format!("{verb} {} bytes in {} places\n", thousands(swept.bytes), swept.deleted.len());
     if swept.more {
-        text += "there may be more: sweep again\n";
+        text += "there may be more to delete: run the command again\n";
     }
     text
 }
@@ -123,7 +123,7 @@ keeps         users    s3://lake/b/  1,000  kept for a rollback
 skipped orders: no table
 note: a note
 would delete 1,000 bytes in 1 places
-there may be more: sweep again
+there may be more to delete: run the command again
 ";
         assert_eq!(shown(&serde_json::from_value(answer).unwrap()), expected.trim_start_matches('\n'));
         let nothing = json!({ "dry_run": false, "deleted": [], "kept": [], "bytes": 0, "skipped": [], "notes": [], "more": false });

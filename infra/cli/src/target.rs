@@ -25,10 +25,10 @@ pub struct Target {
     /// The stack's name.
     #[arg(long, value_name = "NAME", env = "TURNTABLE_STACK", default_value = laptop::STACK)]
     pub stack: String,
-    /// The profile of the AWS CLI's configuration; otherwise AWS_PROFILE and the other usual variables count.
+    /// The profile in the AWS CLI's configuration. By default, AWS_PROFILE and the other usual variables apply.
     #[arg(long, value_name = "NAME", requires = "aws")]
     pub profile: Option<String>,
-    /// The region; otherwise AWS_REGION or the profile's region counts.
+    /// The region. By default, AWS_REGION or the profile's region applies.
     #[arg(long, value_name = "REGION", requires = "aws")]
     pub region: Option<String>,
 }
@@ -88,7 +88,7 @@ pub struct Stack {
 }
 
 impl Target {
-    /// Returns the account, without asking it anything.
+    /// Returns the account, without sending it a request.
     pub async fn place(&self) -> Result<Place> {
         match self.aws {
             true => Ok(Place::in_aws(self.profile.as_deref(), self.region.as_deref()).await),
@@ -96,12 +96,12 @@ impl Target {
         }
     }
 
-    /// Finds the stack's functions by its outputs.
+    /// Finds the stack's functions in its outputs.
     pub async fn connect(&self) -> Result<Stack> {
         let place = self.place().await?;
         let outputs = match outputs::of(&place.aws, &self.stack).await {
             Ok(outputs) => Some(outputs),
-            // Invoking the functions needs no right to read the stack.
+            // Invoking the functions needs no permission to read the stack.
             Err(error) if is_denied(&error) => None,
             Err(error) => return Err(explained(error, &self.stack)),
         };
@@ -109,7 +109,7 @@ impl Target {
         Ok(Stack { name: self.stack.clone(), is_aws: self.aws, place, lambda, outputs })
     }
 
-    /// Returns the options that select this stack again, for a command to print.
+    /// Returns the options that select this stack, to print in the commands that the user may run next.
     pub fn options(&self) -> String {
         let mut options = String::new();
         if self.stack != laptop::STACK {
@@ -132,7 +132,7 @@ impl Stack {
         Ok(answer.map_err(|error| explained(error, &self.name))??)
     }
 
-    /// Invokes a function and reads its answer.
+    /// Invokes a function and parses its answer.
     pub async fn ask<T: DeserializeOwned>(&self, function: Function, request: &Value) -> Result<T> {
         serde_json::from_value(self.invoke(function, request).await?).with_context(|| {
             format!(
@@ -142,7 +142,7 @@ impl Stack {
         })
     }
 
-    /// Returns the alias that operators are allowed to invoke, if the function has one. A stack whose template is older
+    /// Returns the alias that operators are allowed to invoke, if the function has one. A stack with an older template
     /// has none.
     fn alias(&self, function: Function) -> Option<&'static str> {
         let has_alias = self.outputs.as_ref().is_none_or(|outputs| outputs.contains_key("FlipOperatorArn"));
@@ -176,19 +176,19 @@ impl Stack {
         found.map(String::as_str).ok_or_else(|| anyhow!(missing()))
     }
 
-    /// Returns the configuration for every service but Athena.
+    /// Returns the configuration for all services except Athena.
     pub fn aws(&self) -> &crate::aws::SdkConfig {
         &self.place.aws
     }
 
-    /// Describes who acts on which stack.
+    /// Describes the caller and the stack, for the prompt.
     pub async fn described(&self) -> String {
         if !self.is_aws {
             return format!("you, on the local stack {}", self.name);
         }
         let region = self.place.aws.region().map(ToString::to_string).unwrap_or_default();
         let who = caller::arn(&self.place.aws).await;
-        let who = who.unwrap_or_else(|_| "somebody whom STS does not name".into());
+        let who = who.unwrap_or_else(|_| "an unknown caller".into());
         format!("{who}, on stack {} in {region}", self.name)
     }
 }

@@ -1,4 +1,4 @@
-//! Says in one line why a stack could not be asked, and what to do.
+//! Explains in one line why a request to a stack failed, and what to do about it.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use anyhow::{Error, anyhow};
 
 use crate::signed::Refused;
 
-/// No stack could be asked. The program's exit code is 3.
+/// The error if no stack could be reached. The program's exit code is 3.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoAnswer(pub String);
 
@@ -18,7 +18,7 @@ impl fmt::Display for NoAnswer {
 
 impl std::error::Error for NoAnswer {}
 
-/// Texts in AWS's errors, and what they mean for the user. The first that matches counts.
+/// Strings in AWS's errors, and what they mean for the user. The first one that matches counts.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_general.html>
 const MEANINGS: &[(&str, &str)] = &[
     ("ExpiredToken", EXPIRED),
@@ -35,12 +35,12 @@ const MEANINGS: &[(&str, &str)] = &[
     ("no AWS region is set", "no AWS region is set: pass --region, or set AWS_REGION"),
 ];
 const EXPIRED: &str = "the AWS credentials have expired: sign in again, such as with `aws sso login`, or renew them";
-const CLOCK: &str = "AWS refuses the request's time: set this machine's clock";
+const CLOCK: &str = "AWS rejected the request because of its time: set this machine's clock";
 const UNKNOWN: &str = "AWS does not know these credentials: check --profile, AWS_PROFILE and AWS_ACCESS_KEY_ID";
 const NONE: &str = "no AWS credentials were found: run `aws configure`, pass --profile, or set AWS_PROFILE. For a profile that \
                     signs in with SSO, run `eval \"$(aws configure export-credentials --format env)\"` first";
 
-/// Returns an error that says what to do. An error that needs no explanation stays as it is.
+/// Returns an error that says what to do. An error that needs no explanation is returned unchanged.
 pub fn explained(error: Error, stack: &str) -> Error {
     let text = text(&error);
     if let Some((_, meaning)) = MEANINGS.iter().find(|(part, _)| text.contains(part)) {
@@ -77,7 +77,7 @@ fn text(error: &Error) -> String {
     format!("{error:#}{refused}")
 }
 
-/// Returns the message in an error's JSON or XML, or else the whole text, on one line.
+/// Returns the message in an error's JSON or XML on one line. If there is none, returns the whole text.
 fn message(text: &str) -> String {
     let between = |open: &str, close: &str| {
         let rest = text.split_once(open)?.1;
@@ -85,7 +85,7 @@ fn message(text: &str) -> String {
     };
     let found = between("\"Message\":\"", "\"").or_else(|| between("\"message\":\"", "\""));
     let found = found.or_else(|| between("<Message>", "</Message>"));
-    // The SDK repeats the error in Rust's notation.
+    // The SDK repeats the error in Rust's debug format.
     let plain = || text.split(" (DispatchFailure(").next().unwrap_or(text).to_owned();
     let found = found.unwrap_or_else(plain);
     found.split_whitespace().collect::<Vec<_>>().join(" ")

@@ -1,4 +1,4 @@
-//! `--watch`: shows a result again and again.
+//! `--watch`: shows a result repeatedly.
 
 use std::{
     io::{IsTerminal, stdout},
@@ -12,8 +12,8 @@ use crate::done::{Done, code};
 /// Clears the terminal and moves to its first line.
 const CLEAR: &str = "\u{1b}[H\u{1b}[2J\u{1b}[3J";
 
-/// Prints what `ask` returns, every `pause`, in place if the output is a terminal. A failure is shown too, and the next
-/// attempt may succeed. Ends when nobody reads the output any more.
+/// Calls `ask` every `pause` and prints the result, in place if the output is a terminal. A failure is also printed,
+/// and the next attempt may succeed. Ends when nobody reads the output any more.
 pub async fn watch(pause: Duration, ask: impl AsyncFn() -> Result<Done>) -> Result<Done> {
     let is_terminal = stdout().is_terminal();
     loop {

@@ -33,8 +33,8 @@ pub struct Flip {
     pub adopted: Option<Adoption>,
 }
 
-/// The state of a flip's canary. There is no state for a failure: the table is flipped back, and the record of that
-/// flip has [`FlipOrigin::Canary`].
+/// The state of a flip's canary. There is no state for a failure: the table is flipped back, and the record of the flip
+/// back has [`FlipOrigin::Canary`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Canary {

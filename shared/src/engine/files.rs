@@ -1,4 +1,4 @@
-//! Reads what an engine run has written, and determines the files, columns and partitions for the manifest.
+//! Reads the files that an engine run has written, and determines the files, columns and partitions for the manifest.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -28,9 +28,9 @@ pub struct Found {
 /// The maximum number of Parquet footers that are read at the same time.
 const MAX_CONCURRENT_FOOTERS: usize = 16;
 
-/// Reads a run's output, using one listing, and one or two ranged reads per file. `keys` are the table's partition
-/// keys, or `None` if the table doesn't exist yet. Fails if the run has written no files, or files that can't be
-/// published together.
+/// Reads a run's output with one listing, and one or two ranged reads per file. `keys` are the table's partition keys,
+/// or `None` if the table doesn't exist yet. Fails if the run has written no files, or if its files can't be published
+/// together.
 pub async fn read(objects: &Arc<dyn Objects>, pending: &Pending, keys: &Option<Vec<Column>>) -> Result<Found> {
     let location = &pending.location;
     let listed = objects.list(location, None).await?;
@@ -59,11 +59,11 @@ pub async fn read(objects: &Arc<dyn Objects>, pending: &Pending, keys: &Option<V
 
 async fn file(objects: Arc<dyn Objects>, location: &Location, entry: Entry) -> Result<(File, Vec<Column>)> {
     let Entry { key: at, size, etag, .. } = entry;
-    // An unreadable file is the engine's mistake, so the error's kind is `Input` instead of `Corrupt`.
+    // An unreadable file is the engine's fault, so the error's kind is `Input` instead of `Corrupt`.
     let as_source_error = |error: Error| match error.kind() {
         Kind::Corrupt => {
             let text = format!(
-                "{location}: the run's files can't be published: write Parquet files with columns of Glue types"
+                "{location}: the run's files can't be published: write Parquet files whose columns have Glue types"
             );
             Error::input(text).caused_by(error)
         }
@@ -77,8 +77,8 @@ async fn file(objects: Arc<dyn Objects>, location: &Location, entry: Entry) -> R
     Ok((File { key: at.key[location.prefix.len()..].to_owned(), bytes: size, rows, etag }, columns))
 }
 
-/// Returns the columns that all files have. Fails if two files have different columns or a different order of columns,
-/// or if two columns have the same name in lower case.
+/// Returns the columns in the files. Fails if two files have different columns or have them in a different order, or if
+/// two columns have the same name in lower case.
 fn common_columns(location: &Location, read: &[(File, Vec<Column>)]) -> Result<Vec<Column>> {
     let Some(((first, columns), others)) = read.split_first() else { return Ok(Vec::new()) };
     if let Some((file, theirs)) = others.iter().find(|(_, theirs)| theirs != columns) {

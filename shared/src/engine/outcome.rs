@@ -1,4 +1,4 @@
-//! The ports that a request about an engine run needs, and the outcome of such a request.
+//! The ports for requests about engine runs, and the outcome of these requests.
 
 use std::sync::Arc;
 
@@ -22,8 +22,8 @@ pub enum Outcome {
     Running(Pending),
     /// The run's manifest was written. Its S3 event triggers the flip.
     Complete(Manifest),
-    /// The run failed, but its failed record isn't written yet. The caller must report the failure first and then write
-    /// the record with [`failed`](super::failed), so that a failure may be reported twice but is never lost.
+    /// The run failed, but its failed record isn't written yet. The caller must first report the failure and then write
+    /// the record with [`failed`](super::failed), so that the failure is never lost, although it may be reported twice.
     Failed(Pending, Error),
     /// There is nothing to do. The string says why.
     Nothing(String),

@@ -55,7 +55,7 @@ pub(super) async fn unsettled_runs(env: &Environment, dataset: &Dataset) -> Resu
     Ok(open)
 }
 
-/// Writes a run's failed record with the error `why`, unless the run already has one.
+/// Writes a run's failed record with the error `why`, unless the run already has a failed record.
 pub async fn failed(env: &Environment, pending: &Pending, why: &Error) -> Result<()> {
     let Some((paths, generation)) = TablePaths::of_generation(&pending.location) else {
         return Err(Error::corrupt(format!(

@@ -1,4 +1,4 @@
-//! Carries out the requests about engine runs: starts a run, handles its end, checks its state.
+//! Handles requests about engine runs: starts a run, settles it when it has ended, or checks its state.
 
 use turntable_core::{
     config::{Config, Dataset},
@@ -13,7 +13,7 @@ use super::{
     settle, start,
 };
 
-/// Starts a run for the dataset. If a run is pending already, checks that run instead, and settles it if it has ended.
+/// Starts a run for the dataset. If a run is already pending, checks that run instead, and settles it if it has ended.
 pub async fn export(engines: &Engines, dataset: &Dataset) -> Result<Outcome> {
     for pending in unsettled_runs(&engines.env, dataset).await?.into_iter().rev() {
         match settle::pending(engines, dataset, pending).await? {
@@ -26,7 +26,8 @@ pub async fn export(engines: &Engines, dataset: &Dataset) -> Result<Outcome> {
     start::fresh(engines, dataset).await
 }
 
-/// Handles an event about the end of a run: asks the engine for the run's state, and settles the run if it is pending.
+/// Handles an event about the end of a run: requests the run's state from the engine, and settles the run if it is
+/// pending.
 pub async fn run_ended(engines: &Engines, config: &Config, run: &EngineRun) -> Result<Outcome> {
     let Some(progress) = engines.engine.progress(run).await? else {
         return Ok(Outcome::Nothing("the engine does not know this run".into()));
@@ -35,7 +36,7 @@ pub async fn run_ended(engines: &Engines, config: &Config, run: &EngineRun) -> R
     let Some((paths, generation)) = paths else {
         return Ok(Outcome::Nothing("the run is unmanaged: it doesn't write to a generation's location".into()));
     };
-    // An account may have several stacks, and each receives the events for the runs of all stacks.
+    // An account may have several stacks, and each receives the events for all stacks' runs.
     let Ok(dataset) = config.dataset_at(&paths) else {
         return Ok(Outcome::Nothing(format!("no dataset in datasets.toml publishes to {}", paths.location())));
     };

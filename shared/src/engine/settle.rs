@@ -15,9 +15,9 @@ use turntable_core::{
     record::{EngineRun, Pending},
 };
 
-/// The maximum age at which a run is started again if its start was never confirmed. An older run counts as failed. The
-/// limit exceeds the time that the queue's retries take. It isn't longer, because AWS doesn't document how long Athena
-/// remembers a token.
+/// The maximum age at which a run is started again if its start was never confirmed. An older run counts as failed.
+/// This is longer than the queue's retries take, but not much, because AWS doesn't document how long Athena remembers a
+/// token.
 const MAX_RESTART_AGE: SignedDuration = SignedDuration::from_mins(15);
 
 /// Checks a pending run: settles it if it has ended, or starts it again if its start was never confirmed.
@@ -63,7 +63,7 @@ pub async fn pending(engines: &Engines, dataset: &Dataset, pending: Pending) -> 
     }
 }
 
-/// Settles a run according to the state that the engine reported. After a temporary error, the run stays pending.
+/// Settles a run according to the state that the engine reported. If a temporary error occurs, the run stays pending.
 pub async fn ended(engines: &Engines, dataset: &Dataset, pending: Pending, state: RunState) -> Result<Outcome> {
     match state {
         RunState::Running => Ok(Outcome::Running(pending)),

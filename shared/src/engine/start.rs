@@ -26,11 +26,11 @@ const DATASET: &str = "--turntable_dataset";
 const GENERATION: &str = "--turntable_generation";
 const AS_OF: &str = "--turntable_as_of";
 
-/// The maximum time for which a query may be queued and run. Athena limits each of the two separately, to less than
-/// this, but not their sum.
+/// The maximum total time for which a query may be queued and run. Athena limits each of the two to less than this, but
+/// not their sum.
 const MAX_QUERY_TIME: SignedDuration = SignedDuration::from_hours(24);
 
-/// The time that a job may take beyond its timeout, to acquire its workers and to stop.
+/// The time that a job may take in addition to its timeout, to acquire its workers and to stop.
 const MAX_JOB_OVERHEAD: SignedDuration = SignedDuration::from_hours(1);
 
 /// Starts a new run: checks the dataset, writes the pending record, then starts the run.
@@ -78,8 +78,8 @@ pub async fn started(engines: &Engines, dataset: &Dataset, mut pending: Pending,
     let run = match engines.engine.start(&pending, again).await {
         Ok(run) => run,
         Err(error) => {
-            // A refused run never starts. After a temporary error the run may have started, so its record stays for the
-            // retry.
+            // A refused run never starts. After a temporary error, the run may have started, so its pending record
+            // stays for the retry.
             if !matches!(error.kind(), Kind::Unavailable | Kind::Conflict) {
                 failed(&engines.env, &pending, &error).await?;
             }
@@ -92,8 +92,8 @@ pub async fn started(engines: &Engines, dataset: &Dataset, mut pending: Pending,
     Ok(Outcome::Started(pending))
 }
 
-/// Returns the pending record with the work that the configuration says now, because a record could have been written by
-/// somebody else. Returns `None` if the record has other work: then the configuration has changed, or the record is not
+/// Returns the pending record with its work taken from the current configuration, because something other than Turntable
+/// could have written the record. Returns `None` if it has other work: the configuration has changed, or it isn't
 /// Turntable's.
 pub fn rebuilt(dataset: &Dataset, pending: &Pending) -> Option<Pending> {
     let (work, _) = work(dataset, &pending.generation, &pending.location, pending.as_of).ok()?;

@@ -30,7 +30,7 @@ pub struct Exported {
     pub bytes: u64,
     pub files: usize,
     pub as_of: Timestamp,
-    /// By column, the number of values that became NULL because the column can't represent them.
+    /// The number of values in each column that became NULL because the column can't represent them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub nulled: BTreeMap<String, u64>,
     /// The group's export, if the dataset belongs to a group.

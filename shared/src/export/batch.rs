@@ -12,8 +12,8 @@ use turntable_events::Message;
 
 use super::{answer::Answer, environment::Export};
 
-/// Queues one message for each dataset in `names`, or without names, for each dataset that the stack's schedule
-/// refreshes: one that is not an inbox and has no `refresh` of its own. The members of a group share one message.
+/// Queues one message for each dataset in `names`. If it is `None`, queues one for each dataset that the stack's
+/// schedule refreshes: those that aren't inboxes and have no `refresh`. The members of a group share one message.
 pub(super) async fn enqueue(export: &Export, config: &Config, names: Option<Vec<String>>) -> Result<Answer> {
     let queued = match names {
         Some(names) => names,

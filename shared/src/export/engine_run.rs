@@ -1,4 +1,4 @@
-//! Carries out the requests about engine runs, and reports their outcomes in the log, the metrics and the answer.
+//! Handles requests about engine runs, and reports their outcomes in the log, the metrics and the answer.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub async fn export(export: &Export, dataset: &Dataset) -> Result<Answer> {
     report(export, engine::export(&engines(export), dataset).await?).await
 }
 
-/// Settles a run whose end an event has reported.
+/// Settles a run after an event has reported its end.
 pub async fn ended(export: &Export, config: &Config, run: &EngineRun) -> Result<Answer> {
     report(export, engine::run_ended(&engines(export), config, run).await?).await
 }
@@ -40,7 +40,8 @@ fn engines(export: &Export) -> Engines {
     Engines { env: export.env.clone(), engine: export.engine.clone() }
 }
 
-/// Reports the outcome in the log and the metrics, writes the failed record of a failed run, and returns the answer.
+/// Reports the outcome in the log and the metrics. If the run failed, also writes its failed record. Returns the
+/// answer.
 async fn report(export: &Export, outcome: Outcome) -> Result<Answer> {
     let env = &export.env;
     let of = |pending: Pending, outcome| EngineResponse {

@@ -1,4 +1,4 @@
-//! The clients and settings of `export`.
+//! The clients and settings for `export`.
 
 use std::sync::Arc;
 
@@ -10,15 +10,15 @@ use turntable_sources::{Context, Copies};
 
 use crate::{deadline::Deadline, environment::Environment};
 
-/// The environment, the clients and the deadline that `export` works with.
+/// The environment, the clients and the deadline for `export`.
 #[derive(Clone)]
 pub struct Export {
     pub env: Environment,
-    /// The queue to which a request for several datasets sends one message per dataset.
+    /// The queue that a request for several datasets sends one message per dataset to.
     pub queue: Arc<dyn Queue>,
     pub engine: Arc<dyn Engine>,
     pub secrets: Option<Arc<dyn Secrets>>,
-    /// When the invocation must stop by itself; `None` if there is no limit.
+    /// When the invocation must stop by itself. `None` means no limit.
     pub deadline: Option<Deadline>,
     pub iam: Option<Arc<dyn TokenSigner>>,
 }

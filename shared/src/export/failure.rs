@@ -13,8 +13,8 @@ use turntable_core::{
 
 use crate::environment::Environment;
 
-/// Records a failed export, which is retried after `retry`, or never if it is `None`. If recording fails, that is only
-/// logged, because the export's own failure is reported anyway.
+/// Records a failed export, which is retried after `retry`, or never if it is `None`. If recording fails, it is only
+/// logged, because the failed export itself is reported anyway.
 pub(super) async fn write(env: &Environment, dataset: &Dataset, failure: &Error, retry: Option<Duration>) {
     let at = env.clock.now();
     let since = first_failure(env, dataset).await.unwrap_or_else(|error| {
@@ -34,7 +34,7 @@ pub(super) async fn write(env: &Environment, dataset: &Dataset, failure: &Error,
     }
 }
 
-/// Returns the time of the first failure since the last complete generation, or `None` if none is on record.
+/// Returns the time of the first failure since the last complete generation, or `None` if no failure is on record.
 async fn first_failure(env: &Environment, dataset: &Dataset) -> Result<Option<Timestamp>> {
     let Some(before) = env.record::<ExportFailure>(&dataset.paths.export_failure()).await? else { return Ok(None) };
     let manifests = env.objects.list(&dataset.paths.manifests(), None).await?;

@@ -33,8 +33,7 @@ pub(super) struct NewGeneration<'a> {
 }
 
 impl<'a> NewGeneration<'a> {
-    /// Chooses the name and the location of a new generation. Fails before any work is done if a flip would refuse the
-    /// table.
+    /// Chooses a new generation's name and location. Fails before any work is done if a flip would refuse the table.
     pub(super) async fn begin(env: &Environment, dataset: &'a Dataset) -> Result<NewGeneration<'a>> {
         let live = publish::live_to_follow(env, dataset).await?;
         let generation = decision::next(&dataset.paths, &live, env.clock.ulid());
@@ -49,7 +48,7 @@ impl<'a> NewGeneration<'a> {
         let NewGeneration { dataset, live, inputs, generation, location } = self;
         let columns = arrow_types::columns(&opened.rows.schema).map_err(|fault| {
             Error::config(format!(
-                "datasets.{}.source: {fault}: rename it in the source, or cast it in the query",
+                "datasets.{}.source: {fault}: rename the column in the source, or give it an alias or a cast in the query",
                 dataset.name
             ))
         })?;
@@ -61,8 +60,8 @@ impl<'a> NewGeneration<'a> {
         if is_ahead(as_of, now) {
             return Err(Error::config(format!(
                 "datasets.{}: the source dates its snapshot {as_of}, but it is only {now}, so its clock is ahead, \
-                 and such a generation would be fresher than all later ones. Correct the clock of the source's server, \
-                 then export again",
+                 and this generation would count as fresher than all later ones. Correct the clock on the source's \
+                 server, then export again",
                 dataset.name
             )));
         }
@@ -123,8 +122,8 @@ async fn write(
     let (existing, projected) = (written.existing as u64, written.projected);
     info!(dataset = dataset.name, partitions = existing, projected, "partitioned");
     if projected > 2 * existing.max(1) {
-        // According to Athena's guide, registered partitions are faster if more than half of the projected ones are
-        // empty.
+        // According to Athena's guide, registered partitions are faster than projection if more than half of the
+        // projected partitions are empty.
         warn!(dataset = dataset.name, partitions = existing, projected, "most projected partitions are empty");
     }
     columns.retain(|column| !by.contains(&column.name));

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{deadline, publish};
 
-/// Exports all members of a group, one after the other. Returns the answer for the member `asked`, including the part
-/// about the whole group.
+/// Exports all members of a group, one after the other. Returns the answer for the requested member `asked`, including
+/// the part about the whole group.
 ///
 /// If any member can't be built, no manifest is written, so nothing is published.
 pub async fn build(export: &Export, group: &Group<'_>, asked: &Dataset) -> Result<Exported> {

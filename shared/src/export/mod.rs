@@ -1,5 +1,5 @@
-//! Carries out requests to `export`: exports a dataset or a group (source → data files → manifest), and starts and
-//! settles engine runs.
+//! Handles requests to `export`: exports a dataset or a group (source → data files → manifest), and starts and settles
+//! engine runs.
 
 mod answer;
 mod batch;

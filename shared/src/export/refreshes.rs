@@ -1,5 +1,5 @@
-//! Reads and changes the record of a dataset's refreshes, so that one run starts for each due time, and at most one at
-//! a time. See [`turntable_core::refresh::Record`].
+//! Reads and updates the record of a dataset's refreshes. It ensures that each due time starts one run, and that only
+//! one run is in progress at a time. See [`turntable_core::refresh::Record`].
 
 use std::time::Duration;
 
@@ -19,22 +19,22 @@ use turntable_core::{
 use super::environment::Export;
 use crate::{environment::Environment, inputs};
 
-/// How often to read and change the record again if others change it at the same time.
+/// How many times to try to update the record if other invocations change it at the same time.
 const MAX_ATTEMPTS: usize = 10;
 
 /// Why a dataset is due.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Why {
-    /// By its own schedules, at this time.
+    /// Its own schedules made it due at this time.
     Due(Timestamp),
     /// Its inputs may have flipped since it was built.
     Inputs,
 }
 
-/// What a message about a due dataset must do.
+/// What the handler of a message about a due dataset must do.
 pub(super) enum Claimed {
     Run(Running),
-    /// Look again after this time.
+    /// Check again after this time.
     Wait(Duration),
     Nothing,
 }
@@ -44,11 +44,11 @@ pub(super) enum Claimed {
 pub(super) enum Ended {
     Well,
     Failed,
-    /// An earlier run of an engine is still in progress, and the due time waits for its end.
+    /// An earlier engine run is still in progress. The due time waits until it ends.
     Postponed,
 }
 
-/// Claims the run for a due dataset, or for the group whose first member it is.
+/// Claims the run for a due dataset, or for its group if `lead` is a group's first member.
 pub(super) async fn claim(env: &Environment, lead: &Dataset, why: Why) -> Result<Claimed> {
     for _ in 0..MAX_ATTEMPTS {
         let stored = Stored::read(env, lead).await?;
@@ -57,7 +57,7 @@ pub(super) async fn claim(env: &Environment, lead: &Dataset, why: Why) -> Result
         }
         let claim = match why {
             Why::Due(due) => stored.record.claim(due, env.clock.now()),
-            // Read after the record: a run that ends in between makes the record stale.
+            // The inputs are read after the record, because a run that ends in between makes the record stale.
             Why::Inputs if inputs::is_due(env, lead).await? => stored.record.claim_after_inputs(env.clock.now()),
             Why::Inputs => Claim::Done,
         };
@@ -81,14 +81,14 @@ pub(super) async fn claim(env: &Environment, lead: &Dataset, why: Why) -> Result
         }
     }
     Err(Error::conflict(format!(
-        "{}: others keep changing {}: invoke the function again",
+        "{}: other invocations keep changing {}: invoke the function again",
         lead.name,
         lead.paths.refresh()
     )))
 }
 
-/// Records the end of a run that died after it had written its manifest, so that its due time isn't exported again.
-/// Returns whether the record must be read again.
+/// If the recorded run died after it had written its manifest, records its end, so that its due time isn't exported
+/// again. Returns whether the record must be read again.
 async fn settle_dead(env: &Environment, lead: &Dataset, stored: &Stored) -> Result<bool> {
     let Some(dead) = stored.record.running.as_ref().filter(|running| running.until <= env.clock.now()) else {
         return Ok(false);
@@ -108,8 +108,8 @@ async fn settle_dead(env: &Environment, lead: &Dataset, stored: &Stored) -> Resu
     Ok(true)
 }
 
-/// Records how a run ended, and queues the run that follows it. If that fails, it is only logged, because the run itself
-/// is over: the record frees itself when the run would have died.
+/// Records how a run ended, and queues the run that waits for it. If this fails, it is only logged, because the run
+/// itself has ended; the record stops blocking other runs when the run counts as dead.
 pub(super) async fn end(export: &Export, lead: &Dataset, running: &Running, ended: Ended) {
     if let Err(error) = try_end(export, lead, running, ended).await {
         warn!(dataset = lead.name, error = error.report(), "the end of a run was not recorded");
@@ -128,16 +128,16 @@ async fn try_end(export: &Export, lead: &Dataset, running: &Running, ended: Ende
         if stored.replace(&export.env, &next).await? {
             return match ended {
                 Ended::Well => queue(export, lead, &next).await,
-                // A retry takes what follows with it.
+                // The retry also serves the run that waits.
                 Ended::Failed | Ended::Postponed => Ok(()),
             };
         }
     }
-    Err(Error::conflict(format!("others keep changing {}", lead.paths.refresh())))
+    Err(Error::conflict(format!("other invocations keep changing {}", lead.paths.refresh())))
 }
 
-/// Queues the run that waited for one that has ended or failed for good. Failures are only logged: the next due time
-/// makes up for it.
+/// Queues the run that waited for a run that has ended or failed for good. A failure is only logged, because the next
+/// due time makes up for it.
 pub(super) async fn follow(export: &Export, lead: &Dataset) {
     let is_manual = |refresh: &Refresh| refresh.schedules.is_empty() && refresh.after.is_empty();
     if lead.refresh.as_ref().is_none_or(is_manual) {
@@ -161,7 +161,7 @@ async fn queue(export: &Export, lead: &Dataset, record: &Record) -> Result<()> {
     export.queue.send(vec![body.to_string()]).await
 }
 
-/// The record as it is stored.
+/// The record in S3, as it was read.
 struct Stored {
     key: Key,
     /// `None` if there is no record yet.

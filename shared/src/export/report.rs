@@ -52,7 +52,7 @@ pub(super) fn exported(env: &Environment, manifest: Manifest, took: Duration) ->
     }
 }
 
-/// How far a group's export got before its deadline.
+/// How much of a group's export was done before the deadline.
 pub struct GroupProgress {
     pub group: String,
     pub members: usize,

@@ -1,4 +1,4 @@
-//! Carries out the requests to `export`.
+//! Handles requests to `export`.
 
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ use super::{
 };
 use crate::config_faults;
 
-/// Carries out one request. A failed queue message is redelivered or goes to the dead-letter queue, and does not fail
-/// the invocation.
+/// Handles one request. A failed queue message is redelivered or goes to the dead-letter queue, but doesn't fail the
+/// invocation.
 pub async fn carry_out(export: &Export, request: request::Export) -> Result<Answer> {
     // Each message reads `datasets.toml` itself, so that an unreadable file fails the messages, but not the invocation.
     if let request::Export::Queue(messages) = request {
@@ -62,7 +62,7 @@ pub async fn carry_out(export: &Export, request: request::Export) -> Result<Answ
     }
 }
 
-/// Exports a dataset that is due, for a request that isn't a message.
+/// Exports a dataset that is due, for a request that isn't a queue message.
 async fn refresh_by_hand(export: &Export, config: &Config, dataset: &Dataset, why: Why) -> Result<Answer> {
     match refresh(export, config, dataset, why).await {
         Ok(Handled::Done) => Ok(Answer::Queued { queued: Vec::new() }),
@@ -86,9 +86,9 @@ async fn handle_messages(export: &Export, messages: Vec<Message>) -> Vec<String>
         let failure = match handle_message(export, &message.body).await {
             Ok(Handled::Done | Handled::Exported(_)) => continue,
             Ok(Handled::Wait(time)) => {
-                info!(message_id = message.id, seconds = time.as_secs(), "looked at again later");
+                info!(message_id = message.id, seconds = time.as_secs(), "checked again later");
                 if let Err(error) = export.queue.change_visibility(&message.receipt, time).await {
-                    warn!(message_id = message.id, error = error.report(), "looked at again after the queue's timeout");
+                    warn!(message_id = message.id, error = error.report(), "checked again after the queue's timeout");
                 }
                 redelivered.push(message.id);
                 continue;
@@ -120,7 +120,7 @@ async fn handle_messages(export: &Export, messages: Vec<Message>) -> Vec<String>
 /// Handles one queue message: a request for one dataset.
 ///
 /// If `datasets.toml` can't be read, the message fails, but not the invocation. A failed invocation would leave the
-/// message invisible for the queue's visibility timeout, which is longer than an hour.
+/// message invisible for the queue's visibility timeout, which is more than an hour.
 async fn handle_message(export: &Export, body: &str) -> Result<Handled> {
     let request = request::Export::parse(&request::message(body)?)?;
     let config = export.env.config().await?;
@@ -139,12 +139,13 @@ async fn handle_message(export: &Export, body: &str) -> Result<Handled> {
     }
 }
 
-/// What became of a message that didn't fail.
+/// The outcome of a message that didn't fail.
 enum Handled {
     Exported(Box<Answer>),
-    /// Nothing was due, or another run serves it.
+    /// Nothing was due, or another run serves the message.
     Done,
-    /// A run for the due time is in progress. If it dies, this message must run.
+    /// A run for the due time is in progress. If it dies, this message must start another, so it is checked again after
+    /// this time.
     Wait(Duration),
 }
 
@@ -170,7 +171,7 @@ async fn refresh(export: &Export, config: &Config, dataset: &Dataset, why: Why) 
     built.map(|answer| Handled::Exported(Box::new(answer)))
 }
 
-/// Returns whether an answer is about an engine's run that began before what is due now, so that it doesn't serve it.
+/// Returns whether an answer is about an engine run that started too early to serve what is due now.
 fn is_earlier(answer: &Answer, running: &Running) -> bool {
     let as_of = match answer {
         Answer::Exported(exported) => Some(exported.as_of),
@@ -180,7 +181,7 @@ fn is_earlier(answer: &Answer, running: &Running) -> bool {
     as_of.is_some_and(|as_of| as_of < running.due.unwrap_or(running.since))
 }
 
-/// Queues the run that waited for an engine's run, if that has been settled.
+/// Queues the run that waited for an engine run, if the engine run has been settled.
 async fn follow(export: &Export, config: &Config, answer: &Answer) {
     let name = match answer {
         Answer::Exported(exported) => Some(&exported.dataset),
@@ -192,7 +193,7 @@ async fn follow(export: &Export, config: &Config, answer: &Answer) {
     }
 }
 
-/// Queues the run that waited for one that has failed for good.
+/// Queues the run that waited for a run that has failed for good.
 async fn follow_failed(export: &Export, failure: &Error) {
     let Some(name) = failure.dataset() else { return };
     let Ok(config) = export.env.config().await else { return };
@@ -204,7 +205,7 @@ async fn follow_failed(export: &Export, failure: &Error) {
 /// Exports one dataset: builds its generation, or starts an engine run. For a member of a group, exports the whole
 /// group.
 async fn export_one(export: &Export, config: &Config, dataset: &Dataset) -> Result<Answer> {
-    // Boxed, because the unboxed futures are nested too deeply for the compiler.
+    // Boxed, because without boxes the futures are nested too deeply for the compiler.
     let built = match config.group_of(dataset) {
         Some(members) => Box::pin(group::build(export, &members, dataset)).await.map(Answer::Exported),
         None if dataset.source.is_engine() => Box::pin(engine_run::export(export, dataset)).await,

@@ -1,9 +1,8 @@
-//! Queues what has become due by the datasets' own schedules.
+//! Queues the datasets that have become due by their own schedules.
 //!
-//! A tick reads which due times have been queued, queues the latest of each dataset that has become due since, and then
-//! stores the due times. So a tick that came late or never is made up for by the next one, with one run. If it dies
-//! before it has stored them, the next tick queues them again, and [`super::refreshes`] lets only one of the messages
-//! run.
+//! A tick reads which due times have already been queued, queues the latest new due time of each dataset, and then
+//! stores these due times. So the next tick makes up for a late or lost one, with one run. If a tick dies before it has
+//! stored the due times, the next tick queues them again, and [`super::refreshes`] lets only one of the messages run.
 
 use serde_json::json;
 use tracing::info;
@@ -16,15 +15,15 @@ use turntable_core::{
 
 use super::{answer::Answer, environment::Export};
 
-/// Queues one message for each dataset or group that has become due. If nothing is due, this takes one request more
-/// than reading datasets.toml does, or none if no dataset has a schedule.
+/// Queues one message for each dataset or group that has become due. If nothing is due, this makes one request in
+/// addition to reading datasets.toml, or none if no dataset has a schedule.
 pub(super) async fn tick(export: &Export, config: &Config) -> Result<Answer> {
     let env = &export.env;
     if !has_schedules(config) {
         return Ok(Answer::Queued { queued: Vec::new() });
     }
     let key = env.stack_record("refresh.json").ok_or_else(|| {
-        Error::config("a tick needs datasets.toml in S3, beside which it keeps the due times: set DATASETS to s3://…")
+        Error::config("a tick keeps the due times next to datasets.toml, which must be in S3: set DATASETS to s3://…")
     })?;
     let last: LastDue = env.record(&key).await?.unwrap_or_default();
     let (found, next) = due(config, &last, env.clock.now());
@@ -34,8 +33,8 @@ pub(super) async fn tick(export: &Export, config: &Config) -> Result<Answer> {
         info!(datasets = found.len(), "due");
     }
     if next != last {
-        // Not conditional: two ticks at once may store an older time, and then a message is sent again, which does
-        // nothing.
+        // This write isn't conditional. If two ticks run at once, an older time may be stored, and a message is sent
+        // again, which does nothing.
         env.objects.put(&key, record::to_json(&next).into()).await?;
     }
     Ok(Answer::Queued { queued: found.into_iter().map(|due| due.dataset).collect() })

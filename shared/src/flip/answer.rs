@@ -10,7 +10,7 @@ use crate::{
     status::{Overview, Status},
 };
 
-/// The response of `flip` for one dataset.
+/// `flip`'s response for one dataset.
 #[derive(Debug, Clone, Serialize)]
 pub struct Flipped {
     pub dataset: String,
@@ -19,7 +19,7 @@ pub struct Flipped {
     pub live: Option<String>,
     pub previous: Option<String>,
     pub reasons: Vec<String>,
-    /// The checks that ran in Athena, with the bytes that each scanned.
+    /// The checks that ran in Athena, with the number of bytes that each scanned.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Scanned>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
@@ -85,7 +85,7 @@ impl Flipped {
     }
 }
 
-/// The response of `flip`: for one dataset, or the status of all.
+/// `flip`'s response: for one dataset, or the status of all.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum Response {

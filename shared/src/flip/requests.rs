@@ -31,7 +31,7 @@ pub async fn carry_out(env: &Environment, request: request::Flip) -> Result<Flip
     let config = env.config().await?;
     config_faults::report(env, &config);
     if matches!(request, request::Flip::Retire { .. } | request::Flip::Rename { .. }) {
-        // Whether a table is no longer configured can be told only from the whole file.
+        // Only the complete file shows whether a table is no longer configured, so no entry may have faults.
         config.ensure_valid()?;
     }
     let request = match request {
@@ -99,8 +99,8 @@ pub async fn carry_out(env: &Environment, request: request::Flip) -> Result<Flip
             emit(env.clock.now(), &answer.dataset, &[(Metric::Rejected, 1.0)]);
             let rejected = rejected(&answer).of(&answer.dataset);
             if by_event {
-                // If this returned an error, Lambda would retry the event twice in vain, and one rejection would count
-                // as three.
+                // If this returned an error, Lambda would retry the event twice, to no effect, and one rejection would
+                // count as three.
                 error!(dataset = answer.dataset, kind = rejected.kind().as_str(), error = rejected.report(), "failed");
                 return Ok(answer);
             }
@@ -130,8 +130,8 @@ pub async fn status_of_all(env: &Environment) -> Result<Overview> {
     Ok(overview)
 }
 
-/// Handles the change of a table that no dataset publishes to. If it is a view that Turntable keeps, makes it what it
-/// should be.
+/// Handles a change to a table that no dataset publishes to. If it is one of Turntable's views, restores its
+/// definition.
 async fn view_or_unmanaged(env: &Environment, config: &Config, table: &TableName) -> Result<Flipped> {
     let change = match (config.protected_by_view(table), config.optouts_by_view(table)) {
         (Some(protected), _) => views::keep_protected(env, protected, None, None).await?,

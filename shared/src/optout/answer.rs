@@ -29,17 +29,17 @@ pub struct OptedOut {
     pub drops: u64,
     /// The number of keys that are new or whose consent record has changed.
     pub applied: u64,
-    /// The number of records that could not be parsed.
+    /// The number of rejected records.
     pub rejected: u64,
-    /// The number of people who were out and are back.
+    /// The number of people who were opted out and are back.
     #[serde(skip_serializing_if = "is_zero")]
     pub returning: u64,
-    /// The number of people whom drops would bring back that `max_returning` holds back.
+    /// The number of people whom held-back drops would bring back. See `max_returning`.
     #[serde(skip_serializing_if = "is_zero")]
     pub held_back: u64,
     /// The number of rows in the live table.
     pub rows: u64,
-    /// Why nothing was published, or problems that did not prevent it.
+    /// Why nothing was published, or problems that didn't prevent publishing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
 }

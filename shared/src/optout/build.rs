@@ -23,7 +23,7 @@ use turntable_sources::inbox::spill_buffer::{Part, SpillBuffer};
 pub struct Build {
     pub objects: Arc<dyn Objects>,
     pub key: Key,
-    /// The manifest of the live merge; `None` if live is not a merge or there is no table.
+    /// The manifest of the live merge. `None` if live isn't a merge, or if there is no table.
     pub base: Option<Manifest>,
     pub buckets: u32,
     pub to: Location,
@@ -31,7 +31,7 @@ pub struct Build {
 
 pub struct Built {
     pub files: Vec<File>,
-    /// The keys that are new or whose consent record changed, and the people who were out and are back.
+    /// The keys that are new or whose consent record changed, and the people who were opted out and are back.
     pub changed: Changed,
 }
 
@@ -41,8 +41,8 @@ const MAX_CONCURRENT_BUCKETS: usize = 64;
 /// Buckets whose files are copied don't count.
 const MAX_CONCURRENT_ROWS: u64 = 640_000;
 
-/// A part of the table that is built independently. It is usually one bucket, but when the number of buckets changes,
-/// it is the set of old and new buckets that share keys.
+/// A part of the table that is built independently. Usually it is one bucket. When the number of buckets changes, it is
+/// a set of old and new buckets that share keys.
 struct Unit {
     old: Vec<File>,
     new: Vec<u32>,
@@ -146,12 +146,12 @@ impl Build {
         Ok((files, changed))
     }
 
-    /// Returns the error for a fault that only a bug can cause.
+    /// Returns the error for a problem that only a bug can cause.
     fn bug(&self, what: &str) -> Error {
         Error::corrupt(format!("{}: {what}: this is a bug, please report it", self.to))
     }
 
-    /// Splits the records by bucket. Returns those of each bucket in `new`, in that order.
+    /// Splits the records by bucket. Returns the records of each bucket in `new`, in that order.
     fn split_into(&self, new: &[u32], table: &RecordColumns) -> Vec<RecordColumns> {
         let mut all = table.partition_by_bucket(self.buckets);
         new.iter().map(|bucket| std::mem::take(&mut all[*bucket as usize])).collect()
@@ -168,8 +168,8 @@ impl Build {
     }
 }
 
-/// Returns the number of buckets in the next generation: `set` if it is configured, or else a number that suits the
-/// larger of the table's rows and `changes`. It never shrinks on its own.
+/// Returns the number of buckets in the next generation: `set` if it is configured, and otherwise a number that suits
+/// the table's rows or `changes`, whichever is larger. Unless configured, the number never shrinks.
 pub fn buckets(base: Option<&Manifest>, set: Option<u32>, changes: u64) -> u32 {
     let now = base.and_then(|base| base.merge.as_ref()).map(|merge| merge.buckets);
     bucket::next(now, set, base.map_or(0, |base| base.rows).max(changes))

@@ -1,5 +1,5 @@
-//! Prepares the next generation: determines its key's types, reads the records that it merges in addition to the drops,
-//! and makes its manifest.
+//! Prepares the next generation: determines the key's types, reads the records to merge in addition to the drops, and
+//! makes the manifest.
 
 use jiff::Timestamp;
 
@@ -21,8 +21,8 @@ use turntable_sources::{
     inbox::{self, Limits, ParsedDrop, Read, Reader, Rejects},
 };
 
-/// Returns the key's columns and their types, as declared, or else as in the live table. Fails if neither gives the
-/// types.
+/// Returns the key's columns and their types: the declared types or, if there are none, the types in the live table.
+/// Fails if there is no live table either.
 pub fn key(dataset: &Dataset, inbox: &Inbox, table: Option<&TableVersion>) -> Result<Key> {
     if let Some(types) = &inbox.types {
         return Ok(types.clone());
@@ -47,15 +47,15 @@ pub fn key(dataset: &Dataset, inbox: &Inbox, table: Option<&TableVersion>) -> Re
     Ok(Key { columns: inbox.key.iter().map(typed).collect::<Result<_>>()? })
 }
 
-/// Returns whether drops can be merged into live's buckets: live is a merge, and the keys in it have the same columns,
-/// types and normalization as the keys of the drops.
+/// Returns whether drops can be merged into live's buckets: live is a merge, and its keys have the same columns, types
+/// and normalization as the drops' keys.
 pub fn has_mergeable_buckets(live: &Manifest, inbox: &Inbox, key: &Key) -> bool {
     let same_normalization = |merge: &Merge| merge.normalize == inbox.normalize.steps();
     live.merge.as_ref().is_some_and(same_normalization) && live.columns == file::columns(key)
 }
 
-/// Reads the records to merge in addition to the drops: all rows at `live`, if it is set because live's buckets can't
-/// be merged, those of the generations `elsewhere`, and if `ask.reconcile` is set, those of the `reconcile` source.
+/// Reads the records to merge in addition to the drops: all rows at `live`, which is set if live's buckets can't be
+/// merged, all rows in the generations `elsewhere`, and, if `ask.reconcile` is set, all rows in the `reconcile` source.
 pub async fn more(
     env: &Environment,
     dataset: &Dataset,
@@ -110,7 +110,7 @@ pub async fn more(
     Ok(all)
 }
 
-/// The inputs for the next generation's manifest, except its files.
+/// The contents of the next generation's manifest, except its files.
 pub struct CandidateManifest<'a> {
     pub dataset: &'a Dataset,
     pub inbox: &'a Inbox,
@@ -119,13 +119,13 @@ pub struct CandidateManifest<'a> {
     pub key: &'a Key,
     pub base: Option<&'a Manifest>,
     pub live: &'a Live,
-    /// The generations that the inbox has published and the base lacks. This generation includes them.
+    /// The generations that the inbox has published but that the base lacks. This generation includes them.
     pub elsewhere: &'a [Location],
 }
 
 impl CandidateManifest<'_> {
-    /// Returns the manifest for `files`. `listed` is the whole inbox, and `reads` are the drops that this refresh has
-    /// read.
+    /// Returns the manifest for `files`. `listed` are all drops in the inbox, and `reads` are the ones that this
+    /// refresh has read.
     pub fn complete(
         &self,
         files: Vec<manifest::File>,

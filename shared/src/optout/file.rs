@@ -1,4 +1,4 @@
-//! Encodes a bucket's records as a Parquet file, and decodes such a file.
+//! Encodes a bucket's records as a Parquet file, and decodes the file.
 
 use std::sync::Arc;
 
@@ -51,10 +51,10 @@ fn schema(key: &Key) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// The number of rows in each Arrow batch, both for reading and for writing.
+/// The number of rows in each Arrow batch, for reading and for writing.
 const ROWS_PER_BATCH: usize = 1 << 14;
-/// The maximum number of rows for which memory is allocated before a file is read, because the number in its footer may
-/// be wrong.
+/// The maximum number of rows for which memory is allocated before a file is read. There is a limit because the row
+/// count in the footer may be wrong.
 const MAX_PREALLOCATED_ROWS: usize = 1 << 20;
 
 /// Encodes a bucket's sorted records as a Parquet file.

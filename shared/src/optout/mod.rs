@@ -1,9 +1,9 @@
 //! Merges opt-out drops into the live table. The result is the next generation, with one row per key.
 //!
 //! A hash of the key assigns each row to a bucket, and each bucket is one file, sorted by key. A refresh reads and
-//! rewrites the buckets that its records fall into, and copies the others within S3. So the number of rows that it
-//! processes grows with the changes, not with the table. [`turntable_core::consent::later`] alone decides the effect of
-//! a record, so the order and repetition of drops make no difference.
+//! rewrites the buckets that its records belong to, and copies the others within S3. So the number of rows that it
+//! processes depends on the changes, not on the size of the table. Only [`turntable_core::consent::later`] decides the
+//! effect of a record, so it makes no difference in which order drops are read, or whether they are read twice.
 
 mod answer;
 mod build;

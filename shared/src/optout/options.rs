@@ -9,24 +9,24 @@ use turntable_sources::inbox::ENOUGH;
 /// The options for a refresh.
 #[derive(Clone)]
 pub struct RefreshOptions {
-    /// Whether to end with the outcome `Waiting` if the live generation is younger than the dataset's `min_interval`.
+    /// Whether to stop with the outcome `Waiting` if the live generation is younger than the dataset's `min_interval`.
     pub patient: bool,
-    /// Whether to compare the live generation's objects with its manifest, and to replace the generation if they differ. A
-    /// refresh for messages in the queue doesn't, so that drops never wait for it.
+    /// Whether to compare the live generation's objects with its manifest, and to replace the generation if they
+    /// differ. A refresh for queue messages doesn't do this, so that drops never wait for it.
     pub verify: bool,
     /// Whether to also merge all records from the dataset's `reconcile` source.
     pub reconcile: bool,
     /// The approximate number of records after which a round of the refresh leaves the remaining drops for the next
     /// round.
     pub max_records: u64,
-    /// How long the refresh may take, as far as it depends on the number and the size of the drops. `None` means any
-    /// time.
+    /// The time limit for the part of the refresh that depends on the number and the size of the drops. `None` means no
+    /// limit.
     pub time: Option<SignedDuration>,
-    /// The number of people whom an operator lets this refresh bring back. It replaces the inbox's `max_returning`.
+    /// The number of people whom an operator allows this refresh to bring back. Overrides the inbox's `max_returning`.
     pub max_returning: Option<u64>,
     /// Provides the secrets for the `reconcile` source.
     pub secrets: Option<Arc<dyn Secrets>>,
-    /// Signs the tokens that serve as passwords for the `reconcile` source.
+    /// Signs the tokens that are used as passwords for the `reconcile` source.
     pub iam: Option<Arc<dyn TokenSigner>>,
 }
 

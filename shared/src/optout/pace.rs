@@ -1,4 +1,5 @@
-//! How much one refresh reads, so that no number and no size of drops keeps it from publishing what it has read.
+//! Limits how much one refresh reads, so that it always gets to publish what it has read, however many drops there are
+//! and however large they are.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use turntable_sources::inbox::{Limits, Rules};
 use super::{options::RefreshOptions, refreshed::Refreshed};
 use crate::{clock::Clock, environment::Environment};
 
-/// The start of a refresh, and the limits on all its rounds together.
+/// The start of a refresh, and the limits for all its rounds together.
 pub(super) struct Pace {
     clock: Clock,
     began: Timestamp,
@@ -35,8 +36,8 @@ impl Pace {
         }
     }
 
-    /// Returns the limits for the round that begins now. Reading gets a third of the time that is left, because merging
-    /// and publishing what was read take time too.
+    /// Returns the limits for the round that starts now. Reading gets a third of the time that is left, because merging
+    /// and publishing also take time.
     pub fn limits(&self, inbox: &Inbox, ask: &RefreshOptions) -> Limits {
         let (clock, now) = (self.clock.clone(), self.clock.now());
         let until = self.time.map(|time| {
@@ -52,7 +53,7 @@ impl Pace {
         }
     }
 
-    /// Adds what all rounds so far have done.
+    /// Updates the totals. `done` covers all rounds so far.
     pub fn add(&mut self, done: &Refreshed) {
         (self.drops, self.bytes, self.returned) = (done.drops, done.bytes, done.returning);
     }

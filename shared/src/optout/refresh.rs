@@ -1,8 +1,8 @@
-//! Refreshes an opt-out table: load the state → read every unread drop → build the next generation → flip. If the flip
-//! loses the race, the refresh starts again on the new live generation.
+//! Refreshes an opt-out table: load the state → read all unread drops → build the next generation → flip. If the flip
+//! loses a race, the refresh starts again from the new live generation.
 //!
-//! A refresh makes these round trips one after another, from the time when it has read `datasets.toml` until queries
-//! see the drops. The requests on one line run concurrently:
+//! After it has read `datasets.toml`, a refresh makes these round trips one after another until queries see the drops.
+//! The requests on one line run concurrently:
 //!
 //! 1. the table, with the inbox's listing and its record of what it has published
 //! 2. live's manifest
@@ -46,23 +46,23 @@ use turntable_core::{
 };
 use turntable_sources::inbox::{self, Read, Reader, reject};
 
-/// The number of lost races after which a refresh fails. In each of them another flip succeeded, so the table still
+/// The number of lost races after which a refresh fails. In each lost race, another flip succeeded, so the table still
 /// made progress.
 const MAX_LOST_RACES: u32 = 10;
 
-/// Merges every unread drop into the live table. If it fails, a generation that is not live may remain, but no drop is
-/// lost: the next refresh reads all of them again.
+/// Merges all unread drops into the live table. If this fails, a generation that isn't live may be left behind, but no
+/// drop is lost, because the next refresh reads all of them again.
 pub async fn refresh(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &RefreshOptions) -> Result<Refreshed> {
     let mut ask = ask.clone();
     let mut pace = Pace::new(env, inbox, &ask);
     let mut before: Option<Refreshed> = None;
     let mut attempts = Attempts::on(&dataset.table).at_most(MAX_LOST_RACES);
     loop {
-        // What earlier rounds have published stays published. The error has the message redelivered for the drops that
-        // are left.
+        // What earlier rounds have published stays published. After an error, the message is redelivered for the
+        // remaining drops.
         attempts.begin()?;
         let Some(mut done) = Box::pin(once(env, dataset, inbox, &ask, &pace)).await? else {
-            // A random pause keeps two refreshes that raced from racing again immediately.
+            // A random pause keeps two refreshes that raced with each other from racing again immediately.
             let pause = (env.clock.ulid().random() % 20) as u64 + 1;
             tokio::time::sleep(Duration::from_millis(pause * u64::from(attempts.lost() + 1))).await;
             continue;
@@ -148,8 +148,8 @@ async fn once(
     let live_columns = base.as_ref().map(|base| base.columns.clone());
     // The generation that the drops are merged into. It is live, unless live is damaged.
     let base = damage.rebuild_from.take().or(base);
-    // If the configuration of the key has changed, the keys in the buckets are outdated. Then all rows are read as
-    // records, like those of a table that is not a merge yet.
+    // If the key's configuration has changed, the keys in the buckets are outdated. Then all rows are read as records,
+    // as for a table that isn't a merge yet.
     let merges_buckets = base.as_ref().is_some_and(|base| candidate::has_mergeable_buckets(base, inbox, &key));
     let mut unread = consumed::unread(&listed, base.as_ref());
     let held_back = if ask.max_returning.is_some() { None } else { held_back };
@@ -174,8 +174,8 @@ async fn once(
     let (found, live) = (unread.len(), head.live.clone());
     let unmerged = base.as_ref().map(|base| base.location.clone()).or_else(|| live.location(&dataset.paths));
     let unmerged = unmerged.filter(|_| !merges_buckets);
-    // Who is brought back can only be counted against live's buckets. So with a bound, records of tables are merged in a
-    // round without drops, and the next round follows immediately.
+    // The people who are brought back can only be counted against live's buckets. So if there is a limit, records from
+    // tables are merged in a round without drops, and the next round follows immediately.
     let only_tables = inbox.max_returning.is_some() && (unmerged.is_some() || !elsewhere.is_empty());
     if only_tables {
         unread.clear();
@@ -230,13 +230,13 @@ async fn once(
     }
     let merged = began.elapsed();
     took.merge = merged - took.load - took.read;
-    // If the inbox has published more through another table, the last generation of this table lacks it. So this merge
-    // goes live instead of that generation.
+    // If the inbox has published more through another table, this table's last generation lacks it. So this merge goes
+    // live instead of that generation.
     if elsewhere.is_empty()
         && damage.is_none()
         && publish::drift_suspected(dataset, &loaded.state.live, &loaded.recorded())
     {
-        // The table may have drifted. A merge on an older generation than the last published one would lose opt-outs.
+        // The table may have drifted. A merge into a generation older than the last published one would lose opt-outs.
         match publish::detect_and_repair(env, dataset).await? {
             Some(ended) if ended.outcome == Outcome::Committed => return Ok(None),
             Some(ended) => return Err(Error::conflict(ended.reasons.join("; "))),
@@ -286,8 +286,8 @@ async fn once(
     })
 }
 
-/// Returns whether the refresh may create the table, or `false` if another refresh has just created it. Fails if the
-/// table has existed but is missing now: a new table would lack the drops that `sweep` has archived.
+/// Returns whether the refresh may create the table. Returns `false` if another refresh has just created it. Fails if
+/// the table existed before but is missing now, because a new table would lack the drops that `sweep` has archived.
 async fn may_create(env: &Environment, dataset: &Dataset) -> Result<bool> {
     let Some((_, flip)) = publish::flips(env, dataset, None).await?.pop() else { return Ok(true) };
     if env.catalog.table(&dataset.table).await?.is_some() {
@@ -305,8 +305,8 @@ async fn may_create(env: &Environment, dataset: &Dataset) -> Result<bool> {
 /// The maximum number of files with rejected records that are written at the same time.
 const MAX_CONCURRENT_PUTS: usize = 16;
 
-/// Writes a file with the rejected records of each drop that has any. This happens before a manifest lists the drop as
-/// consumed, so that no rejected record is lost. A retry leaves existing files as they are.
+/// Writes a file with the rejected records for each drop that has any. This happens before a manifest lists the drop as
+/// consumed, so that no rejected record is lost. A retry doesn't overwrite existing files.
 async fn write_rejects(env: &Environment, inbox: &Inbox, reads: &[Read]) -> Result<()> {
     let files = reads.iter().filter_map(|read| {
         let json = read.rejects.to_json(&read.drop)?;
@@ -326,7 +326,7 @@ enum MergeFlip {
     Done,
     Held(String),
     Rejected(Vec<String>),
-    /// The generation that was merged from is no longer live, so the merge must be repeated.
+    /// The generation that the merge is based on is no longer live, so the merge must be repeated.
     LostBase,
 }
 
@@ -345,7 +345,7 @@ async fn flip(
     while attempts.begin().is_ok() {
         let by_event = (Trigger::Event, &cause);
         match publish::attempt(env, dataset, candidate, by_event, loaded, &mut audit).await? {
-            // The manifest's event may have made the candidate live first, and by now a later generation may be live.
+            // The manifest's event may have made the candidate live first, and a later generation may be live by now.
             Attempt::Committed(_) | Attempt::AlreadyLive(_) => return Ok(MergeFlip::Done),
             Attempt::Stale(_, now) if now.state.was_live(&candidate.generation) => return Ok(MergeFlip::Done),
             Attempt::Held(hold, _) => return Ok(MergeFlip::Held(hold.reason)),

@@ -15,27 +15,27 @@ use crate::publish::Outcome;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refreshed {
     pub outcome: Outcome,
-    /// The generation that is live at the end; `None` if live is unmanaged or there is no table.
+    /// The generation that is live at the end. `None` if live is unmanaged, or if there is no table.
     pub generation: Option<Generation>,
     /// The number of drops that this refresh consumed.
     pub drops: u64,
     /// The number of keys that are new or whose consent record changed.
     pub applied: u64,
-    /// The number of records that were set aside.
+    /// The number of rejected records.
     pub rejected: u64,
-    /// The number of rows in the live table; 0 if unknown.
+    /// The number of rows in the live table. 0 if unknown.
     pub rows: u64,
-    /// The number of people who were out and are back.
+    /// The number of people who were opted out and are back.
     pub returning: u64,
-    /// The number of people whom drops would bring back that `max_returning` holds back.
+    /// The number of people whom held-back drops would bring back. See `max_returning`.
     pub held_back: u64,
     pub reasons: Vec<String>,
     /// The number of unread drops that remain for the next round or refresh.
     pub left: u64,
     /// The total size of the drops that this refresh has read, in bytes.
     pub bytes: u64,
-    /// Whether this refresh has changed what the views should be: it created the table, or the number of its files or
-    /// the key's columns changed.
+    /// Whether this refresh has made the views outdated: it created the table, or the number of files or the key's
+    /// columns changed.
     pub views_outdated: bool,
     /// The age of the oldest drop that was read, measured when the drops went live, or at the end if nothing went live.
     /// `None` if no drop was read.
@@ -44,7 +44,7 @@ pub struct Refreshed {
 }
 
 impl Refreshed {
-    /// Adds what `max_returning` holds back.
+    /// Adds the drops that `max_returning` holds back.
     pub(super) fn with(self, dataset: &Dataset, inbox: &Inbox, held: &HeldDrops) -> Refreshed {
         if held.is_empty() {
             return self;

@@ -20,8 +20,8 @@ use crate::{
     publish::Outcome,
 };
 
-/// When a refresh also compares the views with what they should be. A refresh for messages in the queue does so only if
-/// it has changed what they should be, so that drops never wait for views.
+/// When a refresh also compares the views with their definitions. A refresh for queue messages does so only if it has
+/// made the views outdated, so that drops never wait for views.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Views {
     Always,
@@ -29,7 +29,7 @@ pub(super) enum Views {
 }
 
 /// Refreshes one dataset, logs the result and emits its metrics. Fails if the merge is rejected. A view that can't be
-/// written is only reported: the flip stands, and the next scheduled refresh tries again.
+/// written is only reported: the flip isn't undone, and the next scheduled refresh tries to write the view again.
 pub(super) async fn refresh_one(
     optout: &Optout,
     dataset: &Dataset,
@@ -105,8 +105,8 @@ fn returning(answer: &OptedOut) -> impl Iterator<Item = (Metric, f64)> {
     counted.into_iter().filter(|(_, people)| *people > 0).map(|(metric, people)| (metric, people as f64))
 }
 
-/// Emits how many views have drifted. A view that the refresh itself has `outdated` has not. A view that did not exist
-/// is not counted either: it may be new.
+/// Emits the number of views that have drifted. Doesn't count views that the refresh itself has made `outdated`, or
+/// that didn't exist before, because they may be new.
 fn emit_drift(optout: &Optout, dataset: &Dataset, kept: &Kept, outdated: bool) {
     let drifted = kept.written.iter().filter(|view| view.replaced && !outdated).count() + kept.faults.len();
     if drifted > 0 {

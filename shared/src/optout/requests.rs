@@ -1,4 +1,4 @@
-//! Carries out the requests to `optout`.
+//! Handles requests to `optout`.
 
 use std::collections::BTreeMap;
 
@@ -21,15 +21,15 @@ use crate::{
     metric::{Metric, emit},
 };
 
-/// Carries out one request, or fails when the deadline passes. Nothing is half-published then, because each refresh
-/// commits with one flip.
+/// Handles one request, or fails when the deadline passes. Even then, nothing is published halfway, because each
+/// refresh commits with one flip.
 pub async fn carry_out(optout: &Optout, request: request::Optout) -> Result<Answer> {
     tokio::select! {
         answer = dispatch(optout, request) => answer,
         () = deadline::passed(optout.deadline) => Err(Error::config(
             "optout stopped shortly before the function's timeout: the live table is complete, and no drop is lost. \
              Give the function more memory, which also adds vCPUs, or a longer timeout; or let the application put \
-             fewer records at a time",
+             fewer records into a drop",
         )),
     }
 }
@@ -58,10 +58,9 @@ async fn dispatch(optout: &Optout, request: request::Optout) -> Result<Answer> {
     }
 }
 
-/// Refreshes each dataset once, no matter how many of the messages are about it, because a refresh reads the whole
-/// inbox.
+/// Refreshes each dataset once, no matter how many messages are about it, because a refresh reads the whole inbox.
 ///
-/// Returns the ids of the messages to redeliver. A message that can't be parsed does not affect the others.
+/// Returns the ids of the messages to redeliver. A message that can't be parsed doesn't affect the others.
 async fn refresh_batch(optout: &Optout, config: &Config, messages: Vec<Message>) -> Vec<String> {
     let mut failed = Vec::new();
     let mut nudged: BTreeMap<&str, (&Dataset, Vec<String>)> = BTreeMap::new();
@@ -73,7 +72,8 @@ async fn refresh_batch(optout: &Optout, config: &Config, messages: Vec<Message>)
                 }
             }
             Err(fault) => {
-                // The message ends in the dead-letter queue, but only after some time. The alarm must not wait for it.
+                // The message goes to the dead-letter queue, but only after some time. The alarm must not wait for
+                // that.
                 emit(optout.env.clock.now(), "none", &[(Metric::RejectedRecords, 1.0)]);
                 error!(message_id = id, kind = fault.kind().as_str(), error = fault.report(), "invalid message");
                 failed.push(id);
@@ -91,8 +91,8 @@ async fn refresh_batch(optout: &Optout, config: &Config, messages: Vec<Message>)
     failed
 }
 
-/// Refreshes each dataset, even if others fail. Returns the first failure, which the caller logs, and logs the later
-/// ones itself.
+/// Refreshes each dataset, even if others fail. Returns the first failure for the caller to log, and logs later ones
+/// itself.
 async fn refresh_all(optout: &Optout, datasets: Vec<&Dataset>) -> Result<Answer> {
     let (mut refreshed, mut first) = (Vec::new(), None);
     let all = datasets.len();
@@ -111,7 +111,8 @@ fn patient(verify: bool, time: Option<SignedDuration>) -> RefreshOptions {
     RefreshOptions { patient: true, verify, time, ..RefreshOptions::default() }
 }
 
-/// Returns an equal share of the time that is left for each of `datasets`, so that no inbox takes the time of another.
+/// Returns the time for each of `datasets`: an equal share of the time that is left, so that no inbox uses up another
+/// one's time.
 fn share(optout: &Optout, datasets: usize) -> Option<SignedDuration> {
     let left = SignedDuration::try_from(optout.deadline?.left()).unwrap_or(SignedDuration::MAX);
     Some(left / i32::try_from(datasets).unwrap_or(i32::MAX).max(1))

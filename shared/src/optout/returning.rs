@@ -1,5 +1,5 @@
 //! Holds back drops that would bring back more people than the inbox's `max_returning`, until an operator lets them
-//! pass. Drops without anybody who opts in are never held back, so nobody's opt-out waits for the operator.
+//! pass. Only drops in which somebody opts in are held back, so other opt-outs never wait for the operator.
 
 use std::collections::HashSet;
 
@@ -17,16 +17,16 @@ use turntable_sources::inbox::Read;
 use super::options::RefreshOptions;
 use crate::environment::Environment;
 
-/// The unread drops of an inbox that are held back.
+/// The unread drops in an inbox that are held back.
 #[derive(Debug, Default)]
 pub(crate) struct HeldDrops {
     pub drops: Vec<InboxObject>,
-    /// The number of people whom they would bring back.
+    /// The number of people whom the drops would bring back.
     pub people: u64,
 }
 
 impl HeldDrops {
-    /// Returns what the record names and is still unread. Once an operator has let the drops pass, none is.
+    /// Returns the drops in the record that are still unread. After an operator has let the drops pass, there are none.
     pub fn of(record: Option<&Returning>, unread: &[(InboxObject, Entry)]) -> HeldDrops {
         let Some(record) = record else { return HeldDrops::default() };
         let unread: HashSet<&InboxObject> = unread.iter().map(|(drop, _)| drop).collect();
@@ -39,19 +39,19 @@ impl HeldDrops {
         self.drops.is_empty()
     }
 
-    /// Says what is held back, and how an operator lets it pass.
+    /// Returns the message about what is held back, and how an operator can let it pass.
     pub fn message(&self, dataset: &str, bound: u64) -> String {
         let drops = if self.drops.len() == 1 { "1 drop".into() } else { format!("{} drops", self.drops.len()) };
         format!(
-            "max_returning: {drops} would bring back {people} people who are out, expected at most {bound}, so they are \
-             held back, and all others are read. If this is right, invoke optout with {{\"dataset\":{dataset:?},\
+            "max_returning: {drops} would bring back {people} people who opted out, expected at most {bound}, so these \
+             drops are held back; all others are read. If this is right, invoke optout with {{\"dataset\":{dataset:?},\
              \"max_returning\":{people}}}; otherwise move the drops out of the inbox",
             people = self.people
         )
     }
 }
 
-/// Reads the record of drops that are held back, if the inbox has a bound.
+/// Reads the record of drops that are held back. Returns `None` if there is none, or if the inbox has no limit.
 pub(crate) async fn read(env: &Environment, dataset: &Dataset, inbox: &Inbox) -> Result<Option<Returning>> {
     match inbox.max_returning {
         Some(_) => env.record(&dataset.paths.returning()).await,
@@ -59,15 +59,15 @@ pub(crate) async fn read(env: &Environment, dataset: &Dataset, inbox: &Inbox) ->
     }
 }
 
-/// Returns how many people this refresh may still bring back; `None` if there is no bound. Earlier rounds have brought back
-/// `returned`.
+/// Returns how many people this refresh may still bring back, or `None` if there is no limit. Earlier rounds have
+/// brought back `returned` people.
 pub(super) fn bound(inbox: &Inbox, ask: &RefreshOptions, returned: u64) -> Option<u64> {
     let bound = ask.max_returning.or(inbox.max_returning)?;
     Some(bound.saturating_sub(returned))
 }
 
-/// Records that the drops in `reads` that opt somebody in are held back, together with those that were held back before.
-/// Returns `None` if none of them does, because then other records bring people back.
+/// Records that the drops in `reads` in which somebody opts in are held back, in addition to the ones that were held
+/// back before. Returns `None` if there is no such drop in `reads`, because then other records bring people back.
 pub(super) async fn hold_back(
     env: &Environment,
     dataset: &Dataset,
@@ -88,12 +88,13 @@ pub(super) async fn hold_back(
     Ok(Some(held))
 }
 
-/// Says that a refresh that an operator asked for would bring back more people than is allowed.
+/// Returns the message that a refresh that an operator requested would bring back more people than allowed.
 pub(super) fn too_many(dataset: &Dataset, ask: &RefreshOptions, people: u64, bound: u64) -> String {
     let dataset = &dataset.name;
     let action = if ask.reconcile { ",\"action\":\"reconcile\"" } else { "" };
     format!(
-        "max_returning: this refresh would bring back {people} people who are out, expected at most {bound}, so nothing \
-         was published. If this is right, invoke optout with {{\"dataset\":{dataset:?}{action},\"max_returning\":{people}}}"
+        "max_returning: this refresh would bring back {people} people who opted out, expected at most {bound}, so \
+         nothing was published. If this is right, invoke optout with \
+         {{\"dataset\":{dataset:?}{action},\"max_returning\":{people}}}"
     )
 }

@@ -1,5 +1,5 @@
-//! Compares the objects of the live generation with its manifest. A lifecycle rule or a person may delete or add files,
-//! and Athena would return fewer or more people without an error.
+//! Compares the live generation's objects with its manifest. If a lifecycle rule or a person deletes or adds files,
+//! Athena returns fewer or more people without an error.
 
 use tracing::{error, warn};
 use turntable_core::{
@@ -18,13 +18,14 @@ use crate::{
     publish::{self, published},
 };
 
-/// How the objects of the live generation differ from its manifest.
+/// How the live generation's objects differ from its manifest.
 #[derive(Debug, Default)]
 pub struct Damage {
-    /// Each object that is missing, has changed or is not in the manifest.
+    /// A description of each object that is missing, has changed or isn't in the manifest.
     pub found: Vec<String>,
-    /// The manifest of the generation to rebuild from, if files are missing or have changed: the newest complete one
-    /// that was live. It contains every drop that was archived, and the inbox still has all drops that it lacks.
+    /// If files are missing or have changed, the manifest of the generation to rebuild from: the newest complete
+    /// generation that was live. It contains all drops that were archived, and the inbox still has all drops that it
+    /// lacks.
     pub rebuild_from: Option<Manifest>,
 }
 
@@ -34,7 +35,7 @@ impl Damage {
     }
 }
 
-/// Looks for damage to the live generation, and reports it in the log and in a metric. Fails as `Corrupt` if files are
+/// Checks the live generation for damage, and reports it in the log and in a metric. Fails with `Corrupt` if files are
 /// lost and no complete generation is left to rebuild from.
 pub async fn live(env: &Environment, dataset: &Dataset, inbox: &Inbox, live: &Manifest) -> Result<Damage> {
     let FileDifferences { found, lost } = publish::verify::files(env, live).await?;

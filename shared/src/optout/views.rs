@@ -1,4 +1,4 @@
-//! Keeps all views that depend on one opt-out table.
+//! Maintains all views that depend on one opt-out table.
 
 use tracing::{error, info};
 use turntable_core::{
@@ -15,17 +15,17 @@ use crate::{
     },
 };
 
-/// The views of one opt-out table after they were compared with what they should be.
+/// The result of comparing one opt-out table's views with their definitions.
 #[derive(Debug, Default)]
 pub struct Kept {
-    /// The views that were missing or different, and have been written.
+    /// The views that were missing or different and have been written.
     pub written: Vec<ViewChange>,
     /// Why a view could not be written. The other views are not affected.
     pub faults: Vec<String>,
 }
 
-/// Makes the view of people who are opted out, and the view of each protected table, what they should be. `is_current`
-/// says whether the opt-out table has just taken in everything in its inbox.
+/// Updates the view that lists the people who are opted out, and each protected table's view, where they differ from
+/// their definitions. `is_current` says whether the opt-out table has just taken in everything in its inbox.
 pub async fn keep(env: &Environment, dataset: &Dataset, is_current: bool) -> Kept {
     let mut kept = Kept::default();
     let Some(optouts) = dataset.optouts() else { return kept };
@@ -40,10 +40,10 @@ pub async fn keep(env: &Environment, dataset: &Dataset, is_current: bool) -> Kep
     kept
 }
 
-/// Makes each view expect at most `files` files of an opt-out table, before a flip to a generation that has fewer files
-/// than the live one. Otherwise queries would fail until the views are updated after the flip.
+/// Makes each view expect at most `files` files in an opt-out table, before a flip to a generation that has fewer files
+/// than the live one. Otherwise, queries would fail from the flip until the views are updated.
 ///
-/// A view that can't be written is only reported: it fails until it can, but opt-outs don't wait for it.
+/// A view that can't be written is only reported: queries on it fail until it can be written, but opt-outs don't wait.
 pub async fn expect_fewer_files(env: &Environment, dataset: &Dataset, optouts: &OptoutTable, files: u64) {
     let (mut kept, at_most) = (Kept::default(), Some((&optouts.table, files)));
     kept.add(dataset, keep_active(env, optouts, at_most).await);

@@ -1,5 +1,5 @@
 //! Adoption: the first flip of a table that Turntable didn't create. Predicts what the flip would change, and describes
-//! what it changes.
+//! what it has changed.
 
 use std::{collections::BTreeSet, error::Error as _};
 
@@ -40,14 +40,14 @@ pub enum FirstFlip {
 pub struct TakeOver {
     pub from: Location,
     pub adoption: Adoption,
-    /// The columns whose statistics in Glue describe the old files, or why they are unknown.
+    /// The columns whose statistics in Glue describe the old files, or why these columns are unknown.
     pub statistics: Result<Vec<String>>,
     pub crawler: Option<String>,
 }
 
-/// Returns what the first flip would do, and changes nothing. Returns `None` if there is no table, or if Turntable has
-/// published it before. `files` are the columns that the source has now, including the partition columns; `None` if
-/// they are unknown.
+/// Returns what the first flip would do. Changes nothing. Returns `None` if there is no table, or if Turntable has
+/// already published it. `files` are the columns that the source has now, including the partition columns. `None` means
+/// that they are unknown.
 pub async fn first_flip(env: &Environment, dataset: &Dataset, files: Option<&[Column]>) -> Result<Option<FirstFlip>> {
     let Some(table) = env.catalog.table(&dataset.table).await? else { return Ok(None) };
     let live = match live_of(env, dataset, Some(&table)).await {
@@ -87,8 +87,8 @@ pub async fn first_flip(env: &Environment, dataset: &Dataset, files: Option<&[Co
     }))))
 }
 
-/// Returns the refusal that an error about the table means. Fails with any other error: one with a cause comes from a
-/// call to AWS.
+/// Turns an error that means that the table is refused into [`FirstFlip::Refused`]. Returns any other error unchanged:
+/// an error with a cause comes from a call to AWS.
 fn refused(error: turntable_core::error::Error) -> Result<Option<FirstFlip>> {
     match error.kind() {
         Kind::Config | Kind::Conflict if error.source().is_none() => {
@@ -98,8 +98,8 @@ fn refused(error: turntable_core::error::Error) -> Result<Option<FirstFlip>> {
     }
 }
 
-/// Returns the partition without its values, which are known only after an export. Returns `None` if the column can't
-/// be projected.
+/// Returns the partition without its values, because these are known only after an export. Returns `None` if the column
+/// can't be projected.
 fn unread(key: Column) -> Option<Partition> {
     let kind = Projected::of(&key.glue_type).ok()?;
     Partition::of(key, kind, &BTreeSet::new()).ok()

@@ -1,4 +1,4 @@
-//! Limits the retry loops around conditional writes: load, try, and start again if another writer was first.
+//! Limits the retry loops around conditional writes: load, try to write, and start again if another writer was first.
 
 use std::fmt::Display;
 
@@ -13,8 +13,7 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// Returns a counter that allows eight attempts. `on` names what the writers compete for, and appears in the error
-    /// message.
+    /// Returns a counter that allows eight attempts. `on` names what the writers compete for, for the error message.
     pub fn on(on: impl Display) -> Attempts {
         Attempts { on: on.to_string(), made: 0, max: 8 }
     }
@@ -24,7 +23,7 @@ impl Attempts {
         Attempts { max, ..self }
     }
 
-    /// Starts the next attempt. Fails as `Conflict` if the allowed number of attempts has been made.
+    /// Starts the next attempt. Fails with `Conflict` if the allowed number of attempts has been made.
     pub fn begin(&mut self) -> Result<()> {
         if self.made == self.max {
             return Err(Error::conflict(format!(
@@ -36,7 +35,7 @@ impl Attempts {
         Ok(())
     }
 
-    /// Returns the number of attempts before the current one, all of which lost their race.
+    /// Returns the number of attempts before the current one. All of them lost a race.
     pub fn lost(&self) -> u32 {
         self.made.saturating_sub(1)
     }

@@ -33,7 +33,7 @@ pub enum Audit {
 }
 
 impl Audit {
-    /// Returns the checks that have run in Athena, with the bytes that each scanned.
+    /// Returns the checks that have run in Athena, with the number of bytes that each scanned.
     pub fn scanned(&self) -> Vec<Scanned> {
         match self {
             Audit::Full(Some(answers)) => answers.scanned.clone(),
@@ -41,7 +41,7 @@ impl Audit {
         }
     }
 
-    /// Runs the audit. Returns the table that the flip would make, and every reason against the candidate.
+    /// Runs the audit. Returns the table that the flip would make, and all reasons against the candidate.
     pub async fn run(
         &mut self,
         env: &Environment,
@@ -69,7 +69,7 @@ impl Audit {
     }
 }
 
-/// Runs the full audit. Returns the table that the flip would make, and every reason against the candidate.
+/// Runs the full audit. Returns the table that the flip would make, and all reasons against the candidate.
 ///
 /// `answers` keeps Athena's results for a retry.
 pub(super) async fn audited(
@@ -110,8 +110,8 @@ pub(super) async fn audited(
     Ok((next, reasons))
 }
 
-/// Returns which changes to the table's columns the flip may make. A merge owns all columns of its table: if somebody
-/// else has changed them, it sets them right, because an opt-out must not wait for an operator.
+/// Returns which changes to the table's columns the flip may make. A merge owns all columns in its table. If somebody
+/// has changed them, the flip restores them, because an opt-out must not wait for an operator.
 fn policy(dataset: &Dataset, loaded: &TableState) -> Policy {
     if dataset.is_inbox() && loaded.state.live_is_merge { Policy::Any } else { dataset.schema }
 }

@@ -26,14 +26,14 @@ use turntable_core::{
 /// The result of a canary.
 pub enum Answered {
     Passed,
-    /// Athena did not answer, so the flip stands and the canary stays pending. Has a message that says why.
+    /// Athena didn't answer, so the flip isn't undone and the canary stays pending. Has a message that says why.
     NotAsked(String),
-    /// The answer was not true, or the query failed by its own fault. Has the reason.
+    /// The answer was not true, or the query itself failed. Has the reason.
     Failed(String),
 }
 
-/// Runs a flip's canary if it is pending, and records it as passed if it passes. Returns the result and the bytes that
-/// the query scanned, or `None` if no canary is pending.
+/// Runs a flip's canary if it is pending, and records it as passed if it passes. Returns the result and the number of
+/// bytes that the query scanned, or `None` if no canary is pending.
 ///
 /// A process that dies between a flip and its canary leaves the canary pending, so the redelivered event runs it.
 pub async fn ask(
@@ -63,8 +63,8 @@ pub async fn ask(
     Ok(Some((answered, answer.scanned)))
 }
 
-/// Runs a flip's canary if it is pending, and flips the table back if the canary fails. Returns `ended`, the report of
-/// the flip, with the result added.
+/// Runs a flip's canary if it is pending, and flips the table back if the canary fails. Returns `ended`, the flip's
+/// report, with the result added.
 pub async fn settle(
     env: &Environment,
     dataset: &Dataset,
@@ -97,8 +97,8 @@ async fn record_passed(env: &Environment, dataset: &Dataset, ulid: Ulid, flip: F
     }
 }
 
-/// Moves the table back to where it was before `failed`, if `failed` is still live and there is no hold. Returns what
-/// is live now, and a message about what was done.
+/// Moves the table back to where it was before the flip to `failed`, if `failed` is still live and there is no hold.
+/// Returns what is live now, and a message about what was done.
 async fn flip_back(
     env: &Environment,
     dataset: &Dataset,
@@ -147,7 +147,7 @@ pub async fn return_to(
     cause: &Cause,
 ) -> Result<Returned> {
     match before {
-        // The table isn't deleted: readers may already use it, and only sweep may delete.
+        // The table isn't dropped, because readers may already use it.
         Live::NoTable => Ok(Returned::Stays("there was no table before this flip".into())),
         Live::Managed(generation) => {
             ensure_not_deleting(env, dataset, generation).await?;
@@ -159,7 +159,7 @@ pub async fn return_to(
             let swapped = commit(env, dataset, &target, loaded, input, cause).await?;
             Ok(swapped.map_or(Returned::LookAgain, |_| Returned::There(generation.to_string())))
         }
-        // An unmanaged table's partition ranges and location template are not on record anywhere.
+        // An unmanaged table's partition ranges and location template aren't recorded anywhere.
         Live::Unmanaged(location) if !dataset.partition_by.is_empty() => Ok(Returned::Stays(format!(
             "it was at {location} before, and no record has the partitions of that location"
         ))),
@@ -170,7 +170,7 @@ pub async fn return_to(
                  back, set adopt = \"{location}\" in the dataset"
             )))
         }
-        // A renamed table reads the folder of its earlier name until its next flip, and sweep deletes that folder.
+        // A renamed table reads its earlier name's folder until its next flip, and then sweep deletes that folder.
         Live::Unmanaged(location)
             if TablePaths::of_generation(location).is_some() && manifest_at(env, location).await?.is_none() =>
         {

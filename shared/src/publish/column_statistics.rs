@@ -1,5 +1,5 @@
-//! Glue's column statistics, which query planners such as Athena's use. An `UpdateTable` keeps them, so after a flip
-//! they describe the previous files until they are computed again.
+//! Reads and deletes Glue's column statistics, which query planners such as Athena's use. An `UpdateTable` keeps them,
+//! so after a flip they describe the previous files until they are computed again.
 //!
 //! A flip that adopts a table deletes them as its last step, after the canary has passed. After every other flip, the
 //! next sweep deletes them, so that a flip makes no more requests than it needs.
@@ -16,14 +16,14 @@ use turntable_core::{
 
 use crate::environment::Environment;
 
-/// Returns the statistics of the table's columns, including partition keys.
+/// Returns the statistics for the table's columns, including partition keys.
 pub async fn of(env: &Environment, table: &TableVersion) -> Result<Vec<ColumnStatistics>> {
     let columns = table.columns.iter().chain(&table.partition_keys).map(|column| column.name.clone());
     env.catalog.column_statistics(&table.name, &columns.collect::<Vec<_>>()).await
 }
 
-/// Deletes all statistics of a table that a flip has just adopted. Returns a message about the deletion or its failure,
-/// or `None` if there was nothing to delete.
+/// Deletes all statistics for a table that a flip has just adopted. Returns a message about the deletion or its
+/// failure, or `None` if there was nothing to delete.
 pub(super) async fn after_adoption(env: &Environment, dataset: &Dataset) -> Option<String> {
     let deleted = async {
         match env.catalog.table(&dataset.table).await? {
@@ -41,8 +41,8 @@ pub(super) async fn after_adoption(env: &Environment, dataset: &Dataset) -> Opti
     }
 }
 
-/// Deletes the statistics that were computed before `last`, the flip to the live generation. Returns a message if that
-/// fails.
+/// Deletes the statistics that were computed before `last`, the flip to the live generation. Returns a message if the
+/// deletion fails.
 pub async fn delete_old(env: &Environment, dataset: &Dataset, table: &TableVersion, last: &Flip) -> Option<String> {
     match delete(env, table, Some(last.at)).await {
         Ok(columns) if columns.is_empty() => None,
@@ -54,7 +54,8 @@ pub async fn delete_old(env: &Environment, dataset: &Dataset, table: &TableVersi
     }
 }
 
-/// Deletes the statistics that were computed before `before`, or all if it is `None`. Returns the columns' names.
+/// Deletes the statistics that were computed before `before`, or all statistics if it is `None`. Returns the columns'
+/// names.
 async fn delete(env: &Environment, table: &TableVersion, before: Option<Timestamp>) -> Result<Vec<String>> {
     let mut columns = Vec::new();
     for found in of(env, table).await? {

@@ -89,8 +89,8 @@ pub async fn commit(
     let previous = if matches!(sent, Ok(Update::Done)) {
         loaded.state.live
     } else {
-        // The SDK retries by itself, so a conflict or an error may be the reply to a retry whose first attempt was
-        // committed.
+        // The SDK retries by itself, so a conflict or an error may be the response to a retry after the first attempt
+        // was committed.
         let now = load_unchanged(env, dataset, &candidate.generation).await?;
         let recorded = now.flips.last() != loaded.flips.last();
         match history::settled(&candidate.generation, loaded.state.live, &now.state, recorded) {
@@ -116,7 +116,7 @@ pub async fn commit(
     let key = dataset.paths.flip(ulid);
     let written = env.objects.put_new(&key, record::to_json(&flip).into()).await;
     if let Err(error) = &written {
-        // The flip stands. The next invocation finds that the live generation has no record, and writes one.
+        // The flip isn't undone. The next invocation finds that the live generation has no record, and writes one.
         warn!(dataset = dataset.name, key = %key, error = error.report(), "flip record not written");
     }
     if !matches!(previous, Live::Managed(_))
@@ -138,8 +138,8 @@ pub async fn commit(
 
 /// Loads the table's state, and starts again if the table changed while its state was loaded.
 ///
-/// Otherwise the records could include a flip that was made after the table was read. The candidate would then seem to
-/// have replaced the target of that flip, and a flip that never happened would be put on record.
+/// Otherwise, the records could include a flip that was made after the table was read. Then the candidate would seem to
+/// have replaced that flip's target, and a flip that never happened would be recorded.
 async fn load_unchanged(env: &Environment, dataset: &Dataset, candidate: &Generation) -> Result<TableState> {
     let mut attempts = Attempts::on(&dataset.table);
     loop {

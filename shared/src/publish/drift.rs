@@ -1,12 +1,12 @@
 //! Detects drift, which [`super::repair`] repairs if the dataset's `on_drift` says so. A table has drifted if something
-//! outside Turntable moved or deleted it, so that it isn't where its flip records say that it should be.
+//! outside Turntable moved or deleted it, so that it isn't where it should be according to its flip records.
 //!
 //! # Why a repair never undoes a flip that Turntable made
 //!
 //! Detection reads the table with its `VersionId`, then `_returns/`, then the flip records. The repair updates the
 //! table only if it still has that `VersionId`. Suppose that the live generation has been live before, and that the
-//! last flip record names another generation, which looks like drift ([`decision::drift`]). If Turntable itself made
-//! the last move, there are two cases:
+//! last flip record names another generation, which looks like drift ([`decision::drift`]). If it was Turntable that
+//! made the last move, there are two cases:
 //!
 //! - Turntable brought the generation back before detection read the table. Before such an update, Turntable writes its
 //!   intent to `_returns/`, which detection reads after the table. So detection finds the intent and reports no drift.
@@ -30,7 +30,7 @@ use turntable_core::{
     table::TableVersion,
 };
 
-/// Where a drifted table is, and where its flip records say that it should be.
+/// Where a drifted table is, and where it should be according to its flip records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drift {
     /// What the table's `Location` names now.
@@ -53,7 +53,7 @@ impl Drift {
 
 /// Returns the drift, or `None` if there is none, and the table state that this is based on.
 ///
-/// Fails as `Conflict` if the table changes during every attempt.
+/// Fails with `Conflict` if the table changes during every attempt.
 pub(super) async fn detect(env: &Environment, dataset: &Dataset) -> Result<(Option<Drift>, TableState)> {
     let mut attempts = Attempts::on(&dataset.table);
     loop {
@@ -67,8 +67,8 @@ pub(super) async fn detect(env: &Environment, dataset: &Dataset) -> Result<(Opti
         let loaded = head.finish(env, dataset, hold).await?;
         let mut flips = loaded.recorded();
         if let (None, Some((_, last))) = (loaded.state.live.generation(), flips.last()) {
-            // If no managed generation is live, only the last flip record has been loaded. It may be a recovered one,
-            // written long after its flip, so the records since the start of its generation are needed too.
+            // If no managed generation is live, only the last flip record has been loaded. It may have been recovered
+            // long after its flip, so the records since the start of its generation are needed too.
             flips = table_state::flips(env, dataset, Some(last.to.ulid)).await?;
         }
         let live = loaded.state.live.clone();

@@ -15,19 +15,19 @@ use turntable_core::{
 };
 use turntable_parquet::{columns_of, read_footer};
 
-/// What was found under a candidate's location.
+/// The objects and footers under a candidate's location.
 pub struct Found {
     pub objects: Vec<Object>,
     pub footers: Vec<Footer>,
 }
 
-/// The largest number of footers that are read concurrently.
+/// The maximum number of footers that are read concurrently.
 const MAX_CONCURRENT_FOOTERS: usize = 16;
 
-/// Lists the objects under a manifest's location, and reads the footer of each file. This takes one listing, and one or
-/// two ranged reads per file.
+/// Lists the objects under a manifest's location, and reads the footer of each file. Makes one listing, and one or two
+/// ranged reads per file.
 ///
-/// Reads no footers if the objects are not exactly those in the manifest.
+/// Reads no footers if the objects aren't exactly those in the manifest.
 pub async fn gather(objects: &Arc<dyn Objects>, manifest: &Manifest) -> Result<Found> {
     let location = &manifest.location;
     let found = self::objects(objects, manifest).await?;

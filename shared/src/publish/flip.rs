@@ -57,7 +57,7 @@ pub async fn attempt(
     Ok(committed.map_or(Attempt::LostRace, Attempt::Committed))
 }
 
-/// Makes a complete generation live, if the decision and the audit allow it, and runs its canary. Retries if another
+/// Makes a complete generation live if the decision and the audit allow it, and runs the canary. Retries if another
 /// writer was first.
 pub async fn flip(
     env: &Environment,

@@ -1,4 +1,4 @@
-//! The identity of a table's folder: which table is published in it, and under which name.
+//! Identifies the table that is published in a folder, and its name.
 //!
 //! The record `_table.json` is read only while the dataset's table doesn't read from the folder, so that a flip of a
 //! table that Turntable publishes costs no request.
@@ -15,9 +15,9 @@ use turntable_core::{
 use super::retired;
 use crate::environment::{self, Environment};
 
-/// Fails as `Config` if another table is published in the dataset's folder and still reads from it: the dataset's
-/// `database` or `table` was changed. The old table would keep its last rows for ever, and sweep would delete its
-/// files.
+/// Fails with `Config` if another table was published in the dataset's folder and still reads from it, because the
+/// dataset's `database` or `table` was changed. The old table would keep its last rows forever, and sweep would delete
+/// its files.
 pub async fn check(env: &Environment, dataset: &Dataset, live: &Live) -> Result<()> {
     if matches!(live, Live::Managed(_)) {
         return Ok(());
@@ -46,7 +46,8 @@ pub async fn check(env: &Environment, dataset: &Dataset, live: &Live) -> Result<
     )))
 }
 
-/// Returns the stack that publishes the table in a folder, if it is not this stack. `None` also if this stack is unknown.
+/// Returns the stack that publishes the table in a folder, if it isn't this stack. Also returns `None` if it isn't
+/// known which stack this is.
 pub async fn other_stack(env: &Environment, paths: &TablePaths) -> Result<Option<String>> {
     let found: Option<PublishedTable> = env.record(&paths.table()).await?;
     Ok(found.and_then(|found| other_than_this(&found)))
@@ -57,12 +58,12 @@ fn other_than_this(found: &PublishedTable) -> Option<String> {
     found.stack.clone().filter(|stack| *stack != own)
 }
 
-/// How long after its drain a table that was dropped is still looked for, in case somebody made it again.
+/// How long after its drain to keep checking for a table that was dropped, in case somebody creates it again.
 const FORGET_AFTER: SignedDuration = SignedDuration::from_hours(24);
 
-/// Returns the locations that tables with earlier names read. A rename may have kept such a table, or may still be in
-/// progress, and its database may no longer be configured. What such a table read until it was dropped counts for
-/// `drain`.
+/// Returns the locations that tables with the dataset's earlier names read. A rename may have kept its old table or may
+/// still be in progress, and the old table's database may no longer be configured. After an old table is dropped, the
+/// location that it read is included until `drain` has passed.
 pub async fn read_by_earlier_names(
     env: &Environment,
     paths: &TablePaths,
@@ -72,7 +73,7 @@ pub async fn read_by_earlier_names(
     let mut locations = Vec::new();
     for renamed in found.map(|found| found.renamed).unwrap_or_default() {
         let Ok(name) = renamed.from.parse::<TableName>() else { continue };
-        // The database of a table that is gone for longer need not be readable any more.
+        // If a table has been gone for longer, its database doesn't have to be readable any more.
         let is_gone = |dropped: &Dropped| env.clock.now().duration_since(dropped.at) > drain + FORGET_AFTER;
         if renamed.dropped.as_ref().is_some_and(is_gone) {
             continue;
@@ -85,24 +86,26 @@ pub async fn read_by_earlier_names(
     Ok(locations)
 }
 
-/// Returns the folder of a generation that was published elsewhere in the bucket. Functions can't read other buckets.
+/// Returns the folder of a generation that was published elsewhere in the bucket. The functions can't read other
+/// buckets.
 fn folder_elsewhere(dataset: &Dataset, location: &Location) -> Option<Location> {
     let folder = TablePaths::of_generation(location)?.0.location().clone();
     (folder != *dataset.paths.location() && folder.bucket == dataset.paths.location().bucket).then_some(folder)
 }
 
-/// What `_table.json` says about a dataset's folder, for `status`.
+/// The information in `_table.json` about a dataset's folder, for `status`.
 #[derive(Debug, Default)]
 pub struct Standing {
     /// See [`other_stack`].
     pub other_stack: Option<String>,
-    /// The folders in which the table was published before, and about which nobody has decided.
+    /// The folders where the table was published before and about which nobody has decided.
     pub left: Vec<Location>,
-    /// The table's earlier names whose rename was to drop the old table, and whose table is still there.
+    /// The table's earlier names for which a rename should have dropped the old table, but the old table still exists.
     pub renaming: Vec<TableName>,
 }
 
-/// Returns what the record of the dataset's folder says, and which earlier folders of its table are still there.
+/// Returns the information in the record of the dataset's folder, and the earlier folders of its table that still
+/// exist.
 pub async fn standing(env: &Environment, dataset: &Dataset, live: &Live) -> Result<Standing> {
     let found: Option<PublishedTable> = env.record(&dataset.paths.table()).await?;
     let other_stack = found.as_ref().and_then(other_than_this);
@@ -127,8 +130,8 @@ pub async fn standing(env: &Environment, dataset: &Dataset, live: &Live) -> Resu
     Ok(Standing { other_stack, left, renaming })
 }
 
-/// Returns the earlier names of the table whose rename within the folder was to drop the old table, and whose table still
-/// reads from the folder.
+/// Returns the table's earlier names for which a rename within the folder should have dropped the old table, but the
+/// old table still reads from the folder.
 async fn unfinished_renames(env: &Environment, dataset: &Dataset, found: &PublishedTable) -> Result<Vec<TableName>> {
     let mut unfinished = Vec::new();
     for renamed in &found.renamed {
@@ -147,7 +150,7 @@ async fn unfinished_renames(env: &Environment, dataset: &Dataset, found: &Publis
     Ok(unfinished)
 }
 
-/// Returns the message about a rename that has made the new table and has not dropped the old one.
+/// Returns the message about a rename that has created the new table but has not dropped the old one.
 pub fn unfinished_message(dataset: &Dataset, old: &TableName) -> String {
     format!(
         "{}: its rename from {old} is unfinished, so both tables are there: invoke flip with \
@@ -157,7 +160,7 @@ pub fn unfinished_message(dataset: &Dataset, old: &TableName) -> String {
     )
 }
 
-/// Returns the message about a folder that the dataset's table has left, or leaves with its next flip.
+/// Returns the message about a folder that the dataset's table has left, or will leave with its next flip.
 pub fn left_message(dataset: &Dataset, folder: &Location) -> String {
     let from = folder.parent().map_or_else(String::new, |parent| parent.to_string());
     format!(
@@ -177,12 +180,12 @@ pub fn other_stack_message(dataset: &Dataset, other: &str) -> String {
     )
 }
 
-/// Writes the record of the table that is published in the dataset's folder, if it is missing, invalid or says something
-/// else. The table must currently read from the folder. Leaves another stack's record alone, and returns that stack as
-/// [`other_stack`] does.
+/// Writes the record of the table that is published in the dataset's folder, if the record is missing, invalid or
+/// outdated. The table must currently read from the folder. Doesn't replace another stack's record, but returns that
+/// stack, as [`other_stack`] does.
 ///
-/// `before` is what the table read before it read from this folder. If Turntable has published that in another folder,
-/// the record names that folder too.
+/// `before` is the location that the table read before it read from this folder. If Turntable has published the table
+/// there, in another folder, the record names that folder too.
 pub async fn write(env: &Environment, dataset: &Dataset, before: Option<&Location>) -> Result<Option<String>> {
     let key = dataset.paths.table();
     let found: Option<PublishedTable> = match env.record(&key).await {

@@ -12,8 +12,8 @@ use crate::environment::Environment;
 
 /// Reads a generation's manifest. Returns `None` if there is none.
 ///
-/// Fails as `Corrupt` if the manifest names another location. It may name another dataset, because a dataset keeps its
-/// generations if its name in datasets.toml changes and its table doesn't.
+/// Fails with `Corrupt` if the manifest names another location. It may name another dataset, because a dataset keeps
+/// its generations if its name in datasets.toml changes but its table doesn't.
 pub async fn manifest(env: &Environment, dataset: &Dataset, generation: &Generation) -> Result<Option<Manifest>> {
     let key = dataset.paths.manifest(generation);
     match env.objects.get(&key).await? {
@@ -32,15 +32,15 @@ pub async fn manifest(env: &Environment, dataset: &Dataset, generation: &Generat
     }
 }
 
-/// Reads the manifest of the generation at a location, which may belong to any table. Returns `None` if this is not a
-/// generation's location, or if it has no manifest.
+/// Reads the manifest of the generation at a location, which may belong to any table. Returns `None` if this isn't a
+/// generation's location, or if there is no manifest.
 pub(super) async fn manifest_at(env: &Environment, location: &Location) -> Result<Option<Manifest>> {
     let Some((paths, generation)) = TablePaths::of_generation(location) else { return Ok(None) };
     let key = paths.manifest(&generation);
     env.objects.get(&key).await?.map(|json| Manifest::from_json(&key, &generation, &json)).transpose()
 }
 
-/// Reads the manifest of a generation that a request names. Fails as `Input` if there is none.
+/// Reads the manifest of a generation that a request names. Fails with `Input` if there is none.
 pub(super) async fn candidate(env: &Environment, dataset: &Dataset, generation: &Generation) -> Result<Manifest> {
     manifest(env, dataset, generation).await?.ok_or_else(|| {
         Error::input(format!(
@@ -60,7 +60,7 @@ pub async fn complete(env: &Environment, dataset: &Dataset, manifest: &Manifest)
     Ok(env.objects.put_new(&key, manifest.to_json().into()).await? == Put::Created)
 }
 
-/// Like [`complete`], for a run whose name no other run shares. Fails as `Corrupt` if the manifest already exists.
+/// Like [`complete`], for a run whose name no other run shares. Fails with `Corrupt` if the manifest already exists.
 pub async fn complete_new(env: &Environment, dataset: &Dataset, manifest: &Manifest) -> Result<()> {
     if complete(env, dataset, manifest).await? {
         return Ok(());

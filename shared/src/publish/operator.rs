@@ -25,11 +25,11 @@ use turntable_core::{
 /// Flips the table back to the generation that was live before the current one, or to `wanted`.
 ///
 /// Audits the generation's structure again, and rejects the generation if it is damaged. Fails if sweep has deleted it.
-/// A hold does not prevent a rollback, because an operator requests both. Once a rollback has returned, no event from
-/// an export that started earlier undoes it.
+/// A hold doesn't prevent a rollback, because an operator requests both. Once a rollback has returned, no event from an
+/// export that started earlier undoes it.
 ///
-/// A rollback is idempotent: repeating the request after a lost response or a crash leaves the table where the rollback
-/// put it.
+/// A rollback is idempotent: if the request is repeated after a lost response or a crash, the table stays where the
+/// rollback put it.
 pub async fn rollback(
     env: &Environment,
     dataset: &Dataset,
@@ -56,8 +56,8 @@ pub async fn rollback(
             ))
         })?;
         let loaded = TableState::at(env, dataset, &oldest).await?;
-        // If an earlier attempt died before it wrote its flip record, `recover` writes the record. Without it, nothing
-        // shows that the table was rolled back.
+        // If an earlier attempt died before it wrote its flip record, `recover` writes the record. Without the record,
+        // nothing shows that the table was rolled back.
         if loaded.recover(env, dataset).await?.is_some() {
             continue;
         }
@@ -112,7 +112,7 @@ fn may_be_undone(dataset: &Dataset, target: &Generation) -> Error {
     ))
 }
 
-/// Records that an operator wants the live generation to stay, if something outside Turntable brought it back, so that
+/// If something outside Turntable brought the live generation back, records that an operator wants it to stay, so that
 /// no repair moves the table away.
 ///
 /// Returns `false` if the table has changed since it was loaded: reload and retry.

@@ -1,4 +1,4 @@
-//! Reads and writes the record of what an inbox has published: see [`turntable_core::optout::published`].
+//! Reads and writes an inbox's published record: see [`turntable_core::optout::published`].
 
 use turntable_core::{
     config::{Config, Dataset, Inbox, OptoutTable, Source},
@@ -19,12 +19,13 @@ use turntable_sources::inbox;
 use super::manifests::manifest_at;
 use crate::environment::Environment;
 
-/// Reads the record of the inbox at a location. Returns `None` if none has been written.
+/// Reads the published record of the inbox at a location. Returns `None` if none has been written.
 pub async fn read(env: &Environment, inbox: &Location) -> Result<Option<Published>> {
     env.record(&published::key(inbox)).await
 }
 
-/// Returns whether an opt-out table has taken in everything: each drop in the inbox, and what is on record.
+/// Returns whether an opt-out table contains everything: all drops in the inbox, and the generation in the published
+/// record.
 pub(super) async fn is_current(env: &Environment, optouts: &OptoutTable) -> Result<bool> {
     let (table, listed, record) = futures::try_join!(
         env.catalog.table(&optouts.table),
@@ -39,8 +40,8 @@ pub(super) async fn is_current(env: &Environment, optouts: &OptoutTable) -> Resu
     Ok(covered && live.merge.is_some() && consumed::unread(&listed, Some(&live)).is_empty())
 }
 
-/// Returns the configured inbox that still needs the opt-outs in a table's folder: its published record names a generation
-/// there, and its own table doesn't contain everybody yet.
+/// Returns the configured inbox, if any, that still needs the opt-outs in a table's folder: its published record names
+/// a generation there, and its own table doesn't contain everybody yet.
 pub async fn needed_by(env: &Environment, config: &Config, paths: &TablePaths) -> Result<Option<OptoutTable>> {
     for optouts in config.known().filter_map(Dataset::optouts) {
         let record = read(env, &optouts.inbox).await?;
@@ -51,9 +52,9 @@ pub async fn needed_by(env: &Environment, config: &Config, paths: &TablePaths) -
     Ok(None)
 }
 
-/// Returns the generations that the inbox has published and that the live generation lacks: the one on record, if live
-/// doesn't cover it, and live itself if it is an opt-out table under another name. `base` is the manifest of live, or of
-/// the generation that replaces a damaged live one.
+/// Returns the generations that the inbox has published but that the next merge would lack: the one on record, if the
+/// base doesn't cover it, and live itself if it is an opt-out table under another name. `base` is the manifest of live,
+/// or of the generation that replaces a damaged live one.
 pub async fn elsewhere(
     env: &Environment,
     dataset: &Dataset,
@@ -66,8 +67,8 @@ pub async fn elsewhere(
         && !is_trusted(env, dataset, &record.location).await?
     {
         return Err(Error::conflict(format!(
-            "{}: the record of what the inbox has published names {}, which is neither beside the table's folder nor read by \
-             a table of the database, so somebody else may have written it. If the opt-outs of this inbox are there, set adopt = \"{}\" in datasets.{}; \
+            "{}: the record of what the inbox has published names {}, which is neither next to the table's folder nor read by \
+             a table in the database, so somebody else may have written it. If the opt-outs of this inbox are there, set adopt = \"{}\" in datasets.{}; \
              otherwise restore the record",
             dataset.table, record.location, record.location, dataset.name
         )));
@@ -78,9 +79,9 @@ pub async fn elsewhere(
     Ok(all)
 }
 
-/// Returns whether the opt-outs at a recorded location may be merged, although writers of the inbox might have written the
-/// record: the location is beside the table's folder, a table of the catalog reads the same folder, or `adopt` confirms
-/// it.
+/// Returns whether the opt-outs at a recorded location may be merged. Anybody who may write into the inbox might have
+/// written the record, so the location must be next to the table's folder, be in a folder that a table in the catalog
+/// reads, or be confirmed by `adopt`.
 async fn is_trusted(env: &Environment, dataset: &Dataset, location: &Location) -> Result<bool> {
     let Source::Inbox(inbox) = &dataset.source else { return Ok(false) };
     if dataset.trusts(location) {
@@ -104,8 +105,8 @@ async fn merge_elsewhere(env: &Environment, live: &Live) -> Result<Option<Locati
     Ok(manifest.and_then(|manifest| manifest.merge).map(|_| location.clone()))
 }
 
-/// Returns the manifest and the files of a generation that the inbox has published. Fails as `Corrupt` unless all files
-/// exist: a table without them would lack archived opt-outs.
+/// Returns the manifest and the files of a generation that the inbox has published. Fails with `Corrupt` unless all
+/// files exist, because a table without them would lack archived opt-outs.
 pub async fn generation(
     env: &Environment,
     inbox: &Inbox,
@@ -129,8 +130,8 @@ pub async fn generation(
     Ok((manifest, listed))
 }
 
-/// Returns why a repair must not make `target` live: the inbox has published opt-outs that `target` lacks, or live is
-/// an opt-out table under another name. The next refresh makes a generation live that has both.
+/// Returns why a repair must not make `target` live, if so: the inbox has published opt-outs that `target` lacks, or
+/// live is an opt-out table under another name. The next refresh makes a generation live that contains everything.
 pub(super) async fn against(
     env: &Environment,
     dataset: &Dataset,
@@ -151,8 +152,9 @@ pub(super) async fn against(
     }))
 }
 
-/// Records the live generation as one that contains everything the inbox has published. Returns `false`, and records
-/// nothing, if live doesn't cover what is recorded now, or if another writer was first. Then no drop may be archived.
+/// Records that the live generation contains everything that the inbox has published. Returns `false`, and records
+/// nothing, if live doesn't cover the recorded generation, or if another writer was first. In this case, no drop may be
+/// archived.
 ///
 /// `live` is the live generation's manifest.
 pub async fn write(env: &Environment, dataset: &Dataset, inbox: &Inbox, live: &Manifest) -> Result<bool> {
@@ -165,7 +167,7 @@ pub async fn write(env: &Environment, dataset: &Dataset, inbox: &Inbox, live: &M
         at: env.clock.now(),
     };
     let body = record::to_json(&next);
-    // The ETag is read first: if the record changes before it is read, the replacement fails.
+    // The ETag is read first, so that the replacement fails if the record changes before it is read.
     let Some(entry) = env.objects.head(&at).await? else {
         return Ok(env.objects.put_new(&at, body.into()).await? == Put::Created);
     };

@@ -1,8 +1,9 @@
-//! Carries out the move of a dataset to the location that datasets.toml has now. A flip or a refresh moves the table itself,
-//! because only they audit files; a request records that nothing is to stay in the old folder, and sweep deletes what no
-//! query can read any more. So the old folder is needed until the table reads a generation in the new one.
+//! Carries out the move of a dataset to the location that datasets.toml has now. A flip or a refresh moves the table
+//! itself, because only they audit files. The request records that nothing needs to stay in the old folder, so that
+//! sweep deletes what no query can read any more. The old folder is needed until the table reads a generation in the
+//! new one.
 //!
-//! The record is the same as that of a dropped table, with `moved_to`: see [`turntable_core::retired`].
+//! The record is the same as for a dropped table, but has `moved_to`: see [`turntable_core::retired`].
 
 use turntable_core::{
     config::{Config, Dataset},
@@ -22,15 +23,15 @@ use crate::environment::Environment;
 struct Leaving<'a> {
     dataset: &'a Dataset,
     old: Published,
-    /// What the table reads now, as seen from the new folder.
+    /// What the table reads now, in relation to the new folder.
     live: Live,
 }
 
 /// Moves a dataset, or all members of its group, away from `from`, the `location` that datasets.toml had before.
 /// Repeating the request changes nothing.
 ///
-/// Fails as `Config` if `from` is still in use, and as `Input` if nothing was published there. Nothing is recorded unless
-/// all members can be moved.
+/// Fails with `Config` if `from` is still in use, and with `Input` if nothing was published there. Records nothing
+/// unless all members can be moved.
 pub async fn relocate(
     env: &Environment,
     config: &Config,
@@ -90,7 +91,8 @@ async fn leaving<'a>(
     }
     if old.overlaps(new) {
         return refused(format!(
-            "{new} and {old} contain each other, and Athena reads sub-folders: set a location outside the old folder"
+            "one of {new} and {old} contains the other, and Athena also reads sub-folders: set a location outside the old \
+             folder"
         ));
     }
     if let Some(other) = config.datasets().find(|other| other.paths == paths) {
@@ -110,7 +112,7 @@ async fn leaving<'a>(
     Ok(Some(Leaving { dataset, old, live }))
 }
 
-/// Returns what happens next, for the response.
+/// Returns a message for the response about what happens next.
 async fn told(env: &Environment, leaving: &Leaving<'_>) -> Result<String> {
     let Leaving { dataset, old, live } = leaving;
     let (table, folder) = (&dataset.table, old.paths.location());
@@ -125,8 +127,8 @@ async fn told(env: &Environment, leaving: &Leaving<'_>) -> Result<String> {
     }
     let function = if dataset.is_inbox() { "optout" } else { "export" };
     Ok(format!(
-        "{table} still reads from {folder}, which stays until then: its next flip moves it. To move it now, invoke {function} \
-         with {{\"dataset\":{:?}}}",
+        "{table} still reads from {folder}, and its next flip moves it to the new location. To move it now, invoke \
+         {function} with {{\"dataset\":{:?}}}",
         dataset.name
     ))
 }

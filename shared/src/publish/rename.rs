@@ -1,9 +1,9 @@
 //! Renames a dataset's table to the name that datasets.toml has now: creates the new table as a copy of the old one,
-//! and then keeps or drops the old one. At any time, each name that exists reads a whole generation.
+//! and then keeps or drops the old one. At any time, each of the two tables that exists reads a complete generation.
 //!
 //! If only the database has changed, both tables have the same folder, and the new one continues there. If the table's
 //! name has changed, the new table reads the old folder until the dataset's next flip. For an inbox, the refresh
-//! creates the new table instead, because it must contain every opt-out that has been published.
+//! creates the new table instead, because it must contain all opt-outs that have been published.
 
 use turntable_core::{
     config::{Config, Dataset, ProtectedBy},
@@ -27,8 +27,8 @@ use crate::environment::{self, Environment};
 
 /// Renames a dataset's table. Repeating the request changes nothing.
 ///
-/// Fails as `Config` if datasets.toml doesn't name another table, and as `Conflict` if a view still depends on the old
-/// one, or if the old table is newer.
+/// Fails with `Config` if datasets.toml doesn't name another table, and with `Conflict` if a view still depends on the
+/// old table, or if the old table is newer.
 pub async fn rename(
     env: &Environment,
     config: &Config,
@@ -94,7 +94,7 @@ async fn make(env: &Environment, dataset: &Dataset, old: &Published) -> Result<T
                 dataset.table, dataset.name, old.name
             )));
         }
-        // Read again, because a copy of an earlier read would be outdated if the old table has flipped since.
+        // The old table is read again, because it may have flipped since, and the copy would be outdated.
         let table = env.catalog.table(&old.name).await?.filter(|table| table.place() == old.location());
         let Some(table) = table else {
             return Err(Error::conflict(format!("{} has moved or is gone: send the request again", old.name)));
@@ -123,7 +123,7 @@ async fn follow(env: &Environment, dataset: &Dataset) -> Result<()> {
     Ok(())
 }
 
-/// Fails unless the new table is as fresh as the old one and no view of a configured table reads the old one.
+/// Fails unless the new table is as fresh as the old one and no configured table's view reads the old one.
 async fn is_replaced(
     env: &Environment,
     config: &Config,
@@ -134,8 +134,8 @@ async fn is_replaced(
     let (Some(at), Some(was)) = (now.place(), old.location()) else {
         return Err(Error::config(format!("{} has no location in S3: drop it, then send the request again", now.name)));
     };
-    // After an earlier rename or move, the new table may read another folder, from which no flip can move it as long as the
-    // old table reads from the dataset's folder.
+    // After an earlier rename or move, the new table may read another folder. No flip can move it from there as long as
+    // the old table reads from the dataset's folder.
     let fresher = match (TablePaths::of_generation(&at), old.generation) {
         (Some((paths, live)), Some(old)) => (paths == dataset.paths || !dataset.is_inbox()) && live.ulid >= old.ulid,
         _ => false,
@@ -158,7 +158,7 @@ async fn is_replaced(
             && protected.by.iter().any(by)
         {
             return Err(Error::conflict(format!(
-                "the view of {} still leaves out people by {name}: invoke optout for {:?}, then send the request again",
+                "the view of {} still uses {name} to leave people out: invoke optout for {:?}, then send the request again",
                 protected.table, dataset.name
             )));
         }
@@ -169,7 +169,7 @@ async fn is_replaced(
 /// Adds the rename to the record of the folder that both tables share. From then on, sweep keeps what the old table
 /// reads, even if its database is no longer configured.
 ///
-/// `dropped` is the location that the old table reads, if the table is dropped next. Sweep keeps it for `drain`.
+/// If the old table is dropped next, `dropped` is the location that it reads. Sweep keeps it for `drain`.
 async fn note(
     env: &Environment,
     dataset: &Dataset,
@@ -206,7 +206,7 @@ async fn note(
     env.objects.put(&key, record::to_json(&noted).into()).await
 }
 
-/// Answers a request about an old table that doesn't exist. Succeeds if the same rename was carried out before.
+/// Handles a request about an old table that doesn't exist. Succeeds if the same rename was carried out before.
 async fn again(
     env: &Environment,
     config: &Config,

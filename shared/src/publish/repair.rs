@@ -1,10 +1,10 @@
-//! Reports what is wrong with a live table, and repairs it if the dataset's `on_drift` says so.
+//! Reports faults in a live table, and repairs them if the dataset's `on_drift` says so.
 //!
 //! | fault | repair |
 //! |---|---|
-//! | drift: something outside Turntable moved or deleted the table | a flip to the generation that the records name |
+//! | drift: something outside Turntable moved or deleted the table | a flip to the generation in the flip records |
 //! | the table was edited: its columns, projection or format | one `UpdateTable` on the version that was compared |
-//! | files of the live generation were lost or changed | a flip to the newest complete generation that was live before |
+//! | files in the live generation were lost or changed | a flip to the newest complete generation that was live before |
 //!
 //! Files that somebody added are only reported, because only sweep may delete anything.
 
@@ -41,8 +41,8 @@ use crate::{
 };
 
 /// Detects drift and edits of the table, and reports them in the log, in a metric and in the returned report. Repairs
-/// them if the dataset's `on_drift` says so, unless something prevents the repair, such as a hold; the report says
-/// what. Doesn't check the table's files: see [`verify_files`].
+/// them if the dataset's `on_drift` says so. If something prevents the repair, such as a hold, the report says what.
+/// Doesn't check the table's files: see [`verify_files`].
 ///
 /// Returns `None` if there is neither drift nor an edit.
 pub async fn detect_and_repair(env: &Environment, dataset: &Dataset) -> Result<Option<FlipReport>> {
@@ -74,7 +74,7 @@ pub async fn detect_and_repair(env: &Environment, dataset: &Dataset) -> Result<O
     }
 }
 
-/// Moves the table to a generation that was live before, and reports that, or what prevents it. `told` is the message
+/// Moves the table to a generation that was live before. Reports the move, or what prevents it. `told` is the message
 /// about the fault that this repairs.
 ///
 /// Returns `None` if another writer was first: reload and retry.
@@ -128,8 +128,8 @@ enum Repaired {
     LostRace,
 }
 
-/// Reports the differences between the table and the manifest of its live generation, and repairs them if the dataset
-/// says so and there is no hold. `report` says whether to write them to the log and the metric.
+/// Reports the differences between the table and its live generation's manifest, and repairs them if the dataset's
+/// `on_drift` says so and there is no hold. `report` says whether to write them to the log and the metric.
 async fn repair_table(env: &Environment, dataset: &Dataset, loaded: TableState, report: bool) -> Result<Repaired> {
     let found = edits(loaded.table.as_ref(), loaded.live_manifest.as_ref());
     let (Some(table), Some(live)) = (&loaded.table, &loaded.live_manifest) else { return Ok(Repaired::Settled(None)) };
@@ -165,10 +165,9 @@ async fn repair_table(env: &Environment, dataset: &Dataset, loaded: TableState, 
     settled(Outcome::Status, reasons)
 }
 
-/// Verifies the files of the live generation, and reports differences in the log, in a metric and in the returned
-/// report. If files are lost and the dataset's `on_drift` says so, moves the table back to the newest complete
-/// generation that was live before; a group moves as a whole. A merge of opt-outs is not moved, because its refresh
-/// rebuilds it.
+/// Verifies the live generation's files, and reports differences in the log, in a metric and in the returned report. If
+/// files are lost and the dataset's `on_drift` says so, moves the table back to the newest complete generation that was
+/// live before; a group moves as a whole. A merge of opt-outs isn't moved, because its refresh rebuilds it.
 ///
 /// Returns `None` if there is no difference, or if live is unmanaged.
 pub async fn verify_files(env: &Environment, dataset: &Dataset) -> Result<Option<FlipReport>> {
@@ -212,8 +211,8 @@ pub async fn verify_files(env: &Environment, dataset: &Dataset) -> Result<Option
     }
 }
 
-/// Returns the newest generation, other than `damaged`, that was live and whose files are all there and unchanged. Leaves
-/// out each generation that a rollback, a canary or its group has taken back, because its rows are known to be bad.
+/// Returns the newest generation other than `damaged` that was live and whose files all exist unchanged. Leaves out
+/// generations that a rollback, a canary or the group has taken back, because their rows are known to be bad.
 async fn newest_complete(env: &Environment, dataset: &Dataset, damaged: Generation) -> Result<Option<Generation>> {
     let recorded = flips(env, dataset, Some(Ulid::nil())).await?;
     let took_back = |flip: &Flip| matches!(flip.by, FlipOrigin::Rollback | FlipOrigin::Canary | FlipOrigin::Group);

@@ -26,14 +26,14 @@ pub enum Outcome {
     Retired,
     /// A dataset's table was renamed.
     Renamed,
-    /// The folder that a dataset's table has left, or leaves with its next flip, is swept.
+    /// A dataset was moved: the folder that its table has left, or will leave with its next flip, is swept.
     Moved,
-    /// There was nothing to flip: the request was for a status or a release, for example, or drift was only reported.
+    /// There was nothing to flip: for example, the request was for a status or a release, or drift was only reported.
     Status,
 }
 
 impl fmt::Display for Outcome {
-    /// Writes the name that appears in log lines and that log queries search for.
+    /// Writes the name that appears in log lines. Log queries search for it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Outcome::Committed => "Swapped",
@@ -58,7 +58,7 @@ pub struct FlipReport {
     /// What was live before, if this request changed it.
     pub previous: Option<Live>,
     pub reasons: Vec<String>,
-    /// The checks that ran in Athena, with the bytes that each scanned.
+    /// The checks that ran in Athena, with the number of bytes that each scanned.
     pub checks: Vec<Scanned>,
 }
 

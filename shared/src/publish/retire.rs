@@ -23,14 +23,14 @@ use super::{
 };
 use crate::environment::Environment;
 
-/// What an operator decided about an old table, and why.
+/// An operator's decision about an old table, with the reason.
 #[derive(Debug, Clone)]
 pub struct Decided {
     pub old_table: OldTable,
     pub why: String,
-    /// The table that the dataset now publishes instead. `None` if the table is not renamed.
+    /// The table that the dataset now publishes instead. `None` if the table isn't renamed.
     pub renamed_to: Option<TableName>,
-    /// The folder in which the table is published instead. `None` if the table is not moved.
+    /// The folder where the table is published instead. `None` if the table isn't moved.
     pub moved_to: Option<Location>,
 }
 
@@ -64,7 +64,7 @@ pub struct Retirement {
 /// Retires the table that the dataset `named` published, or the table `named` as `DATABASE.TABLE`. Repeating the
 /// request changes nothing.
 ///
-/// Fails as `Config` if a dataset still publishes the table, or if people who opted out could come back without it.
+/// Fails with `Config` if a dataset still publishes the table, or if people who opted out could come back without it.
 pub async fn retire(env: &Environment, config: &Config, named: &str, decided: &Decided) -> Result<Retirement> {
     if let Some(dataset) = config.datasets().find(|one| one.name == named || one.table.to_string() == named) {
         return Err(Error::config(format!(
@@ -85,7 +85,7 @@ pub async fn retire(env: &Environment, config: &Config, named: &str, decided: &D
     Ok(report(&record, old.generation))
 }
 
-/// Finds a table by the dataset that published it, or as `DATABASE.TABLE`. Returns `None` if there is no such table.
+/// Finds a table by the dataset that published it, or by its name `DATABASE.TABLE`. Returns `None` if there is none.
 pub(super) async fn find(env: &Environment, config: &Config, named: &str) -> Result<Option<Published>> {
     let name = named.parse::<TableName>().ok();
     let tables = match &name {
@@ -154,14 +154,14 @@ fn not_published(name: &TableName) -> Error {
     ))
 }
 
-/// Answers a request about a table that doesn't exist. Succeeds if the request was carried out before.
+/// Handles a request about a table that doesn't exist. Succeeds if the request was carried out before.
 async fn again(env: &Environment, config: &Config, named: &str) -> Result<Retirement> {
     let all = retired::all(env, config).await?;
     let is_retired = |record: &Retired| !record.released && record.moved_to.is_none() && record.is_named(named);
     let done = all.into_iter().filter(|found| is_retired(&found.record));
     let Some(found) = done.max_by_key(|found| found.record.at) else {
         return Err(Error::input(format!(
-            "no table is there that {named:?} has published and that datasets.toml names no longer: name the table as \
+            "there is no table that {named:?} has published and that datasets.toml no longer names: name the table as \
              DATABASE.TABLE, as `status` lists it in attention"
         )));
     };
@@ -198,7 +198,7 @@ pub(super) async fn allowed(env: &Environment, config: &Config, old: &Published)
     Ok(())
 }
 
-/// Fails if a view uses this table to leave people out, or if a configured inbox needs what is in its folder.
+/// Fails if a view uses this table to leave people out, or if a configured inbox needs the opt-outs in its folder.
 pub(super) async fn nobody_comes_back(env: &Environment, config: &Config, old: &Published) -> Result<()> {
     let name = old.name.to_string();
     let configured = config.databases().into_iter().map(str::to_owned);
@@ -209,8 +209,8 @@ pub(super) async fn nobody_comes_back(env: &Environment, config: &Config, old: &
     for database in all {
         let listed = env.catalog.tables(&database, "").await.map_err(|failure| {
             let text = format!(
-                "a view in {database}, where Turntable has published tables, may leave out people by {name}, but its tables \
-                 can't be listed: add it to GlueDatabases, then send the request again"
+                "a view in {database}, where Turntable has published tables, may use {name} to leave people out, but the \
+                 database's tables can't be listed: add it to GlueDatabases, then send the request again"
             );
             Error::new(failure.kind(), text).caused_by(failure)
         })?;
@@ -218,7 +218,7 @@ pub(super) async fn nobody_comes_back(env: &Environment, config: &Config, old: &
         let mut users = views.filter(|view| view.leaves_out.iter().any(|inbox| inbox.table == name));
         if let Some(view) = users.next() {
             return Err(Error::config(format!(
-                "{} leaves out people by the opt-outs in {name}, so they could come back: configure the inbox again, or \
+                "{} uses the opt-outs in {name} to leave people out, so they could come back: configure the inbox again, or \
                  drop the view if nobody may read it any more; then send the request again",
                 view.name
             )));

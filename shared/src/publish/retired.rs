@@ -58,9 +58,9 @@ impl Found {
     }
 }
 
-/// Returns when an operator's request moved the dataset's table away from the dataset's folder, if the table is still
-/// where it went, and the dataset's `location` names the old folder again. Without this, the table would look as if
-/// somebody else had moved it. `flips` contains the last flip in the dataset's folder, if any.
+/// Returns when an operator's request moved the dataset's table away from the dataset's folder. Returns `None` unless
+/// the table is still in its new folder and the dataset's `location` names the old folder again. Without this, it would
+/// look as if somebody else had moved the table. `flips` contains the last flip in the dataset's folder, if any.
 pub(super) async fn moved_away(
     env: &Environment,
     dataset: &Dataset,
@@ -77,8 +77,8 @@ pub(super) async fn moved_away(
     Ok(published.filter(|published| published.name() == dataset.table).map(|_| record.at))
 }
 
-/// Returns whether an operator has decided about the table in this folder, and it was done. A table that was to be
-/// dropped and is still there needs attention: the request has to be repeated.
+/// Returns whether an operator has decided about the table in this folder and the decision was carried out. If a table
+/// that should have been dropped still exists, it needs attention, because the request must be repeated.
 pub async fn is_decided(env: &Environment, paths: &TablePaths) -> Result<bool> {
     let Some(found) = read(env, paths.location()).await?.filter(|found| !found.record.released) else {
         return Ok(false);
@@ -102,11 +102,11 @@ pub async fn all(env: &Environment, config: &Config) -> Result<Vec<Found>> {
     Ok(read.into_iter().flatten().collect())
 }
 
-/// Releases the record of a folder to which a dataset publishes again. The caller must do this after reading the table
-/// and before auditing the candidate: see the proof in [`turntable_core::retired`]. `live` is what the table reads. As
+/// Releases the record of a folder that a dataset publishes to again. The caller must do this after it reads the table
+/// and before it audits the candidate: see the proof in [`turntable_core::retired`]. `live` is what the table reads. As
 /// long as that is a generation in the folder, nothing needs to be released.
 ///
-/// Fails as `Conflict` if a sweep is deleting the folder's files.
+/// Fails with `Conflict` if a sweep is deleting the folder's files.
 pub async fn release(env: &Environment, paths: &TablePaths, live: &Live) -> Result<()> {
     if matches!(live, Live::Managed(_)) {
         return Ok(());

@@ -1,5 +1,5 @@
-//! Runs an audit's checks in Athena (`unique`, `sql`, and `fresh` with `ignore_after`): registers the candidate as a
-//! temporary table, queries that table, and drops it again.
+//! Runs an audit's checks in Athena (`unique`, `sql`, and `fresh` with `ignore_after`): creates a temporary table for
+//! the candidate, queries that table, and drops it again.
 
 use futures::future::join_all;
 use serde::Serialize;
@@ -15,11 +15,11 @@ use turntable_core::{
     table::{AuditTable, NextTable},
 };
 
-/// A check that ran in Athena, and the bytes that it scanned, which determine its cost.
+/// A check that ran in Athena, and the number of bytes that it scanned, which determines its cost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Scanned {
     pub check: String,
-    /// Bytes that Athena scanned.
+    /// The number of bytes that Athena scanned.
     pub scanned: u64,
 }
 
@@ -53,7 +53,8 @@ impl SqlCheckResults {
         let mut scanned = Vec::new();
         if !questions.is_empty() {
             let audit = AuditTable { name: table.clone(), generation: candidate.generation, published };
-            // The name has a new ULID, so a conflict can only mean that a retry of this call met its own first attempt.
+            // The name has a new ULID, so a conflict can only mean that this call's own first attempt created the
+            // table.
             let created = env.catalog.create_audit_table(&audit).await;
             let answers = match created {
                 Ok(_) => Ok(run_all(env, &table.database, &questions).await),
@@ -69,8 +70,8 @@ impl SqlCheckResults {
         Ok(SqlCheckResults { published: published.clone(), reasons, scanned })
     }
 
-    /// Returns whether these results also apply to `published`: whether Athena would read the same files, in the same
-    /// format, with the same columns.
+    /// Returns whether these results also apply to `published`, because Athena would read the same files, in the same
+    /// format and with the same columns.
     pub fn is_of(&self, published: &NextTable) -> bool {
         self.published.reads_like(published)
     }
@@ -78,18 +79,19 @@ impl SqlCheckResults {
 
 /// The result of one check.
 pub struct Answer {
-    /// Why the check failed; `None` if it passed.
+    /// Why the check failed. `None` if it passed.
     pub reason: Option<String>,
-    /// `None` if the query failed, because Athena does not charge for failed queries.
+    /// The bytes scanned. `None` if the query failed, because Athena doesn't charge for failed queries.
     pub scanned: Option<Scanned>,
 }
 
-/// Runs all checks and waits for all of them, even if one fails, so that the table is not dropped while a query runs.
+/// Runs all checks and waits for all of them even if one fails, so that the table isn't dropped while a query runs.
 async fn run_all(env: &Environment, database: &str, questions: &[Question]) -> Vec<Result<Answer>> {
     join_all(questions.iter().map(|question| ask(env, database, question))).await
 }
 
-/// Runs one check. An error of kind `Input` is the query's own fault and fails the check. Any other error is returned.
+/// Runs one check. If the error's kind is `Input`, the query itself is at fault, and the check fails. Any other error
+/// is returned.
 pub async fn ask(env: &Environment, database: &str, question: &Question) -> Result<Answer> {
     match env.query.run(database, &question.sql).await {
         Ok(answered) => Ok(Answer {

@@ -17,7 +17,7 @@ use turntable_core::{
 use turntable_parquet::{arrow_types::parse_arrow_type, nested_nulls};
 
 /// Returns the statistics of each column over all row groups, in the order of `columns`. A nested column has no
-/// extremes, and has a null count only if the footer says it: see [`nested_nulls`].
+/// extremes, and has a null count only if the footer contains it: see [`nested_nulls`].
 pub fn of(columns: &[Column], footer: &ParquetMetaData) -> Vec<Option<Statistics>> {
     columns.iter().map(|column| column_statistics(column, footer)).collect()
 }
@@ -50,8 +50,7 @@ fn row_group_statistics(group: &RowGroupMetaData, at: usize, data_type: &DataTyp
 }
 
 fn extremes(chunk: &Chunk, leaf: &ColumnDescriptor, data_type: &DataType) -> Option<Extremes> {
-    // The deprecated min/max fields compare bytes as signed. A column's minimum and maximum never take NaN into
-    // account.
+    // The deprecated min/max fields compare bytes as signed numbers. A column's minimum and maximum never include NaN.
     if chunk.nan_count_opt().is_some_and(|count| count > 0) {
         return Some(Extremes::NotANumber);
     }
@@ -101,7 +100,7 @@ fn big_endian(bytes: &[u8]) -> Option<i128> {
 }
 
 /// Converts a timestamp from a footer to microseconds, rounding nanoseconds down. Returns `None` if the footer doesn't
-/// tell the unit, or if the result overflows.
+/// contain the unit, or if the result overflows.
 fn micros(time: i64, leaf: &ColumnDescriptor) -> Option<i64> {
     let unit = match (leaf.logical_type_ref(), leaf.converted_type()) {
         (Some(LogicalType::Timestamp(timestamp)), _) => timestamp.unit,
@@ -138,7 +137,7 @@ mod tests {
         ParquetMetaDataReader::new().parse_and_finish(&bytes::Bytes::from(file)).unwrap()
     }
 
-    /// Writes the footer with `statistics`, which lack the null count as some writers' do, and reads it back.
+    /// Writes the footer with `statistics` that lack the null count, as some writers do, and reads it back.
     fn without_null_count(footer: ParquetMetaData, statistics: Chunk) -> ParquetMetaData {
         let mut footer = footer.into_builder();
         let mut groups = footer.take_row_groups();

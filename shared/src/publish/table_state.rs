@@ -34,14 +34,14 @@ pub struct TableState {
     pub state: FlipState,
     /// The live generation's manifest. `None` if no managed generation is live, or if the manifest is missing.
     pub live_manifest: Option<Manifest>,
-    /// The manifest of the generation that the table reads in another folder, from before the dataset's table or location
-    /// changed. `None` if it reads none.
+    /// If the dataset's table or location has changed, the manifest of the generation that the table still reads in
+    /// another folder. `None` if it reads none.
     pub elsewhere: Option<Manifest>,
     /// The ULIDs of the flip records in `state.flips`, in the same order.
     pub flips: Vec<Ulid>,
 }
 
-/// The largest number of small objects (flip records, intents) that are read concurrently.
+/// The maximum number of small objects (flip records, intents) that are read concurrently.
 const MAX_CONCURRENT_READS: usize = 16;
 
 impl TableState {
@@ -62,9 +62,9 @@ impl TableState {
         Ok(TableState::of(dataset, TableHead { table, live, live_manifest }, hold, flips, more))
     }
 
-    /// Returns the columns that the table has, or, if somebody has changed them since the last flip, those that it
-    /// should have. `None` if there is no table. A flip compares the new files with these columns, so such an edit
-    /// doesn't cause a rejection, and the flip undoes it.
+    /// Returns the table's columns or, if somebody has changed them since the last flip, the columns that it should
+    /// have. Returns `None` if there is no table. A flip compares the new files with these columns, so an edit doesn't
+    /// cause a rejection, and the flip undoes it.
     pub fn columns(&self) -> Option<Vec<Column>> {
         let table = self.table.as_ref()?;
         Some(match self.published() {
@@ -73,8 +73,8 @@ impl TableState {
         })
     }
 
-    /// Returns the table's partition keys, or, if somebody has changed their types since the last flip, those that it should
-    /// have. `None` if there is no table.
+    /// Returns the table's partition keys or, if somebody has changed their types since the last flip, the keys that it
+    /// should have. Returns `None` if there is no table.
     pub fn partition_keys(&self) -> Option<Vec<Column>> {
         let keys = &self.table.as_ref()?.partition_keys;
         let published = |key: &Column| {
@@ -136,8 +136,8 @@ impl TableState {
         Ok(Some((ulid, flip)))
     }
 
-    /// Writes the missing record of a flip that brought `live` back, if an intent for it in `_returns/` is later than
-    /// the last flip record. Returns the record if it was written.
+    /// If an intent for `live` in `_returns/` is later than the last flip record, writes the missing record of the flip
+    /// that brought `live` back. Returns the record if it was written.
     async fn recover_return(
         &self,
         env: &Environment,
@@ -148,7 +148,7 @@ impl TableState {
         let returned = returned(env, dataset, &live).await?;
         let last_return = returned.into_iter().max_by_key(|returned| returned.flip);
         let Some(returned) = last_return.filter(|returned| returned.flip > last_ulid) else { return Ok(None) };
-        // If the table has changed since it was loaded, the last record may be of a flip away from `live`, and the
+        // If the table has changed since it was loaded, the last record may be for a flip away from `live`, and the
         // intent may never have been carried out.
         if !self.is_current(env, dataset).await? {
             return Ok(None);
@@ -192,7 +192,7 @@ async fn elsewhere(env: &Environment, dataset: &Dataset, live: &Live) -> Option<
     if TablePaths::of_generation(location).is_none() || location.bucket != dataset.paths.location().bucket {
         return None;
     }
-    // A location that only looks like a generation's has no manifest.
+    // A location that only looks like a generation's location has no manifest.
     manifest_at(env, location).await.ok().flatten()
 }
 
@@ -230,8 +230,8 @@ impl TableHead {
     }
 }
 
-/// Returns what is live, for the build of a generation that is to replace it. Fails if a flip would refuse the table
-/// anyway, so that nothing is built in vain.
+/// Returns what is live, before a generation that will replace it is built. Fails if a flip would refuse the table
+/// anyway, so that nothing is built for nothing.
 pub async fn live_to_follow(env: &Environment, dataset: &Dataset) -> Result<Live> {
     let live = live(env, dataset).await?;
     if live == Live::NoTable && !dataset.create {
@@ -286,7 +286,7 @@ pub(super) fn is_elsewhere(live: &Live) -> bool {
 
 /// Returns the table's location. Fails if a flip can't change this location: see [`TableVersion::flippable_location`].
 pub async fn flippable_location(env: &Environment, table: &TableVersion) -> Result<Location> {
-    // Glue looks up the partitions of a link or of a federated table elsewhere, and may fail there.
+    // For a link or a federated table, Glue would look up the partitions elsewhere, which may fail.
     let registered =
         table.unsupported.is_none() && table.has_unprojected_keys() && env.catalog.has_partitions(&table.name).await?;
     table.flippable_location(registered)
@@ -329,8 +329,8 @@ pub async fn returned(env: &Environment, dataset: &Dataset, generation: &Generat
 
 /// Reads the operator's hold. Returns `None` if there is none, or if it was released.
 ///
-/// A hold follows the table: if the dataset's location was changed, and `live` is a generation in the old folder, a
-/// hold in that folder counts until the dataset's own folder has one, even a released one.
+/// A hold follows the table: if the dataset's location was changed and `live` is a generation in the old folder, a hold
+/// in that folder counts until the dataset's own folder has a hold, even a released one.
 pub async fn hold(env: &Environment, dataset: &Dataset, live: &Live) -> Result<Option<Hold>> {
     let mut found: Option<Hold> = env.record(&dataset.paths.hold()).await?;
     if let (None, Live::Unmanaged(location)) = (&found, live)
@@ -343,7 +343,7 @@ pub async fn hold(env: &Environment, dataset: &Dataset, live: &Live) -> Result<O
     Ok(found.filter(|hold| !hold.released))
 }
 
-/// Reads the flip records that are not older than the time in `since`, oldest first. If `since` is `None`, reads only
+/// Reads the flip records that aren't older than the time in `since`, oldest first. If `since` is `None`, reads only
 /// the last record.
 pub async fn flips(env: &Environment, dataset: &Dataset, since: Option<Ulid>) -> Result<Vec<(Ulid, Flip)>> {
     let after = since.map(|since| dataset.paths.flip(history::bound(since)));
@@ -356,7 +356,7 @@ pub async fn flips(env: &Environment, dataset: &Dataset, since: Option<Ulid>) ->
 }
 
 /// Reads one flip record. `ulid` comes from its key, and is `None` if the key is not a flip record's. Returns `None` in
-/// that case, and if sweep has deleted the record: sweep deletes only records that no decision needs any more.
+/// that case, and also if sweep has deleted the record. Sweep deletes only records that no decision needs any more.
 async fn read_flip(objects: Arc<dyn Objects>, ulid: Option<Ulid>, key: Key) -> Result<Option<(Ulid, Flip)>> {
     let Some(ulid) = ulid else { return Ok(None) };
     let json = objects.get(&key).await?;

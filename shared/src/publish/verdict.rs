@@ -10,7 +10,7 @@ use turntable_core::{
 
 use crate::environment::Environment;
 
-/// Reads why a candidate was rejected. `None` if it was not.
+/// Returns why a candidate was rejected, or `None` if it wasn't.
 pub async fn read(env: &Environment, dataset: &Dataset, generation: &Generation) -> Result<Option<Verdict>> {
     env.record(&dataset.paths.verdict(generation)).await
 }

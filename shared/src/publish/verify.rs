@@ -1,4 +1,4 @@
-//! Verifies a live table: compares the table and its files with the manifest of its generation.
+//! Verifies a live table: compares the table and its files with its live generation's manifest.
 
 use tracing::warn;
 use turntable_core::{
@@ -14,7 +14,7 @@ use turntable_core::{
 use super::{evidence, views};
 use crate::environment::Environment;
 
-/// Returns how a table differs from the manifest of its live generation, apart from its location and its files.
+/// Returns how a table differs from its live generation's manifest, apart from its location and its files.
 pub(super) fn edits(table: Option<&TableVersion>, live: Option<&Manifest>) -> Vec<String> {
     table.zip(live).map(|(table, live)| table_differences(table, live)).unwrap_or_default()
 }
@@ -37,7 +37,8 @@ pub(super) async fn restore(
     views::before(env, dataset, &NextTable::Update { table: Box::new(table.clone()), change: change.clone() }).await?;
     let sent = env.catalog.update(table, &change).await;
     if !matches!(sent, Ok(Update::Done)) {
-        // A lost reply, or the echo of an own first attempt: only the table tells.
+        // The response may have been lost, or a retry may have conflicted with its own first attempt. Only the table
+        // shows whether the update was made.
         let now = env.catalog.table(&dataset.table).await?;
         if !now.is_some_and(|now| is_at(&now, live) && table_differences(&now, live).is_empty()) {
             return sent.map(|_| false);
@@ -49,19 +50,19 @@ pub(super) async fn restore(
     Ok(true)
 }
 
-/// Returns whether the table is at the location of this generation.
+/// Returns whether the table is at this generation's location.
 pub(super) fn is_at(table: &TableVersion, live: &Manifest) -> bool {
     table.place().as_ref() == Some(&live.location)
 }
 
-/// The messages about a table and its files. `None` for what doesn't differ from the live generation.
+/// The messages about differences between a table and its live generation. `None` means no difference.
 #[derive(Debug, Default)]
 pub struct Differences {
     pub edited: Option<String>,
     pub damaged: Option<String>,
 }
 
-/// Compares a table and its files with the manifest of its live generation, with one listing. Changes nothing.
+/// Compares a table and its files with its live generation's manifest. Makes one listing and changes nothing.
 pub async fn verify(
     env: &Environment,
     dataset: &Dataset,
@@ -86,7 +87,7 @@ pub(super) fn edited(dataset: &Dataset, found: &[String]) -> String {
     )
 }
 
-/// Compares the files of a live generation with its manifest, with one listing.
+/// Compares a live generation's files with its manifest. Makes one listing.
 pub async fn files(env: &Environment, live: &Manifest) -> Result<FileDifferences> {
     Ok(FileDifferences::of(live, &evidence::objects(&env.objects, live).await?))
 }

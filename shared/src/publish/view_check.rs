@@ -1,5 +1,5 @@
-//! Compares views with what they should be, without writing any: one opt-out table's views at once, and why one can't follow
-//! datasets.toml.
+//! Compares views with their definitions, without writing any: finds which of an opt-out table's views are unchanged,
+//! and why a view can't follow datasets.toml.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,16 +13,17 @@ use turntable_core::{
 use super::views::{protected_columns, protections, state};
 use crate::environment::Environment;
 
-/// Returns which views of an opt-out table already are what they should be: that of the people who are opted out, and
-/// those of the protected tables. Reads each opt-out table once for all views: two requests per protected table, and two
-/// per opt-out table.
+/// Returns which of an opt-out table's views match their definitions: the view that lists the people who are opted out,
+/// and the protected tables' views. Reads each opt-out table once for all views, so it makes two requests per protected
+/// table and two per opt-out table.
 pub async fn unchanged(
     env: &Environment,
     optouts: &OptoutTable,
     protects: &[Protected],
 ) -> Result<BTreeSet<TableName>> {
     let active = view::active_name(&optouts.table);
-    // The stored views are read before everything that they depend on, so a view that is right now was right then.
+    // The stored views are read before everything that they depend on, so a view that matches was already right when it
+    // was read.
     let mut stored = BTreeMap::new();
     for name in protects.iter().map(|of| view::protected_name(&of.table)).chain([active.clone()]) {
         if let Some(view) = env.catalog.table(&name).await?.and_then(|table| table.view) {
@@ -53,8 +54,8 @@ pub async fn unchanged(
     Ok(right)
 }
 
-/// Returns why the view of a protected table can't follow datasets.toml: an inbox and its table were both renamed, so nothing
-/// shows that the new table has the people of the old one. Returns `None` if the view can follow.
+/// Returns why a protected table's view can't follow datasets.toml: an inbox and its table were both renamed, so
+/// nothing shows that the new table contains the people from the old one. Returns `None` if the view can follow.
 pub async fn held_back(env: &Environment, of: &Protected) -> Result<Option<String>> {
     let stored = env.catalog.table(&view::protected_name(&of.table)).await?.and_then(|table| table.view);
     let Some(stored) = stored else { return Ok(None) };
@@ -83,7 +84,7 @@ pub async fn held_back(env: &Environment, of: &Protected) -> Result<Option<Strin
             old.table
         ),
         None => format!(
-            "{} still leaves out people by {} ({}), which datasets.toml names no longer: restore the inbox and its protects, \
+            "{} still leaves out people by {} ({}), which datasets.toml no longer names: restore the inbox and its protects, \
              or, if these people are allowed to reappear, drop the view",
             stored.name, old.location, old.table
         ),

@@ -1,9 +1,9 @@
-//! Keeps the views that readers use as [`turntable_core::optout::view`] defines them. The catalog alone decides what a
+//! Keeps the views that readers use as [`turntable_core::optout::view`] defines them. Only the catalog decides what a
 //! view is: each function reads the stored view and its version, then everything that the view depends on, and replaces
 //! the view only if it still has that version.
 //!
-//! A flip of a protected table keeps its view working at every moment. If columns go or change their types, the view
-//! first gets only what exists before and after the flip; after the flip it gets the new columns.
+//! When a protected table flips, its view works at every moment. If columns are removed or change their types, the view
+//! first gets only the columns that exist before and after the flip. After the flip, it gets the new columns.
 
 use serde::Serialize;
 use turntable_core::{
@@ -28,11 +28,11 @@ pub struct ViewChange {
     pub replaced: bool,
 }
 
-/// How a view in the catalog compares with what it should be.
+/// How a view in the catalog compares with its definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ViewState {
-    /// The view is what it should be.
+    /// The view matches its definition.
     Kept,
     /// The view doesn't exist.
     Missing,
@@ -42,20 +42,21 @@ pub enum ViewState {
     Pending,
 }
 
-/// Compares an opt-out table's view of people who are opted out with what it should be.
+/// Compares an opt-out table's `OPTOUTS_active` view with its definition.
 pub async fn compare_active(env: &Environment, optouts: &OptoutTable) -> Result<ViewState> {
     let stored = env.catalog.table(&view::active_name(&optouts.table)).await?;
     Ok(compared(stored.as_ref(), active(env, optouts, None).await?.as_ref()))
 }
 
-/// Compares a protected table's view with what it should be. Fails as `Config` if the view can't be made.
+/// Compares a protected table's view with its definition. Fails with `Config` if the view can't be created.
 pub async fn compare_protected(env: &Environment, of: &Protected) -> Result<ViewState> {
     let stored = env.catalog.table(&view::protected_name(&of.table)).await?;
     Ok(compared(stored.as_ref(), protected(env, of, None).await?.as_ref()))
 }
 
-/// Returns the query that counts the people who opted out through an inbox, and how many of their keys are in no row of
-/// a protected table. Returns `None` if one of the tables doesn't exist yet. Fails as `Config` if the keys can't match.
+/// Returns the query that counts the people who opted out through an inbox, and how many of their keys aren't in any
+/// row of a protected table. Returns `None` if one of the tables doesn't exist yet. Fails with `Config` if the keys
+/// can't match.
 pub async fn unmatched_query(env: &Environment, of: &Protected, inbox: &str) -> Result<Option<String>> {
     let (table, states) = futures::try_join!(env.catalog.table(&of.table), states(env, of, None))?;
     let (Some(table), Some(states)) = (table, states) else { return Ok(None) };
@@ -74,27 +75,27 @@ fn compared(stored: Option<&TableVersion>, wanted: Option<&View>) -> ViewState {
     }
 }
 
-/// Returns the number of files that have rows. A view fails if the opt-out table has fewer.
+/// Returns the number of files that have rows. A view fails if the opt-out table has fewer files than the view expects.
 pub fn files_with_rows(files: &[File]) -> u64 {
     files.iter().filter(|file| file.rows > 0).count() as u64
 }
 
-/// A limit on the number of files that views expect of an opt-out table, for a flip to a generation with fewer files.
+/// A limit on the number of files that views expect in an opt-out table, for a flip to a generation with fewer files.
 pub type AtMost<'a> = Option<(&'a TableName, u64)>;
 
-/// Makes an opt-out table's view of people who are opted out what it should be. Returns the change, or `None` if the
-/// view was right already or the table doesn't exist yet.
+/// Updates an opt-out table's `OPTOUTS_active` view if it differs from its definition. Returns the change, or `None` if
+/// the view was already right or the table doesn't exist yet.
 pub async fn keep_active(env: &Environment, optouts: &OptoutTable, at_most: AtMost<'_>) -> Result<Option<ViewChange>> {
     keep(env, Wanted::Active { optouts, at_most }).await
 }
 
-/// Makes a protected table's view what it should be. Returns the change, or `None` if the view was right already, or if
-/// the table or one of its opt-out tables doesn't exist yet.
+/// Updates a protected table's view if it differs from its definition. Returns the change, or `None` if the view was
+/// already right, or if the table or one of its opt-out tables doesn't exist yet.
 ///
 /// The view is not moved to an opt-out table that may lack what the inbox has published, such as a table that has just
-/// been renamed. `current` is an opt-out table that has just taken in everything.
+/// been renamed. `current` is an opt-out table that has just taken in everything in its inbox.
 ///
-/// Fails as `Config` if the view can't be made, or if a table has the view's name.
+/// Fails with `Config` if the view can't be created, or if a table has the view's name.
 pub async fn keep_protected(
     env: &Environment,
     of: &Protected,
@@ -132,7 +133,7 @@ impl Wanted<'_> {
         }
     }
 
-    /// Returns what the view should be, or `None` to leave the stored view as it is.
+    /// Returns the view's definition, or `None` to leave the stored view unchanged.
     async fn view(&self, env: &Environment, stored: Option<&TableVersion>) -> Result<Option<View>> {
         match *self {
             Wanted::Active { optouts, at_most } => active(env, optouts, at_most).await,
@@ -158,7 +159,7 @@ impl Wanted<'_> {
     }
 }
 
-/// Writes a view unless it is right already, and starts again if another writer was first. Reads the stored view before
+/// Writes a view unless it is already right, and starts again if another writer was first. Reads the stored view before
 /// everything that the view depends on.
 async fn keep(env: &Environment, wanted: Wanted<'_>) -> Result<Option<ViewChange>> {
     let name = wanted.name();
@@ -175,13 +176,13 @@ async fn keep(env: &Environment, wanted: Wanted<'_>) -> Result<Option<ViewChange
     }
 }
 
-/// Returns what an opt-out table's view of people who are opted out should be, or `None` if the table doesn't exist yet.
+/// Returns the definition of an opt-out table's `OPTOUTS_active` view, or `None` if the table doesn't exist yet.
 async fn active(env: &Environment, optouts: &OptoutTable, at_most: AtMost<'_>) -> Result<Option<View>> {
     Ok(state(env, optouts, at_most).await?.map(|state| view::active(&state)))
 }
 
-/// Returns what a protected table's view should be, or `None` if the table or one of its opt-out tables doesn't exist
-/// yet.
+/// Returns the definition of a protected table's view, or `None` if the table or one of its opt-out tables doesn't
+/// exist yet.
 async fn protected(env: &Environment, of: &Protected, at_most: AtMost<'_>) -> Result<Option<View>> {
     let (table, states) = futures::try_join!(env.catalog.table(&of.table), states(env, of, at_most))?;
     let (Some(table), Some(states)) = (table, states) else { return Ok(None) };
@@ -189,7 +190,8 @@ async fn protected(env: &Environment, of: &Protected, at_most: AtMost<'_>) -> Re
     view.map(Some).map_err(|faults| Error::config(refusal(of, &faults)))
 }
 
-/// Returns an opt-out table that the stored view doesn't use yet and that may lack what its inbox has published.
+/// Returns an opt-out table, if any, that the stored view doesn't use yet and that may lack what its inbox has
+/// published.
 async fn behind<'a>(
     env: &Environment,
     protected: &'a Protected,
@@ -207,7 +209,7 @@ async fn behind<'a>(
     Ok(None)
 }
 
-/// Returns why a flip to `next` would break the view of a protected table.
+/// Returns why a flip to `next` would break the protected table's view. Empty if it wouldn't.
 pub(super) async fn against(env: &Environment, dataset: &Dataset, next: &NextTable) -> Result<Vec<String>> {
     let Some(protected) = &dataset.protected else { return Ok(Vec::new()) };
     let Some(states) = states(env, protected, None).await? else { return Ok(Vec::new()) };
@@ -222,8 +224,8 @@ pub(super) async fn against(env: &Environment, dataset: &Dataset, next: &NextTab
     Ok(view.err().map(|faults| refusal(protected, &faults)).into_iter().collect())
 }
 
-/// Makes the view of a protected table work both before and after a flip to `next`. Does nothing if it does already, or
-/// if there is no view.
+/// Makes a protected table's view work both before and after a flip to `next`. Does nothing if it already does, or if
+/// there is no view.
 pub(super) async fn before(env: &Environment, dataset: &Dataset, next: &NextTable) -> Result<()> {
     let (Some(protected), NextTable::Update { table, change }) = (&dataset.protected, next) else { return Ok(()) };
     let (old, new) = (columns(table, None), columns(table, change.columns.as_deref()));
@@ -233,8 +235,8 @@ pub(super) async fn before(env: &Environment, dataset: &Dataset, next: &NextTabl
     keep(env, Wanted::Bridging { of: protected, before: &old, after: &new }).await.map(drop)
 }
 
-/// Makes the view of a protected table what it should be after a flip. Returns a message if that fails, because the
-/// flip stands and the next scheduled refresh tries again.
+/// Updates a protected table's view after a flip. If this fails, only returns a message, because the flip isn't undone
+/// and the next scheduled refresh tries again.
 pub(super) async fn after(env: &Environment, dataset: &Dataset) -> Option<String> {
     let protected = dataset.protected.as_ref()?;
     match keep_protected(env, protected, None, None).await {
@@ -255,12 +257,12 @@ fn refusal(protected: &Protected, faults: &[String]) -> String {
     format!("the view {} can't be made: {}", view::protected_name(&protected.table), faults.join("; "))
 }
 
-/// Returns the columns of a table, with the partition keys, if it had these other columns.
+/// Returns a table's columns, or the given `columns` instead, followed by its partition keys.
 fn columns(table: &TableVersion, columns: Option<&[Column]>) -> Vec<Column> {
     [columns.unwrap_or(&table.columns), &table.partition_keys].concat()
 }
 
-/// Returns the columns of a table as it is.
+/// Returns a table's current columns, followed by its partition keys.
 pub(super) fn protected_columns(table: &TableVersion) -> Vec<Column> {
     columns(table, None)
 }
@@ -297,7 +299,7 @@ pub(super) async fn state(
     };
     let key = optouts.key.iter().map(column).collect::<Result<_>>()?;
     let location = table.place();
-    // Live may be a generation of another name, while the names in datasets.toml change.
+    // While the names in datasets.toml change, live may be a generation under another name.
     let files = match location.filter(|location| TablePaths::of_generation(location).is_some()) {
         Some(location) => {
             let lost =

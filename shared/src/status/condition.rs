@@ -9,9 +9,9 @@ pub struct Condition {
     /// `TOPIC:SUBJECT`, such as `held:users`. It stays the same for as long as the condition lasts, even if the message
     /// changes.
     pub id: String,
-    /// What happened to what, and the request to send next.
+    /// What happened to what, and what to do next.
     pub message: String,
-    /// When the condition started. `None` if no stored data tells.
+    /// When the condition started. `None` if no record shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
     /// The runbook section that resolves the condition, as `docs/operate.md#SECTION`.
@@ -87,7 +87,7 @@ topics! {
     NoTable: "no-table", "no-table-yet";
     DeadLetters: "dead-letters", "dead-letters";
     UnreadDrops: "unread-drops", "an-opt-out-waits";
-    /// Nobody who opted out has a row in a protected table.
+    /// No person who opted out has a row in a protected table, so the key is probably wrong.
     MatchNothing: "match-nothing", "opt-outs-match-nobody";
     /// Drops would bring back more people than `max_returning`.
     Returning: "returning", "people-would-come-back";
@@ -96,7 +96,7 @@ topics! {
     /// An inbox that was published but is no longer configured.
     UnconfiguredInbox: "unconfigured-inbox", "an-inbox-is-no-longer-configured";
     ViewFails: "view-fails", "a-protected-view-was-changed";
-    /// A view of a table that no inbox protects any more.
+    /// A view on a table that no inbox protects any more.
     UnmaintainedView: "unmaintained-view", "a-view-that-no-inbox-maintains";
     BucketNotifications: "bucket-notifications", "the-buckets-settings";
     BucketVersioning: "bucket-versioning", "the-buckets-settings";
@@ -104,11 +104,11 @@ topics! {
     BucketLifecycle: "bucket-lifecycle", "the-buckets-settings";
     BucketMissingRule: "bucket-missing-rule", "the-buckets-settings";
     BucketUnreadable: "bucket-unreadable", "the-buckets-settings";
-    /// A table that Turntable doesn't publish and that reads every generation of a dataset at once.
+    /// A table that Turntable doesn't publish and that reads all of a dataset's generations at once.
     OverFolder: "over-folder", "a-table-reads-a-whole-folder";
-    /// A folder in which the table was published before its dataset's location changed.
+    /// A folder where the table was published before its dataset's location changed.
     Moved: "moved", "move";
-    /// A rename that has made the new table and has not dropped the old one.
+    /// A rename that has created the new table but has not dropped the old one.
     UnfinishedRename: "unfinished-rename", "rename";
     /// A table that no dataset publishes any more.
     RetiredTable: "retired-table", "a-table-that-no-dataset-publishes";

@@ -39,7 +39,7 @@ pub struct Status {
     /// there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub edited: Option<String>,
-    /// A message about files of the live generation that were lost, changed or added. `None` if there are none.
+    /// A message about files in the live generation that were lost, changed or added. `None` if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub damaged: Option<String>,
     /// The last flip on record.
@@ -50,10 +50,10 @@ pub struct Status {
     /// The dataset's own refreshes. `None` if the stack's schedule refreshes it, or if it is an inbox.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh: Option<RefreshStatus>,
-    /// The generations of the inputs that the live generation was built from, by dataset.
+    /// The inputs' generations from which the live generation was built, by dataset.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub built_from: BTreeMap<String, Generation>,
-    /// A message about inputs that were rolled back since. `None` if there are none.
+    /// A message about inputs that have been rolled back since. `None` if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outdated: Option<String>,
     /// The inbox and its views. `None` if the source is not an inbox.
@@ -82,13 +82,13 @@ pub struct Known {
 #[serde(rename_all = "snake_case")]
 pub enum Place {
     Live,
-    /// Has been live, and is not live now.
+    /// Was live before, but isn't live now.
     Replaced,
     /// Has never been live.
     Candidate,
 }
 
-/// Who or what made a generation live, when and why.
+/// Who or what made a generation live, when, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Flipped {
     pub at: Timestamp,
@@ -97,13 +97,13 @@ pub struct Flipped {
     pub why: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
-    /// What the flip changed in a table that Turntable didn't create. `None` for a flip that didn't adopt one.
+    /// What the flip changed in a table that Turntable didn't create. `None` if the flip didn't adopt a table.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adopted: Option<Adoption>,
 }
 
-/// What a sweep would do now. Status does not ask Athena which queries are running, so the sweep itself may also keep
-/// generations that running queries may still read.
+/// What a sweep would do now. `status` doesn't query Athena for running queries, so the sweep itself may keep more
+/// generations, because running queries may still read them.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct NextSweep {
     /// Why the sweep would skip this dataset and delete nothing. `None` if it would not skip the dataset.
@@ -118,13 +118,13 @@ pub struct NextSweep {
 pub struct Fate {
     pub generation: Generation,
     pub reason: String,
-    /// When a kept generation may be deleted, if nothing else happens. `None` if this is unknown, or if the sweep would
-    /// delete the generation.
+    /// When a kept generation may be deleted if nothing else happens. `None` if this is unknown, or if the sweep would
+    /// delete the generation now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }
 
-/// The largest number of generations that a status lists.
+/// The maximum number of generations that a status lists.
 const MAX_GENERATIONS: usize = 20;
 
 /// Returns a report of what is live, and the dataset's detailed status.

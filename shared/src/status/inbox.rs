@@ -25,29 +25,30 @@ use crate::{
     },
 };
 
-/// The status of an inbox, and of the views that leave its people out.
+/// The status of an inbox, and of the views that leave out the people in it.
 #[derive(Debug, Clone, Serialize)]
 pub struct InboxStatus {
     /// The number of keys in the live table, whatever their state. `None` if live is unmanaged.
     pub keys: Option<u64>,
-    /// The number of drops that the live table has not taken in.
+    /// The number of drops that the live table doesn't contain yet.
     pub unread: u64,
-    /// What `max_returning` holds back, and the request that lets it pass. These drops are unread.
+    /// A message about the drops that `max_returning` holds back, with the request that lets them pass. These drops are
+    /// unread.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_back: Option<String>,
-    /// When the oldest of them was put.
+    /// When the oldest unread drop was uploaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest_unread: Option<Timestamp>,
-    /// When the newest drop in the inbox was put. Sweep moves old drops to the archive.
+    /// When the newest drop in the inbox was uploaded. Archived drops don't count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_drop: Option<Timestamp>,
-    /// The number of drops with rejected records in `_rejected/`. They count until somebody deletes the objects.
+    /// The number of drops with rejected records in `_rejected/`. They count until somebody deletes these objects.
     pub rejected: u64,
     /// The record of what the inbox has published. `None` before the first sweep.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub published: Option<Published>,
     pub views: Vec<ViewStatus>,
-    /// For each protected table, how many people who opted out have no row in it. Athena counts them.
+    /// The number of people who opted out but have no row in each protected table. Athena counts them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub matches: Vec<TableMatches>,
 }
@@ -58,7 +59,7 @@ pub struct ViewStatus {
     pub view: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<ViewState>,
-    /// Why the view can't be compared or made.
+    /// Why the view can't be compared or created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
@@ -100,7 +101,7 @@ pub async fn status(
     })
 }
 
-/// Returns whether an object in `rejects`, an inbox's folder `_rejected/`, describes a drop's rejects.
+/// Returns whether an object in `rejects`, an inbox's folder `_rejected/`, lists a drop's rejects.
 fn is_reject(rejects: &Location, key: &Key) -> bool {
     key.key.strip_prefix(&rejects.prefix).is_some_and(inbox::control::is_reject)
 }

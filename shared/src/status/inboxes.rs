@@ -1,5 +1,5 @@
-//! Finds what lies in the folder of all inboxes and needs an operator: objects that belong to no inbox, rejected records
-//! that nobody has acknowledged, and inboxes that are no longer configured.
+//! Finds everything in the folder of all inboxes that needs an operator: objects that belong to no inbox, rejected
+//! records that nobody has acknowledged, and inboxes that are no longer configured.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ use crate::{
     publish::{self, view_check::held_back, views::compare_protected},
 };
 
-/// Objects of one kind.
+/// The count and the age of objects of one kind.
 #[derive(Default)]
 struct Objects {
     count: u64,
@@ -36,8 +36,8 @@ impl Objects {
     }
 }
 
-/// Returns the conditions in the folder of all inboxes, and those of the views, in no particular order. Lists the whole
-/// folder.
+/// Returns the conditions of the inboxes and of the protected tables' views, in no particular order. Lists the whole
+/// folder of all inboxes.
 pub async fn conditions(env: &Environment, config: &Config) -> Result<Vec<Condition>> {
     let Some(folder) = &env.inboxes else { return Ok(Vec::new()) };
     let inboxes: Vec<OptoutTable> = config.known().filter_map(Dataset::optouts).collect();
@@ -65,16 +65,16 @@ pub async fn conditions(env: &Environment, config: &Config) -> Result<Vec<Condit
     let strays = strays.into_iter().map(|(parent, Objects { count, oldest })| {
         let objects = if count == 1 { "1 object is" } else { &format!("{count} objects are") };
         let message = format!(
-            "s3://{bucket}/{parent}/: {objects} in no inbox of datasets.toml, so nobody who opted out in it is out: move it \
-             into an inbox, or configure this inbox again"
+            "s3://{bucket}/{parent}/: {objects} not in any inbox in datasets.toml, so opt-outs in this folder have no \
+             effect: move the objects into an inbox, or configure this inbox again"
         );
         Condition::new(Topic::StrayObjects, format!("{parent}/"), message).since(oldest)
     });
     let rejected = rejected.into_iter().map(|(dataset, Objects { count, oldest })| {
         let drops = if count == 1 { "1 drop" } else { &format!("{count} drops") };
         let message = format!(
-            "{dataset}: rejected records of {drops} are in _rejected/ of the inbox, so these people are not out: have \
-             them corrected and sent again, then delete the objects in _rejected/"
+            "{dataset}: rejected records from {drops} are in the inbox's _rejected/, so these opt-outs have no \
+             effect: have the records corrected and sent again, then delete the objects in _rejected/"
         );
         Condition::new(Topic::RejectedRecords, dataset, message).since(oldest)
     });
@@ -94,7 +94,7 @@ pub async fn conditions(env: &Environment, config: &Config) -> Result<Vec<Condit
 
 /// Returns the condition of an inbox that is no longer configured, unless its table was retired.
 async fn forgotten(env: &Environment, inbox: Location) -> Result<Option<Condition>> {
-    // A record that can't be read counts as no decision.
+    // If the record can't be read, no decision is assumed.
     let published = publish::published::read(env, &inbox).await.unwrap_or_default();
     if let Some((paths, _)) = published.and_then(|published| TablePaths::of_generation(&published.location))
         && publish::retired::is_decided(env, &paths).await?
@@ -102,17 +102,17 @@ async fn forgotten(env: &Environment, inbox: Location) -> Result<Option<Conditio
         return Ok(None);
     }
     let message = format!(
-        "{inbox} is an inbox that was published and is no longer in datasets.toml: opt-outs that are put into it have no \
-         effect. Configure it again, or retire its table"
+        "{inbox} is an inbox that was published but is no longer in datasets.toml, so new opt-outs in it have no \
+         effect: configure it again, or retire its table"
     );
     Ok(Some(Condition::new(Topic::UnconfiguredInbox, &inbox.prefix, message)))
 }
 
-/// The largest number of datasets whose views are compared at the same time.
+/// The maximum number of datasets whose views are compared at the same time.
 const MAX_CONCURRENT_DATASETS: usize = 16;
 
-/// Returns the condition of a protected table's view that can't be created, or of a view on a table that no inbox
-/// protects any more. A view that only differs needs no operator: it is restored within a minute.
+/// Returns a condition if a protected table's view can't be created, or if a view exists on a table that no inbox
+/// protects any more. A view that only differs needs no operator, because it is restored within a minute.
 async fn view_of(env: &Environment, dataset: &Dataset) -> Result<Option<Condition>> {
     let name = view::protected_name(&dataset.table);
     if let Some(protected) = &dataset.protected {

@@ -19,7 +19,7 @@ use crate::{
     publish::views::unmatched_query,
 };
 
-/// The counts for one inbox, `_stacks/STACK/matches/DATASET.json`.
+/// The content of `_stacks/STACK/matches/DATASET.json`: the counts for one inbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Matches {
     pub at: Timestamp,
@@ -36,23 +36,23 @@ pub struct TableMatches {
     /// The number of people who opted out but match no row in the table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unmatched: Option<u64>,
-    /// A message if nobody matches. `None` otherwise.
+    /// A message if none of these people match a row. `None` otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
-    /// Why the people could not be counted. `None` if they were.
+    /// Why the people could not be counted. `None` if they were counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// The maximum number of concurrent queries, and the time after which `status` cancels one.
+/// The maximum number of concurrent queries, and the time after which `status` cancels a query.
 const MAX_CONCURRENT_QUERIES: usize = 4;
 const MAX_QUERY_TIME: Duration = Duration::from_secs(20);
 
-/// The time after which `status` no longer waits for a count: that of the query, and of the requests around it.
+/// The maximum time that `status` waits for a count, which includes the query and the requests around it.
 const MAX_COUNT_TIME: Duration = Duration::from_secs(25);
 
-/// Counts with one Athena query per protected table, and stores the counts for the status of all datasets. A table that
-/// can't be counted in time has an error instead.
+/// Runs one Athena query per protected table, and stores the counts for the status of all datasets. If a table can't be
+/// counted in time, it has an error instead.
 pub(super) async fn count(env: &Environment, dataset: &Dataset) -> Matches {
     // Boxed, because otherwise the compiler can't prove that the stream's future is `Send`.
     let mut counts: Vec<BoxFuture<'_, TableMatches>> = Vec::new();
@@ -70,7 +70,7 @@ pub(super) async fn count(env: &Environment, dataset: &Dataset) -> Matches {
     matches
 }
 
-/// Records the counts. What couldn't be counted now stays as it was counted last, so that no warning disappears.
+/// Records the counts. If a table couldn't be counted now, keeps its last count, so that no warning disappears.
 async fn keep(env: &Environment, key: &Key, counted: &Matches) -> Result<()> {
     let earlier = env.record::<Matches>(key).await?.map(|found| found.tables).unwrap_or_default();
     let last = |table: &TableMatches| earlier.iter().find(|earlier| earlier.table == table.table).cloned();
@@ -89,8 +89,8 @@ async fn count_in(env: &Environment, dataset: &Dataset, of: &Protected) -> Table
         Ok(Ok(Some((out, unmatched)))) => {
             let warning = (out > 0 && unmatched == out).then(|| {
                 format!(
-                    "{}: none of the {out} people who are out has a row in {}: check that protects names the right column, \
-                     and that both sides write the key alike (normalize)",
+                    "{}: none of the {out} people who opted out has a row in {}: check that protects names the right \
+                     column, and that both tables write the key in the same way (normalize)",
                     dataset.name, of.table
                 )
             });
@@ -98,7 +98,7 @@ async fn count_in(env: &Environment, dataset: &Dataset, of: &Protected) -> Table
         }
         Ok(Err(error)) => TableMatches { error: Some(error.report()), ..empty },
         Err(_) => {
-            let error = format!("Athena took longer than {} s: ask again", MAX_COUNT_TIME.as_secs());
+            let error = format!("Athena took longer than {} s: request the status again", MAX_COUNT_TIME.as_secs());
             TableMatches { error: Some(error), ..empty }
         }
     }
@@ -109,12 +109,12 @@ async fn counts(env: &Environment, dataset: &Dataset, of: &Protected) -> Result<
     let answer = env.query.run_within(&of.table.database, &query, MAX_QUERY_TIME).await?;
     let number = |at: usize| answer.rows.first()?.get(at)?.as_deref()?.parse().ok();
     let (Some(out), Some(unmatched)) = (number(0), number(1)) else {
-        return Err(Error::corrupt(format!("Athena returned no two counts for {}: ask again", of.table)));
+        return Err(Error::corrupt(format!("Athena didn't return two counts for {}: try again", of.table)));
     };
     Ok(Some((out, unmatched)))
 }
 
-/// Returns a condition for each table in which nobody who opted out had a row at the last count.
+/// Returns a condition for each table in which, at the last count, no person who opted out had a row.
 pub(super) async fn conditions(env: &Environment, dataset: &Dataset) -> Result<Vec<Condition>> {
     if dataset.protects.is_empty() {
         return Ok(Vec::new());

@@ -1,4 +1,4 @@
-//! Loads a summary of all datasets, with a few requests per dataset.
+//! Loads a summary of all datasets with a few requests per dataset.
 
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
@@ -29,12 +29,12 @@ use turntable_core::{
 };
 use turntable_sources::inbox;
 
-/// The largest number of datasets that are loaded concurrently.
+/// The maximum number of datasets that are loaded concurrently.
 ///
-/// Loading one takes about ten requests: for the table, its view, the live generation's manifest, the hold, the list of
-/// flip records since the live generation, the last flip record, the lists of manifests and of the live files, the
-/// table's record, and the last failed export. A group's member takes two more, for the group's record, an inbox takes one
-/// for the list of its drops, and a dataset with schedules of its own takes one for their record.
+/// Each takes about ten requests: for the table, its view, the live generation's manifest, the hold, the list of flip
+/// records since the live generation, the last flip record, the lists of manifests and of live files, the table's
+/// record, and the last failed export. A group's member takes two more, for the group's record. An inbox takes one
+/// more, for the list of its drops, and so does a dataset with its own schedules, for their record.
 const MAX_CONCURRENT_DATASETS: usize = 16;
 
 /// The status of all datasets.
@@ -44,7 +44,7 @@ pub struct Overview {
     pub outcome: Outcome,
     /// When the status was loaded.
     pub at: Timestamp,
-    /// The messages of `conditions`, in the same order.
+    /// The messages from `conditions`, in the same order.
     pub attention: Vec<String>,
     /// The conditions that need an operator.
     #[serde(default)]
@@ -105,7 +105,7 @@ pub async fn overview(env: &Environment, config: &Config) -> Overview {
     let what = "what sweep found about the buckets' settings is unreadable";
     conditions.extend(or_unreadable(buckets, "buckets", what));
     let dead_letters = dead_letters::look(env, config).await.unwrap_or_else(|error| {
-        conditions.push(unreadable("dead-letters", "the dead-letter queues can't be looked at", &error));
+        conditions.push(unreadable("dead-letters", "the dead-letter queues can't be read", &error));
         Vec::new()
     });
     let dead = dead_letters.iter();
@@ -116,7 +116,7 @@ pub async fn overview(env: &Environment, config: &Config) -> Overview {
     Overview { outcome: Outcome::Status, at: now, attention, conditions, dead_letters, datasets }
 }
 
-/// Returns the conditions, or one that says that they can't be read.
+/// Returns the conditions, or one condition that says that they can't be read.
 fn or_unreadable(found: Result<Vec<Condition>>, subject: &str, what: &str) -> Vec<Condition> {
     found.unwrap_or_else(|error| vec![unreadable(subject, what, &error)])
 }
@@ -133,7 +133,7 @@ fn bucket_condition(fault: BucketFault) -> Condition {
         Subject::MissingRule => Topic::BucketMissingRule,
         Subject::Unreadable => Topic::BucketUnreadable,
     };
-    let message = format!("{}. Then invoke sweep with {{}}, which looks again", fault.message);
+    let message = format!("{}. Then invoke sweep with {{}}, which checks again", fault.message);
     Condition::new(topic, fault.bucket, message).since(Some(fault.since))
 }
 
@@ -201,7 +201,7 @@ async fn standing(env: &Environment, dataset: &Dataset, now: Timestamp) -> Resul
     })
 }
 
-/// Returns whether an event would not make the candidate live. The members of a group are judged together, and not here.
+/// Returns whether an event would not make the candidate live. The members of a group are judged together elsewhere.
 async fn is_stale(env: &Environment, dataset: &Dataset, state: &FlipState, waits: Option<Generation>) -> Result<bool> {
     let Some(waits) = waits else { return Ok(false) };
     if dataset.group.is_some() {
@@ -219,7 +219,7 @@ async fn verdict(env: &Environment, dataset: &Dataset, of: Option<Generation>) -
     }
 }
 
-/// Reads the last failed export. `None` if there is none, or if a generation that was started after it is complete.
+/// Returns the last failed export, or `None` if there is none or if a generation that was started after it is complete.
 async fn failed_export(
     env: &Environment,
     dataset: &Dataset,

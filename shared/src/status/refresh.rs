@@ -1,4 +1,4 @@
-//! When a dataset was last refreshed, when it will be, and what it waits for.
+//! Loads when a dataset was last refreshed, when it will be refreshed next, and what it waits for.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,34 +12,34 @@ use turntable_core::{
 
 use crate::{environment::Environment, inputs};
 
-/// The refreshes of a dataset that has a `refresh` of its own.
+/// The refreshes of a dataset that has its own `refresh`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefreshStatus {
-    /// The schedules, as datasets.toml has them. None if the dataset is refreshed by hand.
+    /// The schedules, as in datasets.toml. Empty if the dataset is not refreshed by a schedule.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schedules: Vec<String>,
     /// The datasets after whose flips it is refreshed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<String>,
-    /// The last due time for which an export has ended well. `None` if there was none.
+    /// The last due time for which an export has succeeded. `None` if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<Timestamp>,
     /// The next due time. `None` if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Timestamp>,
-    /// When the export that is in progress began. `None` if there is none.
+    /// When the export in progress started. `None` if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running_since: Option<Timestamp>,
     /// The due time that came during the export in progress. `None` if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlaps: Option<Timestamp>,
-    /// What the next export waits for. `None` if it only waits for its time.
+    /// What the next export waits for. `None` if it waits only for its due time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits: Option<String>,
 }
 
-/// Loads the refreshes of a dataset. Returns `None` if the stack's schedule refreshes it, or if it is an inbox. Takes
-/// one request, and for a dataset with inputs, two more and one for each input.
+/// Loads the refreshes of a dataset. Returns `None` if the stack's schedule refreshes it, or if it is an inbox. Makes
+/// one request. For a dataset with inputs, makes two more requests, and one for each input.
 pub async fn load(env: &Environment, dataset: &Dataset, now: Timestamp) -> Result<Option<RefreshStatus>> {
     let Some(refresh) = &dataset.refresh else { return Ok(None) };
     if refresh.schedules.is_empty() && refresh.after.is_empty() {
@@ -62,7 +62,7 @@ pub async fn load(env: &Environment, dataset: &Dataset, now: Timestamp) -> Resul
     }))
 }
 
-/// Returns what the next export waits for, apart from its time.
+/// Returns what the next export waits for, apart from its due time.
 fn waits(refresh: &Refresh, record: &Record, (built, live): (&Inputs, &Inputs), now: Timestamp) -> Option<String> {
     if let Some(running) = record.in_progress(now) {
         let next = match (record.waiting, record.waiting_for_inputs) {
@@ -70,17 +70,17 @@ fn waits(refresh: &Refresh, record: &Record, (built, live): (&Inputs, &Inputs), 
             (None, true) => "the export for the inputs that have flipped".into(),
             (None, false) => return None,
         };
-        return Some(format!("{next} starts when the one that began at {} has ended", seconds(running.since)));
+        return Some(format!("{next} starts when the one that started at {} has ended", seconds(running.since)));
     }
     if let Some(Next::Due(due)) = record.follows() {
-        return Some(format!("the export for {due} starts when the engine's run has ended, or at the next due time"));
+        return Some(format!("the export for {due} starts when the engine run has ended, or at the next due time"));
     }
     let awaited = awaited(refresh, built, live).filter(|awaited| !awaited.is_empty())?;
     Some(format!("flips of {}", awaited.join(", ")))
 }
 
-/// Returns a message about the inputs that were rolled back since the live generation was built from them. `None` if
-/// there are none.
+/// Returns a message about inputs that have been rolled back since the live generation was built from them. Returns
+/// `None` if there are none.
 pub async fn outdated(env: &Environment, dataset: &Dataset, manifest: Option<&Manifest>) -> Result<Option<String>> {
     let Some(built) = manifest.map(|manifest| &manifest.inputs).filter(|built| !built.is_empty()) else {
         return Ok(None);

@@ -21,9 +21,9 @@ use crate::{
 const MAX_CONCURRENT_FOLDERS: usize = 16;
 
 /// Returns a condition for each table that still reads a published generation and is in a database that no dataset
-/// names. The configured databases need no such search, because their tables are listed anyway.
+/// names. The configured databases need no search, because their tables are listed anyway.
 ///
-/// Finds the tables through the records `_table.json` in the folders next to the datasets' folders. Takes one request
+/// Finds the tables through the records `_table.json` in the folders next to the datasets' folders. Makes one request
 /// per 1,000 folders, one per folder that belongs to no dataset, and one per record found.
 pub(super) async fn in_other_databases(env: &Environment, config: &Config) -> Result<Vec<Condition>> {
     let own: BTreeSet<&Location> = config.known().map(|dataset| dataset.paths.location()).collect();
@@ -49,8 +49,8 @@ async fn table_in(env: &Environment, databases: &BTreeSet<&str>, folder: Locatio
         return Ok(None);
     }
     let paths = TablePaths::at(folder.clone());
-    // Tables of another stack are that stack's concern. A record that can't be read is not Turntable's, or says
-    // nothing.
+    // Another stack's tables are that stack's concern. A record that can't be read isn't Turntable's, or contains no
+    // information.
     let Ok(Some(found)) = env.record::<PublishedTable>(&paths.table()).await else { return Ok(None) };
     if databases.contains(found.database.as_str())
         || identity::other_stack(env, &paths).await?.is_some()

@@ -15,13 +15,13 @@ use turntable_core::{
     record::{ExportFailure, FlipOrigin, Verdict},
 };
 
-/// The age at which a candidate without a verdict starts to need attention. A flip takes seconds, but its event may be
-/// retried for some minutes. The age counts from the generation's name, which an export may choose this long before it
-/// completes the generation.
+/// The age from which a candidate without a verdict needs attention. A flip takes seconds, but its event may be retried
+/// for some minutes. The age is counted from the time in the generation's name, which an export may choose this long
+/// before it completes the generation.
 const MAX_FLIP_DELAY: SignedDuration = SignedDuration::from_mins(30);
 
-/// How long a drop may stay unread beyond the inbox's `min_interval` before it needs attention. The schedule reads
-/// every inbox within a minute, and the alarm `OptoutLag` goes off after 5 minutes.
+/// How long a drop may stay unread, in addition to the inbox's `min_interval`, before it needs attention. The schedule
+/// reads each inbox within a minute, and the alarm `OptoutLag` goes off after 5 minutes.
 const MAX_DROP_DELAY: SignedDuration = SignedDuration::from_mins(5);
 
 /// The status of one dataset.
@@ -48,8 +48,8 @@ pub struct DatasetSummary {
     /// Who or what made the last flip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<FlipOrigin>,
-    /// The newest complete generation that is newer than live and has never been live. It was rejected (see `rejected`)
-    /// or is held, or its flip hasn't happened yet.
+    /// The newest complete generation that is newer than live and has never been live: it was rejected (see
+    /// `rejected`), it is held, or its flip hasn't happened yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits: Option<Generation>,
     /// Whether no event can make `waits` live, for example because it is older than a rollback.
@@ -67,11 +67,11 @@ pub struct DatasetSummary {
     /// A message about another stack that also publishes the table. `None` if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_stack: Option<String>,
-    /// A message about each rename that has made the new table and has not dropped the old one.
+    /// A message about each rename that has created the new table but has not dropped the old one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub renaming: Vec<String>,
-    /// A message about each folder in which the table was published before the dataset's location changed, if nobody has
-    /// decided about it.
+    /// A message about each folder where the table was published before the dataset's location changed, if nobody has
+    /// decided what to do with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<String>,
     /// The reason for the dataset's hold, or for its group's hold. `None` if there is no hold.
@@ -87,10 +87,10 @@ pub struct DatasetSummary {
     /// The dataset's own refreshes. `None` if the stack's schedule refreshes it, or if it is an inbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh: Option<RefreshStatus>,
-    /// The generations of the inputs that the live generation was built from, by dataset.
+    /// The inputs' generations from which the live generation was built, by dataset.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub built_from: BTreeMap<String, Generation>,
-    /// A message about inputs that were rolled back since. `None` if there are none.
+    /// A message about inputs that have been rolled back since. `None` if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outdated: Option<String>,
     /// The drops in the inbox. `None` if the dataset's source is not an inbox.
@@ -103,7 +103,7 @@ pub struct DatasetSummary {
     /// there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edited: Option<String>,
-    /// A message about files of the live generation that were lost, changed or added. `None` if there are none.
+    /// A message about files in the live generation that were lost, changed or added. `None` if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damaged: Option<String>,
     /// Why the status could not be loaded. `None` if it was loaded.
@@ -128,16 +128,16 @@ pub struct InboxSummary {
     /// When the newest drop in the inbox was uploaded. Archived drops don't count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_drop: Option<Timestamp>,
-    /// Whether the oldest unread drop has waited for more than `min_interval` and five minutes.
+    /// Whether the oldest unread drop has waited for more than `min_interval` plus five minutes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub overdue: bool,
-    /// The number of people whom drops would bring back that `max_returning` holds back. These drops are not counted as
-    /// unread.
+    /// The number of people whom the drops that `max_returning` holds back would bring back. These drops aren't counted
+    /// as unread.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_back: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_back_at: Option<Timestamp>,
-    /// What is held back, and the request that lets it pass.
+    /// A message about the drops that are held back, with the request that lets them pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_back_message: Option<String>,
 }
@@ -259,8 +259,8 @@ impl DatasetSummary {
         let (DatasetSummary { dataset, .. }, refresh) = (self, self.refresh.as_ref()?);
         let RefreshStatus { running_since: Some(since), overlaps: Some(due), .. } = refresh else { return None };
         let message = format!(
-            "{dataset}: the export that began at {since} was still in progress when the next one was due, at {due}: make \
-             it faster, or lengthen the interval in refresh"
+            "{dataset}: the export that started at {since} was still in progress when the next one was due, at {due}: \
+             make it faster, or lengthen the interval in refresh"
         );
         Some(Condition::new(Topic::SlowExport, dataset, message).since(Some(*since)))
     }
@@ -271,8 +271,8 @@ impl DatasetSummary {
         let InboxSummary { unread, oldest_unread: Some(oldest), overdue: true, .. } = inbox else { return None };
         let drops = if *unread == 1 { "1 drop is" } else { &format!("{unread} drops are") };
         let message = format!(
-            "{dataset}: {drops} unread, the oldest since {oldest}, so the people in them are not out: invoke optout with \
-             {{\"dataset\":{dataset:?}}}, and remove the cause if that fails"
+            "{dataset}: {drops} unread, the oldest since {oldest}, so these opt-outs have no effect yet: invoke \
+             optout with {{\"dataset\":{dataset:?}}}, and remove the cause if that fails"
         );
         Some(Condition::new(Topic::UnreadDrops, dataset, message).since(Some(*oldest)))
     }

@@ -51,7 +51,7 @@ impl Budget {
     }
 }
 
-/// The part of the budget that one dataset has reserved. Dropping it returns what was not used to the budget.
+/// The part of the budget that one dataset has reserved. When it is dropped, the unused rest goes back to the budget.
 pub(super) struct Share<'a> {
     budget: &'a Budget,
     pub(super) objects: usize,
@@ -84,7 +84,7 @@ pub struct Done {
 const MAX_CONCURRENT_REQUESTS: usize = 8;
 
 /// Carries out the plan as far as the budget allows. Returns `None` if the table has changed since its state was
-/// loaded. In that case no object of a generation was deleted, and the caller must reload the state and plan again.
+/// loaded. In that case, no generation's objects were deleted, and the caller must reload the state and plan again.
 pub async fn act(
     env: &Environment,
     dataset: &Dataset,
@@ -106,7 +106,8 @@ pub async fn act(
         .try_collect::<()>()
         .await?;
 
-    // Each generation costs one more than its objects, for its manifest, so that even one without objects isn't free.
+    // Each generation costs one more than its objects, for its manifest, so that a generation without objects isn't
+    // free.
     let wanted = plan.go.iter().map(|(generation, _)| loaded.state.generations[generation].objects.len() + 1).sum();
     let mut share = budget.take(wanted);
     let (go, chunks) = affordable(&loaded.state, plan, share.objects);
@@ -134,7 +135,7 @@ pub async fn act(
         .await?;
     done.objects = deleted.iter().sum();
     share.used(done.objects + go.len());
-    // Objects are deleted in the order of the generations, so their number tells which generations are deleted
+    // Objects are deleted generation by generation, in order, so their number shows which generations are deleted
     // completely.
     let mut rest = Some(done.objects);
     let mut whole = |generation: &&Generation| {
@@ -157,7 +158,7 @@ fn records_of_run(paths: &TablePaths, generation: &Generation) -> [Key; 2] {
 }
 
 /// Returns the generations whose deletion can start with a budget of `objects`, in the plan's order, and the keys of
-/// the data objects that the budget covers, in chunks of one request each.
+/// the data objects that the budget covers, in chunks for one request each.
 fn affordable<'a>(state: &'a SweepState, plan: &Plan, mut objects: usize) -> (Vec<Generation>, Vec<&'a [Key]>) {
     let (mut go, mut chunks) = (Vec::new(), Vec::new());
     for (generation, _) in &plan.go {

@@ -30,7 +30,8 @@ pub struct Item {
     pub reason: String,
     pub objects: u64,
     pub bytes: u64,
-    /// When a kept item may be deleted if nothing else happens; `None` if that is unknown or the item is never deleted.
+    /// When a kept item may be deleted if nothing else happens. `None` if this is unknown, or if the item is never
+    /// deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }

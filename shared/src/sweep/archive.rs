@@ -1,7 +1,7 @@
-//! Moves old consumed drops out of the inbox. Otherwise the inbox and live's list of consumed drops would grow
+//! Moves old consumed drops out of the inbox. Otherwise, the inbox and live's list of consumed drops would grow
 //! forever.
 //!
-//! A move is a copy that is conditional on the drop's ETag, then a deletion with the same condition:
+//! A move is a copy that is conditional on the drop's ETag, and then a deletion with the same condition:
 //!
 //! - A drop that is overwritten before the copy stays in the inbox.
 //! - A drop that is overwritten after the copy stays too, and its new content is a new drop.
@@ -28,7 +28,7 @@ use turntable_core::{
 };
 use turntable_sources::inbox::{self, MAX_DROP_BYTES, control};
 
-/// The number and the size of the drops that were moved out of an inbox, or in a dry run, that would be moved.
+/// The number and the size of the drops that were moved out of an inbox or, in a dry run, would be moved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Archived {
     pub drops: u64,
@@ -84,8 +84,8 @@ pub async fn archive(
     Ok(Archived { drops: sizes.clone().count() as u64, bytes: sizes.sum(), more: moved.len() < all })
 }
 
-/// Moves one drop and returns its size in bytes. Returns `None` if it stays in the inbox: it has been overwritten since
-/// the listing, and the new content is a new drop, or S3 can't copy it.
+/// Moves one drop and returns its size in bytes. Returns `None` if it stays in the inbox, because S3 can't copy it, or
+/// because it has been overwritten since the listing and is a new drop.
 async fn move_drop(env: &Environment, inbox: &Inbox, drop: InboxObject, entry: Entry) -> Result<Option<u64>> {
     let to = archive::archived(&inbox.location, &drop);
     if entry.size > MAX_DROP_BYTES {
@@ -103,8 +103,8 @@ async fn move_drop(env: &Environment, inbox: &Inbox, drop: InboxObject, entry: E
     }
 }
 
-/// Returns whether sweep can copy an object from the inbox to the archive: the control object that `optout` wrote when S3
-/// refused to serve a drop. If there is none, no drop was refused before.
+/// Returns whether sweep can copy objects from the inbox to the archive. Tries it with the control object that `optout`
+/// wrote when S3 refused to serve a drop. If there is no control object, no drop has been refused.
 async fn can_archive(env: &Environment, inbox: &Inbox) -> Result<bool> {
     let from = control::key(&inbox.location);
     let control = async {

@@ -19,22 +19,22 @@ use turntable_core::{
 };
 
 pub struct TableContents {
-    /// The table, with a `VersionId` that was read before everything else here; `None` if the table does not exist.
+    /// The table, with a `VersionId` that was read before everything else here. `None` if the table doesn't exist.
     pub table: Option<TableVersion>,
     pub state: SweepState,
-    /// The complete generations, in no order.
+    /// The complete generations, in no particular order.
     pub complete: Vec<Complete>,
-    /// The live generation's manifest; `None` if live is unmanaged.
+    /// The live generation's manifest. `None` if live is unmanaged.
     pub live_manifest: Option<Manifest>,
     /// Unfinished uploads of data files.
     pub uploads: Vec<Unfinished>,
-    /// The generations that have the record of an audit that rejected them, whether or not they still exist.
+    /// The generations with a record of the audit that rejected them, whether or not they still exist.
     pub verdicts: Vec<Generation>,
     /// The number of unmanaged objects under the table's folder, and their total size in bytes.
     pub unknown: (u64, u64),
 }
 
-/// A complete generation, as its manifest describes it.
+/// A complete generation, as described in its manifest.
 pub struct Complete {
     pub generation: Generation,
     pub created_at: Timestamp,
@@ -49,7 +49,7 @@ const MAX_CONCURRENT_READS: usize = 16;
 /// Loads the table first and then everything else, as the proof in [`crate::sweep`] requires. Fails if anything can't
 /// be read, so that nothing in the table's folder is deleted.
 ///
-/// `tables` are the tables of all configured databases: a generation that one of them reads is never deleted.
+/// `tables` are the tables in all configured databases. A generation that one of them reads is never deleted.
 pub async fn load(env: &Environment, dataset: &Dataset, tables: &[Reader]) -> Result<TableContents> {
     let paths = &dataset.paths;
     let table = env.catalog.table(&dataset.table).await?;
@@ -117,7 +117,7 @@ pub async fn load(env: &Environment, dataset: &Dataset, tables: &[Reader]) -> Re
     Ok(TableContents { table, state, complete, live_manifest, uploads, verdicts, unknown })
 }
 
-/// Returns the tables, except the dataset's own, that read its folder or a part of it, with the locations that they
+/// Returns the tables other than the dataset's own that read its folder or a part of it, with the locations that they
 /// read.
 fn read_by_others(dataset: &Dataset, tables: &[Reader]) -> Vec<(TableName, Location)> {
     let others = tables.iter().filter(|table| table.name != dataset.table);
@@ -127,7 +127,7 @@ fn read_by_others(dataset: &Dataset, tables: &[Reader]) -> Vec<(TableName, Locat
 
 type Times = Vec<(Generation, Timestamp)>;
 
-/// Reads the manifests of the generations `of`. Returns the facts from each, and live's whole manifest.
+/// Reads the manifests of the generations `of`. Returns the facts from each manifest, and live's whole manifest.
 async fn complete(
     env: &Environment,
     dataset: &Dataset,
@@ -149,7 +149,7 @@ async fn complete(
     Ok((complete, of_live))
 }
 
-/// Reads when each `_sweeping` mark was written.
+/// Returns when each `_sweeping` mark was written.
 async fn marks_made(env: &Environment, dataset: &Dataset, of: Vec<Generation>) -> Result<Times> {
     let made = stream::iter(of).map(|generation| async move {
         let mark: Option<Sweeping> = env.record(&dataset.paths.sweeping(&generation)).await?;
@@ -158,7 +158,7 @@ async fn marks_made(env: &Environment, dataset: &Dataset, of: Vec<Generation>) -
     made.buffered(MAX_CONCURRENT_READS).try_filter_map(async |made| Ok(made)).try_collect().await
 }
 
-/// Reads the time by which each engine run will have ended, from its pending record.
+/// Returns the time by which each engine run will have ended, from its pending record.
 async fn ends_of_runs(env: &Environment, dataset: &Dataset, of: Vec<Generation>) -> Result<Times> {
     let read = stream::iter(of).map(|generation| async move {
         let pending: Option<Pending> = env.record(&dataset.paths.pending(&generation)).await?;

@@ -1,4 +1,4 @@
-//! The clients and limits of `sweep`.
+//! The clients and limits for `sweep`.
 
 use std::sync::Arc;
 
@@ -7,26 +7,26 @@ use turntable_core::port::Queue;
 
 use crate::environment::Environment;
 
-/// The environment, the queue and the limits that `sweep` works with.
+/// The environment, the queue and the limits for `sweep`.
 #[derive(Clone)]
 pub struct Sweep {
     pub env: Environment,
-    /// `export`'s queue, to which sweep sends requests to check pending engine runs.
+    /// `export`'s queue. Sweep sends requests to it to check pending engine runs.
     pub queue: Arc<dyn Queue>,
     pub limits: Limits,
 }
 
-/// The limits of one invocation. The next invocation continues.
+/// The limits for one invocation. The next invocation continues.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// The time after which the invocation starts no further dataset and no further deletion.
+    /// The time after which the invocation starts no more datasets and no more deletions.
     pub time: SignedDuration,
     /// The maximum number of objects to delete or move.
     pub objects: usize,
 }
 
 impl Default for Limits {
-    /// Returns limits of 12 minutes, because the template's timeout is 15 minutes, and of one million objects.
+    /// Returns limits of one million objects and of 12 minutes, because the timeout in the template is 15 minutes.
     fn default() -> Self {
         Limits { time: SignedDuration::from_mins(12), objects: 1_000_000 }
     }

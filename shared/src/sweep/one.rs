@@ -30,19 +30,19 @@ use crate::{
     },
 };
 
-/// The state that all datasets of one invocation share.
+/// The state that all datasets share in one invocation.
 pub(super) struct Round<'a> {
     pub sweep: &'a Sweep,
     pub now: Timestamp,
     pub dry_run: bool,
     pub budget: Budget,
     pub readers: Readers,
-    /// The tables of all configured databases.
+    /// The tables in all configured databases.
     pub tables: Tables,
 }
 
-/// Compares the live table and its files with what was published. Unless this is a dry run, repairs what it may.
-/// Returns one message for each fault.
+/// Compares the live table and its files with what was published. Unless this is a dry run, repairs drift if the
+/// dataset allows it. Returns one message for each fault.
 async fn verify_and_repair(
     env: &Environment,
     dataset: &Dataset,
@@ -93,7 +93,7 @@ fn told(report: FlipReport) -> String {
     report.reasons.join("; ") + repaired
 }
 
-/// The number of lost races with other writers of the table after which a dataset's sweep fails. The next sweep tries
+/// The number of races lost to other writers of the table after which a dataset's sweep fails. The next sweep tries
 /// again.
 const MAX_ATTEMPTS: u32 = 4;
 
@@ -122,7 +122,7 @@ pub(super) async fn sweep_one(round: &Round<'_>, dataset: &Dataset) -> Result<(O
             Err(reason) => return Ok((drift, Report::skipped(dataset, now, &loaded, reason))),
         };
         if let Some(error) = tables.failed.get(&dataset.table.database) {
-            let text = format!("it is unknown which tables of {} read its files", dataset.table.database);
+            let text = format!("it is unknown which tables in {} read its files", dataset.table.database);
             return Err(Error::new(error.kind(), text).caused_by(Error::new(error.kind(), error.report())));
         }
         let uploads = abandoned_uploads(&loaded.uploads, &dataset.retain, now);
@@ -131,7 +131,7 @@ pub(super) async fn sweep_one(round: &Round<'_>, dataset: &Dataset) -> Result<(O
             let archived = archive_drops(env, dataset, &loaded, &plan, now, None).await?;
             return Ok((drift, report.with_archived(dataset, archived)));
         }
-        // Before anything is deleted or archived: the record must name a generation that stays.
+        // This happens before anything is deleted or archived, because the record must name a generation that stays.
         if let Some(reason) = record_published(env, dataset, &loaded).await? {
             return Ok((drift, Report::skipped(dataset, now, &loaded, reason)));
         }
@@ -146,7 +146,7 @@ pub(super) async fn sweep_one(round: &Round<'_>, dataset: &Dataset) -> Result<(O
     }
 }
 
-/// Records what an inbox has published. Returns why the dataset must not be swept, if live lacks some of it.
+/// Records what an inbox has published. If live lacks some of it, returns why the dataset must not be swept.
 async fn record_published(env: &Environment, dataset: &Dataset, loaded: &TableContents) -> Result<Option<String>> {
     let (Source::Inbox(inbox), Some(live)) = (&dataset.source, &loaded.live_manifest) else { return Ok(None) };
     if live.merge.is_none() || published::write(env, dataset, inbox, live).await? {
@@ -169,7 +169,8 @@ async fn queue_pending_runs(sweep: &Sweep, dataset: &Dataset, loaded: &TableCont
 }
 
 /// Sends `export` a message for a dataset whose inputs have flipped since it was built, because the flips' events may
-/// have been lost. If an export has failed for good since the inputs flipped, it waits for their next flip or a person.
+/// have been lost. If an export has failed for good since the inputs flipped, sends nothing: the dataset waits for the
+/// inputs' next flip or for a person.
 async fn queue_after_inputs(sweep: &Sweep, dataset: &Dataset) -> Result<()> {
     if !inputs::is_due(&sweep.env, dataset).await? {
         return Ok(());
@@ -183,8 +184,8 @@ async fn queue_after_inputs(sweep: &Sweep, dataset: &Dataset) -> Result<()> {
     sweep.queue.send(vec![json!({ "dataset": dataset.name, "inputs": true }).to_string()]).await
 }
 
-/// Moves drops that have been in the table for longer than `drain` from the inbox to the archive. Without a budget,
-/// which means in a dry run, only counts them.
+/// Moves drops that have been in the table for longer than `drain` from the inbox to the archive. In a dry run, in
+/// which there is no budget, only counts them.
 async fn archive_drops(
     env: &Environment,
     dataset: &Dataset,

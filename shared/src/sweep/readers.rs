@@ -1,5 +1,5 @@
-//! Asks Athena for the oldest running query. An invocation asks once for each set of workgroups, because datasets with
-//! the same workgroups share the answer.
+//! Queries Athena for the oldest running query. An invocation does this once for each set of workgroups, because
+//! datasets with the same workgroups share the answer.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,7 +14,7 @@ use turntable_core::{
 pub struct Readers {
     query: Arc<dyn Query>,
     /// The answer for each set of workgroups. The lock is held during a request, so that other datasets' sweeps wait
-    /// for the answer instead of asking again.
+    /// for the answer instead of requesting it again.
     asked: Mutex<BTreeMap<Vec<String>, OldestQuery>>,
 }
 
@@ -28,7 +28,7 @@ impl Readers {
     /// Returns `NotAsked` if the dataset has no workgroups, or if the permission to list their queries is missing.
     /// Fails if Athena does not answer.
     pub async fn oldest_query(&self, dataset: &Dataset, state: &SweepState) -> Result<OldestQuery> {
-        // A single generation is either live, and so never deleted, or has never been live, and so has no readers.
+        // A single generation is either live, so it is never deleted, or has never been live, so it has no readers.
         if state.generations.len() < 2 {
             return Ok(OldestQuery::Known(None));
         }

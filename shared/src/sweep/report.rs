@@ -31,7 +31,7 @@ pub struct Report {
     max_age: i64,
     /// Seconds since the earliest replacement of a generation that still exists.
     oldest_replaced: Option<i64>,
-    /// Seconds since live's snapshot was taken; `None` for an inbox, or if live is unmanaged.
+    /// Seconds since live's snapshot was taken. `None` for an inbox, or if live is unmanaged.
     live_age: Option<i64>,
     /// Drops that were moved to the archive.
     archived: Option<Item>,
@@ -45,7 +45,7 @@ impl Report {
         Report { dataset: dataset.name.clone(), skipped: Some(reason), live_age, ..Report::default() }
     }
 
-    /// Returns the report on what a sweep would do, for a dry run.
+    /// Returns the report for a dry run: what a sweep would do.
     pub fn planned(
         dataset: &Dataset,
         now: Timestamp,
@@ -58,7 +58,7 @@ impl Report {
         Report::done(dataset, now, loaded, plan, uploads, &all)
     }
 
-    /// Returns the report on what a sweep has done.
+    /// Returns the report for a sweep: what it has done.
     pub fn done(
         dataset: &Dataset,
         now: Timestamp,
@@ -112,7 +112,7 @@ impl Report {
         }
     }
 
-    /// Adds the drops that were moved to the archive, or in a dry run, that would be moved.
+    /// Adds the drops that were moved to the archive or, in a dry run, would be moved.
     pub fn with_archived(self, dataset: &Dataset, archived: Archived) -> Report {
         let Source::Inbox(inbox) = &dataset.source else { return self };
         let item = (archived.drops > 0).then(|| Item {
@@ -173,17 +173,17 @@ impl Report {
     }
 }
 
-/// Returns the age of live's snapshot in seconds; `None` for an inbox, or if live is unmanaged. An opt-out table gets
-/// older only because no drop arrives, which is not a fault. For inboxes there is the metric `OptoutLag` instead.
+/// Returns the age of live's snapshot in seconds, or `None` for an inbox, or if live is unmanaged. An opt-out table
+/// gets older only because no drops arrive, which is not a fault. Inboxes have the metric `OptoutLag` instead.
 fn live_age(dataset: &Dataset, now: Timestamp, loaded: &TableContents) -> Option<i64> {
     let scheduled = !matches!(dataset.source, Source::Inbox(_));
     let live = loaded.live_manifest.as_ref().filter(|_| scheduled)?;
     age(dataset.refresh.as_ref(), live.snapshot_at(), now)
 }
 
-/// Returns the age of a snapshot in seconds. If the dataset has schedules of its own, the age counts from the first due
-/// time after the snapshot, so a table that is due once a month isn't too old before. If the dataset is refreshed by
-/// hand or after its inputs, it has no age.
+/// Returns the age of a snapshot in seconds. If the dataset has its own schedules, the age counts from the first due
+/// time after the snapshot, so a table that is due once a month doesn't count as too old before that. If the dataset is
+/// refreshed by hand or after its inputs, it has no age.
 fn age(refresh: Option<&Refresh>, snapshot: Timestamp, now: Timestamp) -> Option<i64> {
     let since = match refresh {
         None => snapshot,

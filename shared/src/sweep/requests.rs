@@ -1,4 +1,4 @@
-//! Carries out the requests to `sweep`.
+//! Handles requests to `sweep`.
 
 use std::{collections::BTreeSet, time::Instant};
 
@@ -29,8 +29,8 @@ use crate::{
     environment::Environment,
 };
 
-/// Sweeps the requested dataset or all of them, independently of each other. Fails at the end if any could not be
-/// swept, except in a dry run.
+/// Sweeps the requested dataset, or all datasets independently of each other. If any could not be swept, fails at the
+/// end, except in a dry run.
 pub async fn carry_out(sweep: &Sweep, request: request::Sweep) -> Result<Swept> {
     let config = sweep.env.config().await?;
     config_faults::report(&sweep.env, &config);
@@ -50,8 +50,8 @@ pub async fn carry_out(sweep: &Sweep, request: request::Sweep) -> Result<Swept> 
     }
 }
 
-/// Sweeps the datasets. Returns the answer, and an error for each dataset or database that could not be swept, with its
-/// name. `tables` are the tables of all configured databases. If the whole configuration is given, also sweeps the
+/// Sweeps the datasets. Returns the answer, and the name and an error for each dataset or database that could not be
+/// swept. `tables` are the tables in all configured databases. If the whole configuration is given, also sweeps the
 /// folders of retired tables.
 pub async fn all(
     sweep: &Sweep,
@@ -83,8 +83,8 @@ pub async fn all(
     (swept, failures)
 }
 
-/// Rotates the datasets by a random number of places, so that invocations that are too short for all of them don't
-/// always leave out the same ones.
+/// Rotates the datasets by a random number of places, so that invocations that don't have enough time for all of them
+/// don't always leave out the same ones.
 fn rotated<'a>(env: &Environment, datasets: &[&'a Dataset]) -> Vec<&'a Dataset> {
     let mut datasets = datasets.to_vec();
     let first = env.clock.ulid().random() % datasets.len().max(1) as u128;
@@ -95,7 +95,7 @@ fn rotated<'a>(env: &Environment, datasets: &[&'a Dataset]) -> Vec<&'a Dataset> 
 /// The maximum number of datasets that are swept at the same time.
 const MAX_CONCURRENT_DATASETS: usize = 8;
 
-/// Sweeps several datasets concurrently. One that hangs or fails does not block the others.
+/// Sweeps several datasets concurrently. A dataset that hangs or fails doesn't block the others.
 async fn sweep_all(round: &Round<'_>, datasets: &[&Dataset]) -> (Swept, Vec<(String, Error)>) {
     let ended = Mutex::new((Swept { dry_run: round.dry_run, ..Swept::default() }, Vec::new()));
     let sweep = async |dataset: &Dataset| {
@@ -130,7 +130,7 @@ async fn sweep_all(round: &Round<'_>, datasets: &[&Dataset]) -> (Swept, Vec<(Str
     (swept, failures)
 }
 
-/// Drops the tables that audits have left behind, or in a dry run, only lists them. An error comes with the name of the
+/// Drops the tables that audits have left behind. In a dry run, only lists them. An error comes with the name of its
 /// database.
 async fn drop_audit_tables(
     env: &Environment,
@@ -159,7 +159,7 @@ async fn drop_audit_tables(
     Ok(())
 }
 
-/// Returns the priority of a kind of error. The invocation fails with the error that has the highest one.
+/// Returns the priority of a kind of error. The invocation fails with the error that has the highest priority.
 fn urgency(kind: Kind) -> u8 {
     match kind {
         Kind::Corrupt => 2,
@@ -168,8 +168,8 @@ fn urgency(kind: Kind) -> u8 {
     }
 }
 
-/// Returns the error for an invocation in which at least one dataset or database could not be swept. `name` is the one
-/// that `failure` is about.
+/// Returns the error for an invocation in which at least one dataset or database could not be swept. `failure` is about
+/// the one called `name`.
 fn failed(swept: &Swept, name: &str, failure: Error) -> Error {
     let others = match swept.skipped.len().saturating_sub(1) {
         0 => String::new(),

@@ -4,7 +4,7 @@ use super::answer::Swept;
 
 /// The maximum size of an answer in bytes, below Lambda's limit of 6 MB
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>). A longer answer would fail the
-/// invocation, and each retry too. Ten thousand datasets with three generations each exceed the limit.
+/// invocation and each retry. The answer for ten thousand datasets with three generations each would exceed the limit.
 const MAX_ANSWER_BYTES: usize = 5_000_000;
 
 /// Removes items until the answer fits: kept items first, then the others. A note says how many were left out.
@@ -26,7 +26,7 @@ pub fn fit(mut swept: Swept) -> Swept {
     swept
 }
 
-/// Removes the second half of the items, or the only one. Returns the number of removed items.
+/// Removes the second half of the items, or the only item. Returns the number of removed items.
 fn halve<T>(items: &mut Vec<T>) -> usize {
     items.drain(items.len() / 2..).count()
 }

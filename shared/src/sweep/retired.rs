@@ -1,4 +1,5 @@
-//! Sweeps the folders of tables that are no longer configured, as an operator decided: see [`turntable_core::retired`].
+//! Sweeps the folders of tables that are no longer configured, as an operator has decided. See
+//! [`turntable_core::retired`].
 //!
 //! If the table is kept, the generations that it doesn't read are swept by the usual rules. If the table was dropped,
 //! everything in its folder is deleted once no table reads from the folder and `drain` has passed. Only the small
@@ -33,8 +34,8 @@ use crate::{
     },
 };
 
-/// Sweeps the folders of all retired tables. Adds what was done to `swept`, and returns an error for each table that
-/// couldn't be swept, with its dataset's name.
+/// Sweeps the folders of all retired tables. Adds what was done to `swept`. Returns the dataset's name and an error for
+/// each table that couldn't be swept.
 pub(super) async fn sweep_retired(round: &Round<'_>, config: &Config, swept: &mut Swept) -> Vec<(String, Error)> {
     let mut failures = Vec::new();
     let all = match retired::all(&round.sweep.env, config).await {
@@ -71,7 +72,7 @@ async fn sweep_one(round: &Round<'_>, config: &Config, found: &Found, swept: &mu
     }
     let dataset = Dataset::retired((&record.dataset, record.name(), paths), config.datasets());
     if let Some(optouts) = published::needed_by(env, config, &dataset.paths).await? {
-        let reason = format!("{} has not taken in everybody who is on record here yet", optouts.dataset);
+        let reason = format!("{} doesn't contain everybody who is on record here yet", optouts.dataset);
         swept.kept.push(item(&dataset, dataset.paths.location(), reason, None));
         return Ok(());
     }
@@ -82,11 +83,11 @@ async fn sweep_one(round: &Round<'_>, config: &Config, found: &Found, swept: &mu
     }
 }
 
-/// Returns the tables that may read from the folder: those in all configured databases and in the retired table's
+/// Returns the tables that may read from the folder: all tables in the configured databases and in the retired table's
 /// database.
 async fn readers(round: &Round<'_>, record: &Retired) -> Result<Vec<Reader>> {
     if let Some((database, failure)) = round.tables.failed.iter().next() {
-        let text = format!("it is unknown which tables of {database} read the files of {}", record.name());
+        let text = format!("it is unknown which tables in {database} read the files of {}", record.name());
         return Err(Error::new(failure.kind(), text).caused_by(Error::new(failure.kind(), failure.report())));
     }
     // These databases are listed here, because they may no longer be configured.
@@ -109,7 +110,8 @@ fn item(dataset: &Dataset, location: &impl ToString, reason: String, until: Opti
 async fn kept(round: &Round<'_>, dataset: &Dataset, readers: &[Reader], swept: &mut Swept) -> Result<()> {
     let env = &round.sweep.env;
     let loaded = load(env, dataset, readers).await?;
-    // The inbox's published record may name any of an opt-out table's generations, and a returning inbox reads that one.
+    // The inbox's published record may name any generation of an opt-out table, and if the inbox is configured again,
+    // it reads that generation.
     if loaded.live_manifest.as_ref().is_some_and(|live| live.merge.is_some()) {
         swept.kept.push(item(dataset, dataset.paths.location(), "an opt-out table that stays".into(), None));
         return Ok(());
@@ -148,7 +150,7 @@ async fn kept(round: &Round<'_>, dataset: &Dataset, readers: &[Reader], swept: &
     Ok(())
 }
 
-/// Deletes what a dropped table has left in its folder, once no query can read it any more.
+/// Deletes everything that a dropped table has left in its folder, once no query can read it any more.
 async fn dropped(
     round: &Round<'_>,
     (config, dataset): (&Config, &Dataset),
@@ -235,14 +237,14 @@ async fn may_return(env: &Environment, config: &Config, record: &Retired) -> Res
     Ok(returns.then(|| "a flip of the group from this folder is unfinished".into()))
 }
 
-/// What was deleted or, in a dry run, what would be.
+/// What was deleted or, in a dry run, would be deleted.
 struct Deleted {
     objects: u64,
     bytes: u64,
     more: bool,
 }
 
-/// Deletes every generation that was started before the request, and the records about them. Manifests are deleted
+/// Deletes all generations that were started before the request, and the records about them. Manifests are deleted
 /// first.
 async fn delete_all(round: &Round<'_>, dataset: &Dataset, record: &Retired) -> Result<Deleted> {
     let (env, paths) = (&round.sweep.env, &dataset.paths);

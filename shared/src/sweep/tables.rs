@@ -1,5 +1,5 @@
-//! Finds leftover audit tables. An audit registers such a table to query its candidate in Athena, and leaves it behind
-//! if it dies before dropping it.
+//! Finds leftover audit tables. An audit creates a table to query its candidate in Athena. If the audit dies before it
+//! drops the table, the table is left behind.
 
 use jiff::{SignedDuration, Timestamp};
 use ulid::Ulid;
@@ -16,7 +16,7 @@ const PREFIX: &str = "turntable_audit_";
 /// The table parameter that marks audit tables as managed.
 const MARK: &str = turntable_core::table::AUDIT_PARAMETER;
 
-/// The age from which an audit table counts as left over, because no audit takes that long.
+/// The age from which an audit table counts as left over. No audit takes that long.
 const MAX_AUDIT_DURATION: SignedDuration = SignedDuration::from_hours(1);
 
 /// Returns the leftover audit tables in a database.
@@ -26,8 +26,8 @@ pub async fn leftover_audit_tables(env: &Environment, database: &str, now: Times
     Ok(left.map(|table| table.name).collect())
 }
 
-/// Returns whether a table is left over from an audit. Such a table is named `turntable_audit_DATASET_ULID`, in lower
-/// case as Glue stores names, and the ULID tells when the audit began.
+/// Returns whether a table is left over from an audit. Audit tables are named `turntable_audit_DATASET_ULID`, in lower
+/// case as Glue stores names. The ULID shows when the audit started.
 fn is_left(table: &TableVersion, now: Timestamp) -> bool {
     let marked = table.parameters.contains_key(MARK);
     let ulid = table.name.table.strip_prefix(PREFIX).and_then(|name| name.rsplit_once('_'));

@@ -9,20 +9,18 @@ use ulid::Ulid;
 
 use crate::{
     Fault, Mutant, Turntable, real,
-    state::{
-        Broken, Flip, FlipAt, Gen, Just, Live, Mark, MessageOutcome, Record, RefreshOptions, Run, Set, State, has,
-    },
+    state::{Broken, Cause, Fenced, Flip, FlipAt, Gen, Just, Live, Mark, Record, Run, Set, State, has},
 };
 
 impl Flip {
-    pub fn ask(ask: RefreshOptions, to: Option<Gen>) -> Flip {
+    pub fn ask(ask: Cause, to: Option<Gen>) -> Flip {
         let (version, live) = (None, Live::NoTable);
         Flip { ask, to, version, live, flips: 0, recovered: None, ulid: None, at: FlipAt::Table }
     }
 
     /// Returns the flip as it was before its first step, without anything that it has read.
     fn again(&self) -> Flip {
-        let to = if matches!(self.ask, RefreshOptions::Rollback(_)) { None } else { self.to };
+        let to = if matches!(self.ask, Cause::Rollback(_)) { None } else { self.to };
         Flip::ask(self.ask, to)
     }
 
@@ -50,10 +48,10 @@ impl Turntable {
             }
             FlipAt::Audit => {
                 let to = flip.to?;
-                if matches!(flip.ask, RefreshOptions::Rollback(_)) && !self.slot(state, &flip).manifest {
+                if matches!(flip.ask, Cause::Rollback(_)) && !self.slot(state, &flip).manifest {
                     return None;
                 }
-                if !self.passes(state, to, matches!(flip.ask, RefreshOptions::Rollback(_))) {
+                if !self.passes(state, to, matches!(flip.ask, Cause::Rollback(_))) {
                     state.just = Some(Just::Rejected);
                     return None;
                 }
@@ -111,7 +109,7 @@ impl Turntable {
     /// `decision::rollback`.
     fn decide(&self, state: &mut State, mut flip: Flip) -> Option<Run> {
         let live = self.live(state, flip.live);
-        let named = if let RefreshOptions::Rollback(named) = flip.ask { named } else { flip.to };
+        let named = if let Cause::Rollback(named) = flip.ask { named } else { flip.to };
         let name = |of: Gen| state.generations[usize::from(of)].name;
         let oldest = named.map(name).or(live.generation())?;
         flip.flips = self.list_flips(state, history::since(&live, &oldest));
@@ -119,7 +117,7 @@ impl Turntable {
         if self.mutant == Some(Mutant::HoldNotRead) {
             seen.hold = None;
         }
-        if let RefreshOptions::Rollback(wanted) = flip.ask {
+        if let Cause::Rollback(wanted) = flip.ask {
             let target = decision::rollback(&self.paths, &seen, wanted.map(name)).ok()?;
             if live.generation() == Some(target) {
                 return None;
@@ -132,7 +130,7 @@ impl Turntable {
         if self.mutant == Some(Mutant::MergeWithoutBase) && candidate.merge.is_some() {
             candidate.base = self.location(state, flip.live);
         }
-        let merge = if let RefreshOptions::Merge(listed) = flip.ask { Some(listed) } else { None };
+        let merge = if let Cause::Merge(listed) = flip.ask { Some(listed) } else { None };
         match decision::flip(&self.paths, &candidate, &seen, flip.ask.who()) {
             Err(_) => {
                 state.just = Some(Just::DriftNoticed);
@@ -222,10 +220,10 @@ impl Turntable {
     }
 
     /// Makes `to` live, and records the promise that this breaks, if any.
-    fn commit(&self, state: &mut State, to: Gen, ask: RefreshOptions) {
+    fn commit(&self, state: &mut State, to: Gen, ask: Cause) {
         let (old, new) = (state.live, state.generations[usize::from(to)].clone());
         let old_slot = if let Live::Managed(old) = old { Some(&state.generations[usize::from(old)]) } else { None };
-        let operator = matches!(ask, RefreshOptions::Rollback(_));
+        let operator = matches!(ask, Cause::Rollback(_));
         let undone = state.truth.rolled_back.is_some_and(|at| new.as_of <= at);
         let fresher = old_slot.is_none_or(|old| old.merge.is_some() || new.merge.is_some() || new.as_of > old.as_of);
         let words = old_slot.and_then(|old| old.merge.as_ref()).map(|old| old.words);
@@ -235,7 +233,7 @@ impl Turntable {
             Some(Broken::FresherWins)
         } else if ask.who() == decision::Trigger::Event && !operator && has(state.truth.was_live, usize::from(to)) {
             Some(Broken::CameBack)
-        } else if ask == RefreshOptions::Event && undone && new.merge.is_none() {
+        } else if ask == Cause::Event && undone && new.merge.is_none() {
             Some(Broken::RollbackUndone)
         } else if words.is_some_and(|words| !crate::drops::knows(new.merge.as_ref(), words.into_iter().flatten())) {
             Some(Broken::OptOutLost)
@@ -254,14 +252,14 @@ impl Turntable {
     fn swapped(&self, state: &mut State, flip: &Flip, to: Gen, took_place: crate::state::Minute) -> Option<Run> {
         state.just = Some(Just::Committed);
         match flip.ask {
-            RefreshOptions::Rollback(_) => {
+            Cause::Rollback(_) => {
                 if self.fenced_rollback {
-                    return Some(Run::Fence { seen: None, then: MessageOutcome::Rollback(to, took_place) });
+                    return Some(Run::Fence { seen: None, then: Fenced::Rollback(to, took_place) });
                 }
-                returned(state, MessageOutcome::Rollback(to, took_place));
+                returned(state, Fenced::Rollback(to, took_place));
                 None
             }
-            RefreshOptions::Merge(listed) => self.refreshed(state, listed),
+            Cause::Merge(listed) => self.refreshed(state, listed),
             _ => None,
         }
     }
@@ -269,7 +267,7 @@ impl Turntable {
     /// Performs the next step of a fence for a hold or a rollback: reads the table's `VersionId`, then replaces it
     /// unless the table has changed since. `then` is the operator's request, which returns once the fence is complete.
     /// Returns what is left to run, or `None` when the fence has ended.
-    pub fn fence_step(&self, state: &mut State, seen: Option<u8>, then: MessageOutcome) -> Option<Run> {
+    pub fn fence_step(&self, state: &mut State, seen: Option<u8>, then: Fenced) -> Option<Run> {
         match seen {
             None => {
                 let Some(version) = table(state) else {
@@ -289,10 +287,10 @@ impl Turntable {
 }
 
 /// Records in [`State::truth`] that an operator's request has returned.
-pub fn returned(state: &mut State, then: MessageOutcome) {
+pub fn returned(state: &mut State, then: Fenced) {
     match then {
-        MessageOutcome::Hold => state.truth.held = state.hold,
-        MessageOutcome::Rollback(to, took_place) => {
+        Fenced::Hold => state.truth.held = state.hold,
+        Fenced::Rollback(to, took_place) => {
             state.just = Some(Just::RolledBack);
             if state.live == Live::Managed(to) {
                 state.truth.rolled_back = Some(took_place);

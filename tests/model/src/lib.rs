@@ -18,10 +18,7 @@ use jiff::SignedDuration;
 use stateright::{Model, Property};
 use turntable_core::{config::Retain, layout::TablePaths};
 
-use state::{
-    Flip, Gen, Live, Mark, MessageOutcome, Minute, Reader, Record, RefreshOptions, Run, Set, Slot, State, Sweep, Truth,
-    has,
-};
+use state::{Cause, Fenced, Flip, Gen, Live, Mark, Minute, Reader, Record, Run, Set, Slot, State, Sweep, Truth, has};
 
 /// One world to search.
 #[derive(Debug, Clone)]
@@ -312,24 +309,24 @@ impl Model for Turntable {
             }
             Action::Event(of) => {
                 state.left.events -= 1;
-                Some(Run::Flip(Flip::ask(RefreshOptions::Event, Some(of))))
+                Some(Run::Flip(Flip::ask(Cause::Event, Some(of))))
             }
             Action::ByHand(of) => {
                 state.left.by_hand -= 1;
-                Some(Run::Flip(Flip::ask(RefreshOptions::Operator, Some(of))))
+                Some(Run::Flip(Flip::ask(Cause::Operator, Some(of))))
             }
             Action::Rollback(to) => {
                 state.left.rollbacks -= 1;
-                Some(Run::Flip(Flip::ask(RefreshOptions::Rollback(to), None)))
+                Some(Run::Flip(Flip::ask(Cause::Rollback(to), None)))
             }
             Action::Hold => {
                 state.left.holds -= 1;
                 state.hold = true;
                 if self.mutant == Some(Mutant::HoldUnfenced) {
-                    flip::returned(&mut state, MessageOutcome::Hold);
+                    flip::returned(&mut state, Fenced::Hold);
                     None
                 } else {
-                    Some(Run::Fence { seen: None, then: MessageOutcome::Hold })
+                    Some(Run::Fence { seen: None, then: Fenced::Hold })
                 }
             }
             Action::Release => {

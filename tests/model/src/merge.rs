@@ -8,7 +8,7 @@ use turntable_core::{
 
 use crate::{
     Mutant, Turntable, drops, flip, real,
-    state::{Broken, Flip, FlipAt, Gen, Just, Live, Merge, MergeAt, RefreshOptions, Run, Set, Slot, State},
+    state::{Broken, Cause, Flip, FlipAt, Gen, Just, Live, Merge, MergeAt, Run, Set, Slot, State},
 };
 
 impl Run {
@@ -57,13 +57,8 @@ impl Turntable {
                 if !matches!(decided, Ok(Decision::Flip)) {
                     return None;
                 }
-                let flip = Flip {
-                    version,
-                    live,
-                    flips,
-                    at: FlipAt::Audit,
-                    ..Flip::ask(RefreshOptions::Merge(listed), Some(to))
-                };
+                let flip =
+                    Flip { version, live, flips, at: FlipAt::Audit, ..Flip::ask(Cause::Merge(listed), Some(to)) };
                 Some(Run::Flip(flip))
             }
             _ => None,

@@ -134,7 +134,7 @@ pub struct Truth {
 pub enum Run {
     Export { generation: Gen, at: ExportAt },
     Flip(Flip),
-    Fence { seen: Option<u8>, then: MessageOutcome },
+    Fence { seen: Option<u8>, then: Fenced },
     Merge { listed: Option<Set>, seen: Option<(Option<u8>, Live)>, at: MergeAt },
     Sweep(Sweep),
 }
@@ -149,7 +149,7 @@ pub enum ExportAt {
 
 /// The operator's request that returns when its fence is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum MessageOutcome {
+pub enum Fenced {
     Hold,
     /// A rollback to a generation, and the minute of its commit.
     Rollback(Gen, Minute),
@@ -170,7 +170,7 @@ pub enum MergeAt {
 /// A flip, a rollback, or the flip at the end of a merge.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Flip {
-    pub ask: RefreshOptions,
+    pub ask: Cause,
     /// The candidate. A rollback has none until it has decided.
     pub to: Option<Gen>,
     pub version: Option<u8>,
@@ -186,7 +186,7 @@ pub struct Flip {
 
 /// What triggered a flip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum RefreshOptions {
+pub enum Cause {
     Event,
     Operator,
     /// A rollback to a named generation, or to the previous one.
@@ -195,16 +195,16 @@ pub enum RefreshOptions {
     Merge(Set),
 }
 
-impl RefreshOptions {
+impl Cause {
     pub fn who(self) -> Trigger {
-        if self == RefreshOptions::Operator { Trigger::Operator } else { Trigger::Event }
+        if self == Cause::Operator { Trigger::Operator } else { Trigger::Event }
     }
 
     pub fn mark(self) -> Mark {
         match self {
-            RefreshOptions::Event | RefreshOptions::Merge(_) => Mark::Event,
-            RefreshOptions::Operator => Mark::Operator,
-            RefreshOptions::Rollback(_) => Mark::Rollback,
+            Cause::Event | Cause::Merge(_) => Mark::Event,
+            Cause::Operator => Mark::Operator,
+            Cause::Rollback(_) => Mark::Rollback,
         }
     }
 }

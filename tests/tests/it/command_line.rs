@@ -61,7 +61,7 @@ fn invalid_requests_and_statements_are_refused_before_anything_is_sent() {
     assert!(err.starts_with("error: the request \"{dataset: users}\" is not JSON"), "{err}");
     let (code, _, err) = run("turntable", &["query", "DROP TABLE dmp.users", "--aws"], &NOBODY);
     assert_eq!(code, Some(1));
-    assert_eq!(err, "error: expected a statement that only reads, found DROP; pass --write to run it nevertheless\n");
+    assert_eq!(err, "error: expected a statement that only reads, found DROP; pass --write to run it anyway\n");
 }
 
 #[test]

@@ -235,7 +235,7 @@ async fn opt_outs_that_match_nobody_are_counted_and_reported() {
     );
     assert_eq!(ids(&rig).await, [""; 0]);
     counts("3", "3");
-    assert!(matches().await[0]["warning"].as_str().unwrap().contains("none of the 3 people who are out has a row"));
+    assert!(matches().await[0]["warning"].as_str().unwrap().contains("none of the 3 people who opted out has a row"));
     let found = conditions(&rig).await.remove(0);
     assert_eq!(found.id, "match-nothing:optouts:dmp.users");
     assert!(found.since.is_some() && found.message.contains("invoke flip with {\"dataset\":\"optouts\""), "{found:?}");

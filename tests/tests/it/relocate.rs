@@ -257,7 +257,7 @@ async fn move_is_refused_where_it_would_do_harm() {
     let error = refused(OLD).await;
     assert!(error.kind() == Kind::Config && error.message().contains("set the new location"), "{}", error.message());
     assert_eq!(refused("s3://lake/elsewhere").await.kind(), Kind::Input);
-    for (to, why) in [("s3://lake2/schemas", "another bucket"), ("s3://lake/schemas/users", "contain each other")] {
+    for (to, why) in [("s3://lake2/schemas", "another bucket"), ("s3://lake/schemas/users", "contains the other")] {
         edit(&rig, OLD, to);
         let error = refused(OLD).await;
         assert!(error.kind() == Kind::Config && error.message().contains(why), "{}", error.message());

@@ -250,7 +250,7 @@ async fn inbox_is_not_retired_while_a_view_leaves_people_out_by_it() {
         let request = json!({ "dataset": "optouts", "action": "retire", "table": table, "reason": "over" });
         let error = lake.operator(request).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Config);
-        assert!(error.message().contains("dmp.users_protected leaves out people by the opt-outs in dmp.optouts"));
+        assert!(error.message().contains("dmp.users_protected uses the opt-outs in dmp.optouts to leave people out"));
         assert!(lake.live().is_some());
     }
     lake.catalog.port().delete(&name("users_protected")).await.unwrap();
@@ -283,7 +283,7 @@ async fn view_in_a_database_that_is_no_longer_configured_counts_too() {
     lake.objects.put(FILE, another.replace("dmp_users", "clients").replace("table = \"users\"\n", ""));
     let request = json!({ "dataset": "dmp.optouts", "action": "retire", "table": "drop", "reason": "over" });
     let error = lake.operator(request.clone()).await.unwrap_err();
-    assert!(error.message().starts_with("crm.users_protected leaves out people"), "{}", error.message());
+    assert!(error.message().starts_with("crm.users_protected uses the opt-outs"), "{}", error.message());
     assert!(lake.live().is_some());
     lake.catalog.port().delete(&view).await.unwrap();
     assert_eq!(lake.operator(request).await.unwrap().outcome, Outcome::Retired);

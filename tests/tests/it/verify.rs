@@ -206,7 +206,7 @@ async fn database_that_can_not_be_listed_deletes_nothing_and_is_told() {
     rig.advance(SignedDuration::from_hours(24));
     rig.catalog.on(Op::Tables, rig.catalog.calls(Op::Tables) + 1, Fault::Fail);
     let refused = rig.sweep().await.unwrap_err();
-    assert!(refused.report().contains("it is unknown which tables of dmp read its files"), "{}", refused.report());
+    assert!(refused.report().contains("it is unknown which tables in dmp read its files"), "{}", refused.report());
     assert_eq!(rig.files(&first).len(), 1);
     rig.sweep().await.unwrap();
     assert_eq!(rig.files(&first).len(), 0);

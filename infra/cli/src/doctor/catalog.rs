@@ -15,7 +15,7 @@ use crate::signed::{Body, Service, Signed};
 const DATABASE: &str = "glue-database";
 const LAKE_FORMATION: &str = "lake-formation";
 
-/// The principal that stands for everyone whom IAM allows. If it has permissions on a database, IAM alone decides.
+/// The principal that stands for everybody whom IAM allows. If it has permissions on a database, only IAM decides.
 /// <https://docs.aws.amazon.com/lake-formation/latest/dg/upgrade-glue-lake-formation-background.html>
 const IAM_ALLOWED: &str = "IAM_ALLOWED_PRINCIPALS";
 
@@ -76,14 +76,14 @@ fn judged(name: &str, database: &Database) -> Vec<Line> {
         )];
     }
     let mut lines = vec![Line::ok(DATABASE, name, "it exists")];
-    // If the response lacks the list, nothing is known.
+    // Without this list in the response, it isn't known who decides.
     if let Some(defaults) = &database.create_table_default_permissions {
         let by_iam = defaults.iter().any(|grant| {
             let principal = grant.principal().and_then(|principal| principal.data_lake_principal_identifier());
             principal == Some(IAM_ALLOWED) && !grant.permissions().is_empty()
         });
         lines.push(match by_iam {
-            true => Line::ok(LAKE_FORMATION, name, "IAM alone decides who may use new tables"),
+            true => Line::ok(LAKE_FORMATION, name, "only IAM decides who may use new tables"),
             false => Line::warning(
                 LAKE_FORMATION,
                 name,
@@ -108,7 +108,7 @@ struct Resource {
     resource_arn: String,
 }
 
-/// Checks whether Lake Formation governs locations in the bucket.
+/// Checks whether locations in the bucket are registered with Lake Formation.
 pub async fn registration(lake: &Signed, bucket: &str) -> Line {
     match registered(lake, bucket).await {
         Ok(found) if found.is_empty() => Line::ok(LAKE_FORMATION, bucket, "no location in the bucket is registered"),
@@ -139,7 +139,7 @@ async fn registered(lake: &Signed, bucket: &str) -> Result<Vec<String>> {
     }
 }
 
-/// Returns whether `arn`, a location such as `arn:aws:s3:::BUCKET/PREFIX`, lies in the bucket.
+/// Returns whether `arn`, a location such as `arn:aws:s3:::BUCKET/PREFIX`, is in the bucket.
 fn is_in(arn: &str, bucket: &str) -> bool {
     arn.split_once(":::").is_some_and(|(_, place)| place.split('/').next() == Some(bucket))
 }

@@ -10,7 +10,7 @@ const CHECK: &str = "clock";
 const SUBJECT: &str = "this machine";
 const REMEDY: &str = "synchronise the clock, for example with chrony or systemd-timesyncd";
 
-/// The clock difference, in seconds, beyond which AWS refuses a signature.
+/// The clock difference, in seconds, above which AWS rejects a signature.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html>
 const REFUSED_BEYOND: i64 = 300;
 const WARNED_BEYOND: i64 = 60;
@@ -19,13 +19,13 @@ const WARNED_BEYOND: i64 = 60;
 pub fn line(date: Option<&str>, now: SystemTime) -> Line {
     let theirs = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
     let Some(theirs) = theirs else {
-        return Line::warning(CHECK, SUBJECT, "not compared: AWS's response has no date", "compare it by hand");
+        return Line::warning(CHECK, SUBJECT, "not compared, because AWS's response has no date", "compare it by hand");
     };
     let off = DateTime::from(now).secs() - theirs.secs();
     let found = format!("{} s {} AWS's", off.abs(), if off < 0 { "behind" } else { "ahead of" });
     match off.abs() {
         REFUSED_BEYOND.. => {
-            Line::fault(CHECK, SUBJECT, format!("{found}: AWS refuses signatures that are 300 s off"), REMEDY)
+            Line::fault(CHECK, SUBJECT, format!("{found}: AWS rejects signatures that are 300 s off"), REMEDY)
         }
         WARNED_BEYOND.. => Line::warning(CHECK, SUBJECT, found, REMEDY),
         _ => Line::ok(CHECK, SUBJECT, found),

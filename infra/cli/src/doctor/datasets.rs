@@ -1,4 +1,4 @@
-//! Checks datasets.toml, and that its locations are where the stack has permissions and receives events.
+//! Checks datasets.toml, and that the stack has permissions for its locations and receives events from them.
 
 use turntable::{
     config::{Config, Source},
@@ -58,13 +58,13 @@ pub fn locations(config: &Config, bucket: &str, inboxes: Option<&str>) -> Vec<Li
             lines.push(Line::fault(
                 "inbox-location",
                 &dataset.name,
-                format!("{place} does not begin with {prefix}: its drops start no refresh, and wait for the schedule"),
+                format!("{place} does not begin with {prefix}: its drops start no refresh, but wait for the schedule"),
                 "move the inbox under InboxPrefix, or deploy with another InboxPrefix",
             ));
         }
     }
     if lines.is_empty() {
-        lines.push(Line::ok("dataset-location", bucket, "all datasets lie in the stack's bucket"));
+        lines.push(Line::ok("dataset-location", bucket, "all datasets are in the stack's bucket"));
     }
     lines
 }

@@ -47,7 +47,7 @@ impl Function {
     }
 }
 
-/// The stack's functions that could be read, by short name, and the report's lines about them.
+/// The stack's functions that could be read, by short name, and the lines about them in the report.
 #[derive(Default)]
 pub struct Functions {
     pub found: BTreeMap<&'static str, Function>,
@@ -196,7 +196,7 @@ fn account(limit: &Limit, needed: u32) -> Line {
             "concurrency",
             "the account",
             found,
-            "ask for a higher quota (Lambda, \"Concurrent executions\"), or lower ExportConcurrency",
+            "request a higher quota (Lambda, \"Concurrent executions\"), or lower ExportConcurrency",
         ),
         false => Line::ok("concurrency", "the account", found),
     }

@@ -35,7 +35,7 @@ use crate::{
     signed::{Refused, Signed},
 };
 
-/// Checks a stack and reports what it finds. Fails only if the checks can't start, for example without credentials.
+/// Checks a stack and reports the results. Fails only if the checks can't start, for example without credentials.
 pub async fn doctor(stack: &str, place: &Place) -> Result<Report> {
     crate::lambda::named(stack)?;
     let lambda = Lambda::new(&place.aws)?;
@@ -92,7 +92,7 @@ async fn queue_key(aws: &SdkConfig, export: Option<&Function>) -> Option<String>
     asked.await.ok()?.attributes?.remove(&name)
 }
 
-/// Returns what the stack keeps in its bucket. Without a valid datasets file, that is only the file itself.
+/// Returns what the stack keeps in its bucket. If the datasets file isn't valid, that is only the file itself.
 fn usage(config: Option<&Config>, datasets: &Key) -> BucketUse {
     match config {
         Some(config) => BucketUse::of(config, &datasets.bucket, datasets),

@@ -1,4 +1,4 @@
-//! Defines and prints the report.
+//! Defines and formats the report.
 
 use serde::Serialize;
 use turntable::{bucket_settings::Severity, error::Error};
@@ -10,7 +10,7 @@ use crate::table::table;
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     Ok,
-    /// It works, but not as it should, or its state couldn't be read.
+    /// The subject works, but not as it should, or its state couldn't be read.
     Warning,
     /// Turntable can't work, or data would be lost.
     Fault,
@@ -35,7 +35,7 @@ pub struct Line {
     pub status: Status,
     /// What was found.
     pub found: String,
-    /// What to do about it. Empty if there is nothing to do.
+    /// What the operator must do about it. Empty if there is nothing to do.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub todo: String,
 }
@@ -86,7 +86,7 @@ impl Report {
         self.lines.iter().any(|line| line.status == Status::Fault)
     }
 
-    /// Returns a table with one row for each line, followed by what to do.
+    /// Returns a table with one row for each line, followed by what the operator must do.
     pub fn shown(&self) -> String {
         let word = |status| match status {
             Status::Ok => "ok",
@@ -122,7 +122,7 @@ pub fn one_line(error: &Error) -> String {
     error.report().replace('\n', "; ")
 }
 
-/// Returns whether an error text says that AWS denied the request. Turntable's clients all use the word `denied`.
+/// Returns whether an error message says that AWS denied the request. Turntable's clients all use the word `denied`.
 pub fn is_denied(text: &str) -> bool {
     text.contains("denied") || text.contains("AccessDenied") || text.contains("not authorized")
 }

@@ -22,7 +22,7 @@ const TLS: &str = "source-tls";
 /// The maximum number of sources that are queried at the same time.
 const MAX_CONCURRENT_SOURCES: usize = 8;
 
-/// Checks all sources. `in_vpc` is whether the functions run in a VPC, which this machine may not be able to reach.
+/// Checks all sources. `in_vpc` says whether the functions run in a VPC, which this machine may not be able to reach.
 pub async fn lines(config: &Config, aws: &SdkConfig, in_vpc: bool) -> Vec<Line> {
     let all = config.datasets().flat_map(|dataset| {
         let reconcile = match &dataset.source {
@@ -65,7 +65,7 @@ async fn of(dataset: &Dataset, source: &Source, aws: &SdkConfig, in_vpc: bool) -
         }
     }
     lines.push(match sources::schema(source, &context).await {
-        Ok(schema) => Line::ok(SOURCE, name, format!("it answers with {} columns", schema.fields().len())),
+        Ok(schema) => Line::ok(SOURCE, name, format!("it can be read and has {} columns", schema.fields().len())),
         Err(error) => {
             let why = one_line(&error);
             match error.kind() {
@@ -133,9 +133,9 @@ impl Settings {
 }
 
 fn encryption(dataset: &str, settings: &Settings) -> Line {
-    // The default on another machine.
+    // The default for a host other than this machine.
     let mode = settings.mode.as_deref().unwrap_or("verify-full");
-    // A local connection doesn't leave the machine.
+    // A local connection doesn't leave this machine.
     let is_local = ["localhost", "127.0.0.1", "[", ""].contains(&settings.host.as_str());
     match mode {
         "disable" | "disabled" | "allow" | "prefer" | "preferred" if !is_local => Line::fault(

@@ -16,9 +16,9 @@ const CHECK: &str = "workgroup";
 /// How a workgroup is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum User {
-    /// Readers run queries in it, and sweep lists them.
+    /// Readers run queries in the workgroup, and sweep lists these queries.
     Readers,
-    /// The functions run queries in it.
+    /// The functions run queries in the workgroup.
     Functions,
 }
 
@@ -98,14 +98,14 @@ fn results(name: &str, managed: bool, location: Option<&str>, enforced: bool, ou
         (true, Some(_), _) => Some(Line::warning(
             CHECK,
             name,
-            "it manages query results and refuses the location that the functions name, so they send each query twice",
+            "it manages query results and rejects the location that the functions set, so they send each query twice",
             "deploy with AthenaResults=WORKGROUP",
         )),
         (true, None, _) => None,
         (false, None, None) => Some(Line::fault(
             CHECK,
             name,
-            "it has no location for results, and the functions name none (AthenaResults=WORKGROUP): every query fails",
+            "it has no location for results, and the functions set none (AthenaResults=WORKGROUP): every query fails",
             "set the workgroup's location, or deploy with AthenaResults=BUCKET",
         )),
         (false, Some(output), Some(location)) if enforced && !location.starts_with(output) => {

@@ -66,8 +66,7 @@ impl Database {
         Ok(rows)
     }
 
-    /// Returns the Glue columns of a query's result. The inner error is for a column that can't be exported, and names
-    /// it.
+    /// Returns the Glue columns of a query's result. The inner error names a column that can't be exported.
     pub async fn glue_columns(&self, query: String) -> Result<Result<Vec<GlueColumn>, String>> {
         match sources::schema(&self.source(query), &self.context).await {
             Ok(found) => Ok(turntable::parquet::arrow_types::columns(&found)),

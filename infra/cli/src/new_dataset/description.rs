@@ -26,7 +26,7 @@ pub struct Column {
     /// The type, in the database's notation.
     pub database_type: String,
     pub not_null: bool,
-    /// Whether `SELECT *` leaves the column out, in MySQL and MariaDB.
+    /// Whether the column is INVISIBLE in MySQL or MariaDB, so that `SELECT *` leaves it out.
     pub is_invisible: bool,
 }
 

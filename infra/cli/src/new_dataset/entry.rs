@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::description::{Dialect, Key, LeftOut, Published, Table};
 
-/// The estimated number of rows from which reading over several connections pays off.
+/// The estimated number of rows above which it pays to read with several connections.
 const PARALLEL_FROM_ROWS: u64 = 1_000_000;
 
 /// The `[defaults]` section of a new datasets.toml.
@@ -28,7 +28,7 @@ pub fn text(dialect: Dialect, name: &str, table: &Table, columns: &[Published], 
     let mut text = format!("\n[datasets.{name}]\n");
     if table.name.chars().any(needs_code) {
         text += &format!(
-            "# {name} stands for {}: Glue's names have a to z, 0 to 9 and _ only. Choose a better one\n",
+            "# {name} stands for {}, because Glue's names have only a to z, 0 to 9 and _. Choose a better name\n",
             table.name
         );
     }
@@ -87,7 +87,7 @@ const MAX_WIDTH: usize = 100;
 fn toml_query(table: &str, columns: &[&Published]) -> String {
     let line = query(table, columns);
     let width = |text: &str| text.chars().count();
-    // A TOML string in three single quotes has no escapes, so it can't hold `'''` or control characters.
+    // A TOML string in three single quotes has no escapes, so it can't contain `'''` or control characters.
     if width(&line) <= MAX_WIDTH || line.contains("'''") || line.contains(char::is_control) {
         return quoted(&line);
     }
@@ -127,7 +127,7 @@ fn remarks(columns: &[Published], left_out: &[LeftOut]) -> Vec<String> {
             ));
         } else if column.name.to_lowercase() != plain {
             remarks.push(format!(
-                "{:?} is published as {name}: Athena's names have letters, digits and _ only",
+                "{:?} is published as {name}: Athena's names have only letters, digits and _",
                 column.name
             ));
         }
@@ -171,8 +171,8 @@ fn is_text(database_type: &str) -> bool {
     TEXTS.iter().any(|text| database_type.contains(text))
 }
 
-/// Returns the keys that Athena can check, each once, and a comment for each key that it can't check. Skips keys with
-/// columns that are left out.
+/// Returns the keys that Athena can check, without duplicates, and a comment for each key that it can't check. Skips
+/// keys with columns that are left out.
 fn unique<'a>(keys: &[Key], columns: &'a [Published]) -> (Vec<Vec<&'a str>>, Vec<String>) {
     let (mut unique, mut remarks): (Vec<Vec<&str>>, Vec<String>) = (Vec::new(), Vec::new());
     for key in keys {
@@ -186,7 +186,7 @@ fn unique<'a>(keys: &[Key], columns: &'a [Published]) -> (Vec<Vec<&'a str>>, Vec
             (Some(one), _) => {
                 format!("{} may be null, and the check counts two rows without a key as duplicates", one.name)
             }
-            (_, Some(one)) => format!("{} is a timestamp, which Athena reads to milliseconds only", one.name),
+            (_, Some(one)) => format!("{} is a timestamp, which Athena reads only to the millisecond", one.name),
             (None, None) => {
                 if !unique.contains(&names) {
                     unique.push(names);
@@ -207,8 +207,8 @@ fn names<'a>(key: &Key, columns: &'a [Published]) -> Option<Vec<&'a str>> {
         .collect()
 }
 
-/// Returns a name for the dataset that Glue accepts and no other dataset has: the table's name, or else the schema's
-/// and the table's, or else those with a number.
+/// Returns a name for the dataset that Glue accepts and no other dataset has: the table's name or, if that is taken,
+/// the schema's and the table's name or, if that is taken too, both with a number.
 pub fn dataset(wanted: &str, taken: &BTreeSet<String>) -> String {
     let table = wanted.rsplit('.').next().unwrap_or(wanted);
     let numbered = (2..).map(|number| name(&format!("{wanted}_{number}")));
@@ -244,7 +244,7 @@ fn needs_code(c: char) -> bool {
     !c.is_ascii() && c.is_alphanumeric()
 }
 
-/// Returns a column's name in lower case, with `_` for each character that Athena would need quotes for.
+/// Returns a column's name in lower case, with `_` instead of each character that would need quotes in Athena.
 pub fn plain(name: &str) -> String {
     name.to_lowercase().chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect()
 }

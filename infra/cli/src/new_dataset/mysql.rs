@@ -62,8 +62,8 @@ pub async fn table(database: &Database, wanted: &str) -> Result<Table> {
     })
 }
 
-/// Returns the tables that the user may read, as `DATABASE.NAME`, in one database. Without one, it is the URL's database,
-/// or else all databases but the system's.
+/// Returns the tables in one database that the user may read, as `DATABASE.NAME`. If `schema` is `None`, it is the
+/// URL's database or, if the URL has none, all databases except the system's.
 pub async fn tables(database: &Database, schema: Option<&str>) -> Result<Vec<String>> {
     let schema = match schema {
         Some(schema) => format!("table_schema = {}", literal(schema)),

@@ -62,8 +62,8 @@ pub async fn table(database: &Database, wanted: &str) -> Result<Table> {
     })
 }
 
-/// Returns the tables that the user may read, as `SCHEMA.NAME`, in one schema or in all. Leaves out the system's tables,
-/// those of extensions, and partitions, whose table is listed.
+/// Returns the tables in one schema or in all schemas that the user may read, as `SCHEMA.NAME`. Leaves out the tables
+/// of the system and of extensions, and partitions, because their parent table is listed.
 pub async fn tables(database: &Database, schema: Option<&str>) -> Result<Vec<String>> {
     let schema = match schema {
         Some(schema) => format!("n.nspname = {}", literal(schema)),

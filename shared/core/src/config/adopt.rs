@@ -1,12 +1,12 @@
-//! Which table, that Turntable doesn't publish yet, a dataset may take over.
+//! Which tables that Turntable doesn't publish yet a dataset may take over.
 
 use super::{names::location, read::Keys};
 use crate::layout::Location;
 
-/// What `adopt` says.
+/// The value of `adopt`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Adopt {
-    /// Only an operator's request takes over a table that reads files elsewhere.
+    /// Only an operator's request may take over a table that reads files elsewhere.
     #[default]
     No,
     /// An event may take over the table, wherever its files are.

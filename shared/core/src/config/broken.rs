@@ -1,4 +1,4 @@
-//! Separates the entries with faults from the others, so that one entry's fault doesn't stop the other datasets.
+//! Separates the entries that have faults from the others, so that one entry's fault doesn't stop the other datasets.
 
 use std::collections::BTreeMap;
 
@@ -11,21 +11,21 @@ pub struct BrokenEntry {
     pub name: String,
     /// Each fault, as `file:line:column: key.path: message`.
     pub faults: Vec<String>,
-    /// The dataset, as far as it could be read. `None` if its source, database or location is unknown.
+    /// The parts of the dataset that could be read. `None` if its source, database or location is unknown.
     pub dataset: Option<Dataset>,
-    /// The name of its Glue database, if it could be read.
+    /// The name of the dataset's Glue database, if it could be read.
     pub database: Option<String>,
 }
 
-/// What is known of every entry, even if it has faults.
+/// What is known about an entry, even if it has faults.
 #[derive(Debug, Clone, Default)]
 pub struct Outline {
     pub database: Option<String>,
     pub group: Option<String>,
 }
 
-/// Returns the entry that a fault's key path belongs to, or `None` if the fault concerns the whole file. If an entry's
-/// name contains dots, the longest matching name counts.
+/// Returns the name of the entry that a fault's key path belongs to, or `None` if the fault concerns the whole file.
+/// Names can contain dots, so several can match; the longest one counts.
 pub fn entry_of<'a>(path: &str, outlines: &'a BTreeMap<String, Outline>) -> Option<&'a str> {
     let rest = path.strip_prefix("datasets.")?;
     let is_within =
@@ -33,8 +33,9 @@ pub fn entry_of<'a>(path: &str, outlines: &'a BTreeMap<String, Outline>) -> Opti
     outlines.keys().filter(is_within).max_by_key(|name| name.len()).map(String::as_str)
 }
 
-/// Takes the entries in `faults` out of `datasets`, and the entries that can't work without them: the other members of
-/// a group, and datasets that share a table, a folder or an inbox with one of them, because it isn't known whose it is.
+/// Removes the entries in `faults` from `datasets`, and also the entries that can't be used without them: the other
+/// members of their groups, and datasets that share a table, a folder or an inbox with one of them, because it isn't
+/// known which dataset owns it.
 pub fn separate(
     datasets: &mut BTreeMap<String, Dataset>,
     outlines: &BTreeMap<String, Outline>,
@@ -53,7 +54,7 @@ pub fn separate(
                 Some(dataset) if shares(dataset, other) => "both would write to the same place",
                 _ => continue,
             };
-            let fault = format!("datasets.{}: not used because of the faults of {broken:?}: {why}", other.name);
+            let fault = format!("datasets.{}: not used, because {broken:?} has faults, and {why}", other.name);
             faults.entry(other.name.clone()).or_default().push(fault);
         }
     }
@@ -64,7 +65,7 @@ pub fn separate(
     });
     let broken = broken.collect();
     for dataset in datasets.values_mut() {
-        // A view is left alone if no inbox that protects its table could be read.
+        // If no inbox that protects the table could be read, its view is left unchanged.
         if dataset.protected.as_ref().is_some_and(|protected| protected.by.is_empty()) {
             dataset.protected = None;
         }
@@ -73,7 +74,7 @@ pub fn separate(
     broken
 }
 
-/// Returns whether two datasets publish to the same table, or write or read drops in overlapping folders.
+/// Returns whether two datasets publish to the same table, or whether their folders or inboxes overlap.
 fn shares(one: &Dataset, other: &Dataset) -> bool {
     let places = |dataset: &Dataset| {
         let mut places = vec![dataset.paths.location().clone()];

@@ -1,4 +1,4 @@
-//! Parses the TOML text into datasets, and collects all faults in it.
+//! Parses the text of `datasets.toml` into datasets, and collects all faults in it.
 
 use std::collections::BTreeMap;
 
@@ -22,12 +22,12 @@ use super::{
 };
 use crate::layout::{Group, TableName, TablePaths};
 
-/// What was read from a file. A dataset with faults must not be used.
+/// What was read from a `datasets.toml`. A dataset with faults must not be used.
 #[derive(Default)]
 pub struct Checked {
     /// The datasets that could be read.
     pub datasets: BTreeMap<String, Dataset>,
-    /// All entries.
+    /// What is known about each entry, even if it has faults.
     pub outlines: BTreeMap<String, Outline>,
     pub faults: Vec<Fault>,
 }
@@ -35,7 +35,7 @@ pub struct Checked {
 /// The columns that `protects` names, by inbox and dataset.
 type Protects = BTreeMap<String, BTreeMap<String, Vec<String>>>;
 
-/// Parses `text`.
+/// Parses the text of a `datasets.toml`.
 pub fn check(text: &str) -> Checked {
     let faults = Faults::default();
     let mut checked = Checked::default();
@@ -49,7 +49,7 @@ pub fn check(text: &str) -> Checked {
     Checked { faults: faults.into_inner(), ..checked }
 }
 
-/// Returns what every entry has in plain text.
+/// Returns the outline of each entry: the values that can be read without checking the entry.
 fn outlines(table: &Table) -> BTreeMap<String, Outline> {
     let text = |table: &Table, key: &str| table.get(key).and_then(Value::as_str).map(str::to_owned);
     let database = table.get("defaults").and_then(Value::as_table).and_then(|defaults| text(defaults, "database"));
@@ -74,7 +74,7 @@ fn file(table: &Table, outlines: &BTreeMap<String, Outline>, faults: &Faults) ->
     });
     let mut defaults = defaults.unwrap_or_default();
     if let Some(refresh) = defaults.refresh.as_mut().filter(|refresh| !refresh.after.is_empty()) {
-        faults.push("defaults.refresh", "after names inputs of one dataset: set it there");
+        faults.push("defaults.refresh", "after names the inputs of one dataset: set it in that dataset");
         refresh.after.clear();
     }
     // An invalid key in [defaults] is reported there, so it must not also be reported as missing from each dataset.
@@ -268,8 +268,8 @@ fn overlapping_folders(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
             faults.push(&format!("datasets.{}", dataset.name), fault);
         }
     }
-    // In this order, a folder is directly followed by all folders inside it. So each dataset is compared only with the
-    // folders that contain it, and 10,000 datasets don't take 50 million comparisons.
+    // Sorted like this, a folder is directly followed by all folders inside it. So each dataset is compared only with
+    // the folders that contain it, and 10,000 datasets don't need 50 million comparisons.
     let mut sorted: Vec<&Dataset> = datasets.values().collect();
     sorted.sort_by_key(|dataset| (&dataset.paths.location().bucket, &dataset.paths.location().prefix));
     let mut above: Vec<&Dataset> = Vec::new();
@@ -377,7 +377,8 @@ mod tests {
             faults(&text),
             "datasets.toml: datasets.b: its folder s3://lake/schemas/a/b/ overlaps the folder of dataset \"a\": choose another location or table"
         );
-        // The sibling `a-d` starts with `a`. It neither overlaps `a`, nor hides that `b` and `c` do.
+        // The sibling `a-d` starts with `a` but doesn't overlap it. The overlaps of `b` and `c` with `a` are still
+        // found.
         let under = |name: &str, folder: &str| {
             format!("[datasets.{name}]\nlocation = \"s3://lake/schemas/{folder}\"\n{source}\n")
         };

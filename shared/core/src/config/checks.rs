@@ -1,4 +1,4 @@
-//! Reads `checks`: the checks that a candidate's audit runs, and the canary for the live table.
+//! Reads `checks`: the checks that the audit runs on a candidate, and the canary for the live table.
 
 use std::fmt;
 
@@ -10,20 +10,20 @@ use super::{
     read::{Keys, described},
 };
 
-/// The checks of one dataset. All column names are in lower case.
+/// A dataset's checks. All column names are in lower case.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Checks {
     /// The smallest allowed number of rows.
     pub min_rows: Option<u64>,
-    /// The largest allowed loss of rows, as a fraction of the live rows: 0.2 is a fifth.
+    /// The largest allowed loss of rows, as a fraction of the live rows: 0.2 means that up to 20 % may be lost.
     pub max_shrink: Option<f64>,
-    /// The largest allowed gain of rows, as a fraction of the live rows: 0.5 is half as many again.
+    /// The largest allowed gain of rows, as a fraction of the live rows: 0.5 means that up to 50 % may be added.
     pub max_growth: Option<f64>,
     /// Columns that must not contain nulls.
     pub not_null: Vec<String>,
-    /// Columns, each with the range that its values must be in.
+    /// The allowed range of values, by column.
     pub range: Vec<(String, Range)>,
-    /// Columns, each with the largest allowed age of its newest value.
+    /// The largest allowed age of the newest value, by column.
     pub fresh: Vec<(String, Fresh)>,
     /// Keys that must be unique. Each consists of one or more columns.
     pub unique: Vec<Vec<String>>,
@@ -228,7 +228,7 @@ mod tests {
             faults.unwrap_err().lines().collect::<Vec<_>>(),
             [
                 format!("{at}.max_growth: expected a number, 0 or more, found a negative number"),
-                format!("{at}.not_null: expected a list with only non-empty strings, found a string"),
+                format!("{at}.not_null: expected a list of non-empty strings, found a string"),
                 format!("{at}.range.a: expected a table such as {{ min = 0, max = 100 }}, found a whole number"),
                 format!("{at}.range.b: expected min, max or both"),
                 format!("{at}.range.c: min is greater than max"),
@@ -242,7 +242,7 @@ mod tests {
                 format!("{at}.fresh.b: {duration}, found a whole number"),
                 format!("{at}.fresh.c: {duration}, found a string"),
                 format!("{at}.unique: expected a list of columns such as [\"id\"], or a list of such lists"),
-                format!("{at}.sql: expected a list with only non-empty strings, found an array"),
+                format!("{at}.sql: expected a list of non-empty strings, found an array"),
                 format!("{at}.canary: expected a query that contains {{table}}, the placeholder for the table's name"),
                 format!(
                     "{at}: unknown key \"min_row\", expected one of min_rows, max_shrink, max_growth, not_null, range, \

@@ -57,7 +57,7 @@ impl Default for Dialect {
     }
 }
 
-/// The text encoding of CSV files. The names and the character tables are those of <https://encoding.spec.whatwg.org>.
+/// The text encoding of CSV files. The names and the character tables come from <https://encoding.spec.whatwg.org>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
     Utf8,

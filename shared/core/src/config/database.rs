@@ -8,8 +8,8 @@ use super::{
     source::{Auth, Connect, Mysql, Postgres, Secret, Session, SharedSnapshot},
 };
 
-/// The maximum of `parallel`, the number of connections to a database. By default, PostgreSQL allows 100 and MySQL 151,
-/// and other clients need some of them.
+/// The maximum for `parallel`, the number of connections to a database. By default, PostgreSQL allows 100 connections
+/// and MySQL 151, and other clients need some of them.
 const MAX_CONNECTIONS: u32 = 32;
 
 pub fn postgres(keys: Keys) -> Option<Postgres> {
@@ -31,7 +31,7 @@ pub fn postgres(keys: Keys) -> Option<Postgres> {
     Some(Postgres { connect: connect?, query: query?, parallel, split_by, session })
 }
 
-/// Reads the number of connections.
+/// Reads `parallel`, the number of connections.
 fn parallel(keys: &Keys) -> u32 {
     let parallel = keys.whole("parallel", 1).unwrap_or(1);
     if parallel > MAX_CONNECTIONS.into() {
@@ -40,8 +40,8 @@ fn parallel(keys: &Keys) -> u32 {
     u32::try_from(parallel).unwrap_or(MAX_CONNECTIONS)
 }
 
-/// Returns how to reach the database: by a URL, or by a secret and the keys that it may lack. `tls` lists the TLS keys,
-/// which have the same names as in the secret.
+/// Returns how to reach the database: with a URL, or with a secret and the keys that it may lack. `tls` lists the TLS
+/// keys, which have the same names as in the secret.
 fn connect(keys: &Keys, secret: Option<&str>, url: Option<Connect>, tls: [&'static str; 2]) -> Option<Connect> {
     if keys.has("secret") == keys.has("url") {
         keys.fault_here("set exactly one of secret and url");
@@ -52,17 +52,17 @@ fn connect(keys: &Keys, secret: Option<&str>, url: Option<Connect>, tls: [&'stat
     }
     if let Some(port) = keys.whole("port", 1) {
         if port > u16::MAX.into() {
-            keys.fault("port", format!("expected a number up to 65535, found {port}"));
+            keys.fault("port", format!("expected a number from 1 to 65535, found {port}"));
         }
         beside.push(("port", port.to_string()));
     }
     if let (false, Some((key, _))) = (keys.has("secret"), beside.first()) {
-        keys.fault(key, "can only be set beside secret: write it into the url");
+        keys.fault(key, "can only be set together with secret: write it into the url instead");
     }
     secret.map(|name| Connect::Secret(Secret { name: name.into(), beside })).or(url)
 }
 
-/// Reads the codes of warnings that don't fail the export.
+/// Reads `allow_warnings`: the codes of warnings that don't fail the export.
 fn allow_warnings(keys: &Keys) -> Vec<u16> {
     const EXPECTED: &str = "expected a list of warning codes, such as [1260]";
     let Some(value) = keys.value("allow_warnings") else { return Vec::new() };
@@ -102,7 +102,7 @@ fn session(keys: &Keys) -> Session {
 pub fn mysql(keys: Keys) -> Option<Mysql> {
     let secret = keys.string("secret");
     let url = keys.parsed("url", |url| names::written(url).map(|url| Connect::Url(url.into())));
-    // Leading lines stay, so that the line numbers in the server's errors are those of the query in the file.
+    // Blank lines at the beginning stay, so that line numbers in the server's errors match the query in the file.
     let query = keys.string("query").map(|query| query.trim_end().trim_end_matches(';').to_owned());
     let parallel = parallel(&keys);
     let split_by = keys.string("split_by").map(str::to_owned);
@@ -213,8 +213,8 @@ mod tests {
         );
         assert_eq!(
             faults(&of("postgres", "url = \"postgres://u@h/d\", host = \"h\", port = 70000")),
-            "datasets.toml: datasets.users.source.postgres.port: expected a number up to 65535, found 70000\n\
-             datasets.toml: datasets.users.source.postgres.host: can only be set beside secret: write it into the url"
+            "datasets.toml: datasets.users.source.postgres.port: expected a number from 1 to 65535, found 70000\n\
+             datasets.toml: datasets.users.source.postgres.host: can only be set together with secret: write it into the url instead"
         );
     }
 

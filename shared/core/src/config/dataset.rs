@@ -36,25 +36,25 @@ pub struct Dataset {
     /// The partition columns, in lower case. Each becomes one level of folders, the first column the outermost.
     pub partition_by: Vec<String>,
     pub on_unrepresentable: OnUnrepresentable,
-    /// The tables from whose views this inbox leaves people out. Empty unless the source is an inbox.
+    /// The tables that this inbox protects. Empty unless the source is an inbox.
     pub protects: Vec<Protected>,
-    /// The inboxes that protect this dataset's table; `None` if there is none.
+    /// This dataset's table as a protected table. `None` if no inbox protects it.
     pub protected: Option<Protected>,
     pub retain: Retain,
     /// What to do when the table has drifted.
     pub on_drift: OnDrift,
     /// The Athena workgroups that readers use. Sweep checks them for running queries.
     pub workgroups: Vec<String>,
-    /// When the dataset is refreshed. `None` if the stack's schedule refreshes it; always `None` for an inbox.
+    /// When the dataset is refreshed. `None` means that the stack's schedule refreshes it. Always `None` for an inbox.
     pub refresh: Option<Refresh>,
     /// The SHA-256, in hex, of the settings that decide the dataset's content. Each manifest records it.
     pub spec: String,
 }
 
 impl Dataset {
-    /// Returns a stand-in for a dataset that published a table but is no longer configured. Only sweep uses it, and its
-    /// source has no files. It keeps no generations for a rollback. Its delays are the longest in `others`, and its
-    /// workgroups are all of theirs.
+    /// Returns a stand-in for a dataset that published a table but is no longer configured. Only sweep uses it. Its
+    /// source has no files, and it keeps no generations for a rollback. Its delays are the longest in `others`, and its
+    /// workgroups are all the workgroups in `others`.
     pub fn retired<'a>(
         (name, table, paths): (&str, TableName, TablePaths),
         others: impl Iterator<Item = &'a Dataset>,
@@ -102,8 +102,8 @@ impl Dataset {
         matches!(self.source, Source::Inbox(_))
     }
 
-    /// Returns whether files at this location may become live, or live again, without an operator's request, although
-    /// Turntable did not write them: they are in the table's own folder, or `adopt` allows them.
+    /// Returns whether files at this location may become live, or live again, without an operator's request even if
+    /// Turntable didn't write them: they are in the table's own folder, or `adopt` allows them.
     pub fn trusts(&self, location: &Location) -> bool {
         self.paths.location().contains(location) || self.adopt.allows(location)
     }
@@ -127,7 +127,7 @@ impl Dataset {
 pub struct Protected {
     pub dataset: String,
     pub table: TableName,
-    /// All inboxes that protect the table, ordered by name.
+    /// The inboxes that protect the table, ordered by name.
     pub by: Vec<ProtectedBy>,
 }
 
@@ -135,7 +135,7 @@ pub struct Protected {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProtectedBy {
     pub optouts: OptoutTable,
-    /// The columns of the protected table that hold the key, in the key's order.
+    /// The columns in the protected table that contain the key, in the key's order.
     pub columns: Vec<String>,
 }
 
@@ -173,13 +173,13 @@ impl OnDrift {
     }
 }
 
-/// How to handle source values that Arrow or Athena can't represent, such as the date `infinity`.
+/// How to handle values in the source that Arrow or Athena can't represent, such as the date `infinity`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OnUnrepresentable {
     /// Fail the run.
     #[default]
     Error,
-    /// Write NULL, and count it in the manifest.
+    /// Write NULL instead, and count it in the manifest.
     Null,
 }
 
@@ -210,16 +210,17 @@ impl Default for Parquet {
 /// Which generations sweep keeps, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retain {
-    /// How many formerly live generations to keep for a rollback, most recently replaced first. Live isn't counted.
+    /// How many formerly live generations to keep for a rollback, starting with the last one replaced. The live
+    /// generation isn't counted.
     pub generations: u64,
-    /// How long to keep a generation after its replacement, for queries that still read it. It must exceed the longest
+    /// How long to keep a generation after its replacement, for queries that still read it. It must be longer than any
     /// query. Athena ends a query after 30 minutes, or after up to 240 minutes if the account's quota was raised.
     pub drain: SignedDuration,
     /// How long to keep a candidate after its manifest was written, and data without a manifest after its run started.
-    /// It must exceed the longest run.
+    /// It must be longer than any run.
     pub abandoned: SignedDuration,
-    /// The longest time to keep a generation for a rollback, counted from its replacement. It limits how long S3 still
-    /// holds data about people who are no longer in the table.
+    /// The longest time to keep a generation for a rollback, counted from its replacement. It limits how long data
+    /// about people who are no longer in the table stays in S3.
     pub max_age: SignedDuration,
 }
 

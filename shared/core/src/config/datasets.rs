@@ -31,8 +31,9 @@ impl Config {
         Config::parse_expanded(file, text, text)
     }
 
-    /// Like [`Config::parse`], for a `text` in which each `${NAME}` was replaced. Faults have the position of their key
-    /// in `written`, the text before the replacement. Only a TOML syntax error has its position in `text`.
+    /// Like [`Config::parse`], for a `text` in which each `${NAME}` has been replaced. Faults are reported at the
+    /// position of their key in `written`, the text before the replacement; only a TOML syntax error is reported at its
+    /// position in `text`.
     pub fn parse_expanded(file: &str, text: &str, written: &str) -> Result<Config> {
         let Checked { datasets, faults, .. } = check::check(text);
         if faults.is_empty() {
@@ -43,8 +44,8 @@ impl Config {
         Err(Error::config(lines.join("\n")))
     }
 
-    /// Like [`Config::parse`], but leaves out the entries that have faults, and keeps the faults. Fails if a fault
-    /// concerns the whole file, or if no entry is valid.
+    /// Like [`Config::parse`], but leaves out the entries that have faults and keeps a record of the faults. Fails if a
+    /// fault concerns the whole file, or if no entry is valid.
     pub fn parse_valid(file: &str, text: &str) -> Result<Config> {
         let Checked { mut datasets, outlines, faults } = check::check(text);
         if faults.is_empty() {
@@ -77,7 +78,7 @@ impl Config {
         self.broken.values()
     }
 
-    /// Returns all datasets that could be read, even if their entries have faults. For decisions about what is no longer
+    /// Returns all datasets that could be read, even if their entries have faults. Use this to decide what is no longer
     /// configured.
     pub fn known(&self) -> impl Iterator<Item = &Dataset> {
         self.datasets.values().chain(self.broken.values().filter_map(|entry| entry.dataset.as_ref()))
@@ -110,7 +111,8 @@ impl Config {
         Some(Group { name, members })
     }
 
-    /// Returns the datasets that are refreshed by themselves: those in no group, and the first member of each group.
+    /// Returns one dataset for each separate refresh: every dataset without a group, and the first member of each
+    /// group.
     pub fn leads(&self) -> impl Iterator<Item = &Dataset> {
         let mut groups = HashSet::new();
         let is_first =
@@ -118,7 +120,7 @@ impl Config {
         self.datasets.values().filter(is_first)
     }
 
-    /// Returns the datasets, or first members of groups, that are refreshed after flips of this dataset.
+    /// Returns the datasets, or first members of groups, that are refreshed after a flip of `input`.
     pub fn dependants(&self, input: &str) -> impl Iterator<Item = &Dataset> {
         self.leads().filter(move |dataset| {
             let inputs = dataset.refresh.iter().flat_map(|refresh| &refresh.after).flat_map(|after| &after.inputs);
@@ -142,12 +144,12 @@ impl Config {
         all.find(|protected| view::protected_name(&protected.table) == *view)
     }
 
-    /// Returns the opt-out table whose view of people who are opted out has this name, if any.
+    /// Returns the opt-out table whose `OPTOUTS_active` view has this name, if any.
     pub fn optouts_by_view(&self, view: &TableName) -> Option<OptoutTable> {
         self.datasets.values().filter_map(Dataset::optouts).find(|optouts| view::active_name(&optouts.table) == *view)
     }
 
-    /// Returns the Glue databases in which the datasets publish, even those with faults.
+    /// Returns the Glue databases that the datasets publish to, including datasets with faults.
     pub fn databases(&self) -> BTreeSet<&str> {
         let broken = self.broken.values().filter_map(|entry| entry.database.as_deref());
         self.datasets.values().map(|dataset| dataset.table.database.as_str()).chain(broken).collect()
@@ -175,7 +177,7 @@ impl Config {
     }
 }
 
-/// Returns the line for a fault, with its position.
+/// Returns a fault as a line with its position: `file:line:column: key.path: message`.
 fn located(file: &str, text: &str, keys: &Positions, fault: &Fault) -> String {
     let position = match &fault.at {
         At::Key(path) => keys.find(path),

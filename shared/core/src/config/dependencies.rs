@@ -1,4 +1,4 @@
-//! Checks how datasets are refreshed together: the members of groups, and inputs before what is built from them.
+//! Checks how datasets are refreshed together: the members of a group, and datasets that are built from other datasets.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,9 +9,9 @@ use super::{
     refresh::{After, GivenAfter, Input, Refresh, Unresolved},
 };
 
-/// Sets `refresh` of each dataset. Checks that the members of each group are refreshed together and lets them share the
-/// record, that the inputs exist, and that no dataset is, directly or through others, an input of itself. `outlines` has
-/// every entry of the file.
+/// Sets `refresh` in each dataset, with one record for all members of a group. Checks that the members of each group
+/// are refreshed together, that the inputs exist, and that no dataset is an input of itself, directly or through
+/// others. `outlines` has every entry in the file.
 pub fn together(
     datasets: &mut BTreeMap<String, Dataset>,
     outlines: &BTreeMap<String, Outline>,
@@ -62,7 +62,7 @@ fn resolved(
     let input = |name: &String| {
         let Some(dataset) = datasets.get(name) else {
             let fault = match outlines.contains_key(name) {
-                true => format!("{name:?} has errors itself, so its table is not known"),
+                true => format!("the entry of {name:?} has errors itself, so its table is not known"),
                 false => format!("no dataset {name:?} is configured"),
             };
             faults.push(&format!("datasets.{of}.refresh.after"), fault);
@@ -79,7 +79,7 @@ fn lead<'a>(datasets: &'a BTreeMap<String, Dataset>, dataset: &'a Dataset) -> &'
     datasets.values().find(|other| other.group.as_ref() == Some(group)).unwrap_or(dataset)
 }
 
-/// Returns the inputs of each dataset. A group counts as its first member.
+/// Returns the inputs of each dataset. Each group is represented by its first member.
 fn edges(datasets: &BTreeMap<String, Dataset>) -> BTreeMap<&str, BTreeSet<&str>> {
     let mut edges: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for dataset in datasets.values() {
@@ -93,7 +93,7 @@ fn edges(datasets: &BTreeMap<String, Dataset>) -> BTreeMap<&str, BTreeSet<&str>>
     edges
 }
 
-/// Reports each circle of inputs, once.
+/// Reports each cycle of inputs once.
 fn circles(edges: &BTreeMap<&str, BTreeSet<&str>>, faults: &Faults) {
     let mut done = BTreeSet::new();
     for start in edges.keys() {
@@ -109,7 +109,7 @@ fn circles(edges: &BTreeMap<&str, BTreeSet<&str>>, faults: &Faults) {
                     let circle: Vec<&str> = circle.chain([name]).collect();
                     faults.push(
                         &format!("datasets.{name}.refresh.after"),
-                        format!("these wait for each other, so none is ever due: {}", circle.join(" after ")),
+                        format!("these datasets wait for each other, so none is ever due: {}", circle.join(" after ")),
                     );
                 }
             }
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn faults_name_the_inputs() {
         let after = |names: &str| format!("refresh = {{ after = [{names}] }}\n");
-        let circle = |text: &str| format!("these wait for each other, so none is ever due: {text}");
+        let circle = |text: &str| format!("these datasets wait for each other, so none is ever due: {text}");
         for (entries, expected) in [
             (vec![("a", after("\"b\""))], "datasets.a.refresh.after: no dataset \"b\" is configured".to_owned()),
             (vec![("a", after(""))], "datasets.a.refresh.after: names no dataset: name at least one".into()),
@@ -195,7 +195,7 @@ mod tests {
         let inherited = format!("{DEFAULTS}{}{}", after("\"a\""), entry("a", ""));
         assert_eq!(
             faults(&inherited),
-            "datasets.toml: defaults.refresh: after names inputs of one dataset: set it there"
+            "datasets.toml: defaults.refresh: after names the inputs of one dataset: set it in that dataset"
         );
     }
 
@@ -205,7 +205,7 @@ mod tests {
         let config = Config::parse_valid("f", &text).unwrap();
         assert_eq!(config.datasets().map(|dataset| dataset.name.as_str()).collect::<Vec<_>>(), ["c"]);
         let fault = config.dataset("b").unwrap_err().report();
-        assert!(fault.contains("datasets.b.refresh.after: \"a\" has errors itself"), "{fault}");
+        assert!(fault.contains("datasets.b.refresh.after: the entry of \"a\" has errors itself"), "{fault}");
     }
 
     #[test]
@@ -227,7 +227,7 @@ mod tests {
         };
         assert_eq!(
             faults(&[DEFAULTS, &member("a"), &member("b")].concat()),
-            "datasets.toml: datasets.a.refresh.after: these wait for each other, so none is ever due: a after a"
+            "datasets.toml: datasets.a.refresh.after: these datasets wait for each other, so none is ever due: a after a"
         );
     }
 }

@@ -14,8 +14,8 @@ use super::{
 pub const OURS: &str = "--turntable_";
 
 /// The arguments that Glue itself reads ("Using job parameters in AWS Glue jobs" in the Glue guide, including the ones
-/// that it calls internal). Some run other code with the job's role, and some set where the job writes, so only the job
-/// itself may set them.
+/// that it calls internal). Some run other code with the job's role, and some set where the job writes, so only the
+/// job's definition may set them.
 const GLUES: [&str; 51] = [
     "additional-python-modules",
     "auto-scale-within-microbatch",
@@ -70,7 +70,7 @@ const GLUES: [&str; 51] = [
     "write-shuffle-files-to-s3",
 ];
 
-/// The longest timeout that can be configured. Glue accepts one minute less.
+/// The longest timeout that can be configured. Glue's own maximum is one minute less.
 const MAX_TIMEOUT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// "Jobs must have timeout values less than 7 days or 10080 minutes. Otherwise, the jobs will throw an exception."
@@ -137,20 +137,20 @@ pub fn glue_job(keys: Keys) -> Option<GlueJob> {
         }
     }
     keys.finish();
-    // Glue takes whole minutes, so the timeout is rounded up.
+    // Glue accepts only whole minutes, so the timeout is rounded up.
     let minutes = timeout?.as_secs().unsigned_abs().div_ceil(60).min(MAX_GLUE_MINUTES);
     let timeout = u32::try_from(minutes).unwrap_or(u32::MAX);
     Some(GlueJob { name: name?, arguments, timeout })
 }
 
-/// Returns whether Glue itself reads this argument. Another letter case doesn't hide it, nor do the `_` and `=` that an
-/// argument parser accepts.
+/// Returns whether Glue itself reads this argument, also if it is written in another letter case or with the `_` and
+/// `=` that an argument parser accepts.
 fn is_glues(argument: &str) -> bool {
     let name = argument.trim_start_matches('-').split('=').next().unwrap_or_default();
     GLUES.contains(&name.to_ascii_lowercase().replace('_', "-").as_str())
 }
 
-/// Rejects settings that have no effect, because an engine writes the files itself.
+/// Rejects settings that have no effect if an engine writes the files.
 pub fn writes_itself(keys: &Keys, source: Option<&Source>) {
     if !source.is_some_and(Source::is_engine) {
         return;

@@ -51,8 +51,8 @@ pub(super) fn files(keys: Keys) -> Option<Files> {
     Some(Files { bucket, key, format, columns, csv, objects, missing_is_null, ignore_extra })
 }
 
-/// Reads `missing` or `extra`: whether such columns are an error, or are handled as `choice` says. The choice needs
-/// `columns`, because only they say what is missing and what is extra.
+/// Reads `missing` or `extra`. Returns whether its value is `choice`, and not `error`. `choice` needs `columns`,
+/// because only the declared columns show what is missing and what is extra.
 fn chosen(keys: &Keys, key: &'static str, choice: &'static str) -> bool {
     let is_chosen = keys.parsed(key, |text| match text {
         "error" => Ok(false),
@@ -91,7 +91,7 @@ fn csv(keys: Keys, is_declared: bool) -> Csv {
     });
     let by_position = by_position.unwrap_or_default();
     if by_position && !is_declared {
-        keys.fault("match", "position needs columns, declared in the order of the fields");
+        keys.fault("match", "\"position\" needs columns, declared in the order of the fields");
     }
     let skip = keys.whole("skip", 0).unwrap_or_default();
     let entries = keys.entries("numbers");
@@ -103,7 +103,7 @@ fn csv(keys: Keys, is_declared: bool) -> Csv {
     Csv { dialect: Dialect { delimiter, quote, escape }, nulls, header, encoding, by_position, skip, numbers }
 }
 
-/// Reads how the numbers of a column are written.
+/// Reads the separators in a column's numbers.
 fn number(keys: &Keys, path: &str, value: &Value) -> Option<Separators> {
     let Some(table) = value.as_table() else {
         keys.fault(path, format!("expected a table such as {{ decimal = \",\" }}, found {}", described(value)));
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(
             parsed("missing = \"null\", extra = \"x\", objects = \"jsonb\", csv = { match = \"position\", skip = -1, numbers = { a = 1, b = { decimal = \";\" }, c = { thousands = \".\" } } }")
                 .unwrap_err(),
-            "files.csv.match: position needs columns, declared in the order of the fields\n\
+            "files.csv.match: \"position\" needs columns, declared in the order of the fields\n\
              files.csv.skip: expected a whole number, 0 or more, found a negative number\n\
              files.csv.numbers.a: expected a table such as { decimal = \",\" }, found a whole number\n\
              files.csv.numbers.b.decimal: \";\" is not a separator, expected one of . , ' _\n\

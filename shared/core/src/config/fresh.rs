@@ -58,8 +58,8 @@ fn age(keys: &Keys, path: &str, value: &Value) -> Option<SignedDuration> {
     age
 }
 
-/// Reads a date or a time, in UTC if it has no offset. Returns `None` for the year 9999 and later: values of 9999-12-31
-/// aren't after 9999-12-31, so they would still count.
+/// Reads a date or a time, in UTC if it has no offset. Returns `None` from the year 9999 on: with a limit of
+/// 9999-12-31, a value of 9999-12-31 isn't after the limit, so it would still count.
 fn moment(value: &Value) -> Option<Timestamp> {
     let text = match value {
         Value::Datetime(at) => at.to_string(),

@@ -23,9 +23,9 @@ impl<'a> Group<'a> {
     }
 }
 
-/// Checks that all members of a group read from one database, because a snapshot covers only one, and that they have
-/// the same location, because the group keeps its record there. Also checks that no dataset publishes to the folder of
-/// that record.
+/// Checks that all members of a group read from the same database, because a snapshot covers only one, and that they
+/// have the same location, because the group keeps its record there. Also checks that no dataset publishes to the
+/// folder with that record.
 pub fn together(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
     let mut first: BTreeMap<&str, &Dataset> = BTreeMap::new();
     for (name, dataset) in datasets {

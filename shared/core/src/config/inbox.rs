@@ -82,7 +82,7 @@ pub(super) fn inbox(keys: Keys, source: impl FnOnce(Keys) -> Option<Source>) -> 
     })
 }
 
-/// Reads the list of normalization steps. Without the key, or with an invalid value, there are none.
+/// Reads `normalize`: a list of normalization steps. Returns no steps if the key is missing or its value is invalid.
 fn normalization(keys: &Keys) -> Normalization {
     let Some(value) = keys.value("normalize") else { return Normalization::default() };
     let step = |value: &Value| value.as_str().and_then(Normalize::parse);
@@ -91,7 +91,7 @@ fn normalization(keys: &Keys) -> Normalization {
         Some((length, normalization)) if length == normalization.steps().len() => normalization,
         _ => {
             let names = Normalize::ALL.map(Normalize::as_str).join(", ");
-            keys.fault("normalize", format!("expected a list of distinct names out of {names}"));
+            keys.fault("normalize", format!("expected a list of distinct names from {names}"));
             Normalization::default()
         }
     }
@@ -132,8 +132,8 @@ fn duration(text: &str) -> Result<SignedDuration, String> {
     })
 }
 
-/// Reads `protects = { users = "id" }`: the names of datasets, and the columns that hold the inbox's key. [`together`]
-/// resolves the names once all datasets are known.
+/// Reads `protects = { users = "id" }`: the names of datasets, and the columns in them that contain the inbox's key.
+/// [`together`] resolves the names once all datasets are known.
 pub(super) fn protects(keys: &Keys, source: Option<&Source>) -> BTreeMap<String, Vec<String>> {
     let Some(value) = keys.value("protects") else { return BTreeMap::new() };
     let Some(table) = value.as_table() else {
@@ -174,8 +174,9 @@ pub(super) fn protects(keys: &Keys, source: Option<&Source>) -> BTreeMap<String,
     protects
 }
 
-/// Resolves `protects`, which has the value of that key for each inbox. `outlines` has every entry of the file. Checks that inbox datasets have only supported
-/// checks, that no inbox overlaps a table's folder or another inbox, and that no table has the name of a view.
+/// Resolves `protects`, which has the value of that key for each inbox. `outlines` has every entry in the file. Checks
+/// that inbox datasets have only supported checks, that no inbox overlaps a table's folder or another inbox, and that
+/// no table has the name of a view.
 pub(super) fn together(
     datasets: &mut BTreeMap<String, Dataset>,
     outlines: &BTreeMap<String, Outline>,
@@ -186,7 +187,7 @@ pub(super) fn together(
     for (inbox, tables) in protects {
         for (protected, columns) in tables {
             let Some(dataset) = datasets.get(protected).filter(|_| protected != inbox) else {
-                // An entry that could not be read has faults of its own.
+                // An entry that could not be read has its own faults.
                 if protected != inbox && outlines.contains_key(protected) {
                     continue;
                 }
@@ -246,7 +247,7 @@ pub(super) fn together(
     }
 }
 
-/// Checks that no dataset's table has the name of a view that Turntable keeps.
+/// Checks that no dataset's table has the name of one of Turntable's views.
 fn names_of_views(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
     for dataset in datasets.values() {
         let active = dataset.is_inbox().then(|| view::active_name(&dataset.table));
@@ -323,7 +324,7 @@ mod tests {
         for wrong in ["\"trim\"", "[\"trim\", \"trim\"]", "[\"Trim\"]", "[1]"] {
             assert_eq!(
                 inbox(&format!("normalize = {wrong}")).unwrap_err(),
-                "x: datasets.optouts.source.inbox.normalize: expected a list of distinct names out of nfkc, trim, lower, uuid"
+                "x: datasets.optouts.source.inbox.normalize: expected a list of distinct names from nfkc, trim, lower, uuid"
             );
         }
     }

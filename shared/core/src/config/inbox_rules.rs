@@ -1,4 +1,4 @@
-//! Reads what the writers of an inbox may do: `accepts`, `max_returning` and `quota`.
+//! Reads the limits on what an inbox's drops may do: `accepts`, `max_returning` and `quota`.
 
 use toml::Value;
 
@@ -34,7 +34,7 @@ fn states(keys: &Keys, path: &str, value: &Value) -> Option<States> {
     let is_distinct = |listed: &Vec<ConsentState>| (1..listed.len()).all(|at| !listed[..at].contains(&listed[at]));
     let listed = listed.filter(|listed| !listed.is_empty()).filter(is_distinct);
     if listed.is_none() {
-        let expected = "expected a list of distinct states out of opted_out, withdrawn, opted_in";
+        let expected = "expected a list of distinct states from opted_out, withdrawn, opted_in";
         keys.fault(path, format!("{expected}, found {}", described(value)));
     }
     listed.map(|listed| listed.into_iter().collect())
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn invalid_rules_are_faults() {
-        let expected = "expected a list of distinct states out of opted_out, withdrawn, opted_in";
+        let expected = "expected a list of distinct states from opted_out, withdrawn, opted_in";
         for (more, fault) in [
             ("accepts = []", format!("accepts: {expected}, found an array")),
             ("accepts = [\"out\"]", format!("accepts: {expected}, found an array")),

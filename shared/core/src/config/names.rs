@@ -24,7 +24,7 @@ pub fn folders(keys: &Keys) -> Vec<String> {
     columns
 }
 
-/// Reads `columns = { id = "bigint", name = "string" }`. Returns the columns in the order of their declaration.
+/// Reads `columns = { id = "bigint", name = "string" }`. Returns the columns in the order in which they are declared.
 pub fn columns(keys: &Keys) -> Option<Vec<Column>> {
     let value = keys.value("columns")?;
     let Some(table) = value.as_table().filter(|table| !table.is_empty()) else {

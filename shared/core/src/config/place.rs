@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::{error::Result, layout::Key};
 
-/// The location of `datasets.toml`, as the environment variable `DATASETS` gives it.
+/// The location of `datasets.toml`, as set in the environment variable `DATASETS`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     S3(Key),

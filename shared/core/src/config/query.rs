@@ -1,8 +1,8 @@
 //! Checks the queries in datasets.toml before anything runs them. The functions that run them may write to S3 and to the
 //! catalog, so a query must only read.
 //!
-//! A statement that begins with SELECT or WITH is a query in Athena's grammar, whatever follows. So the first word decides,
-//! and what matters is to find the same first word as Athena, also behind comments. The queries aren't parsed completely,
+//! In Athena's grammar, a statement that begins with SELECT or WITH is always a query. So the check relies on the first
+//! word, and must find the same first word as Athena, also after comments. The queries aren't parsed completely,
 //! because no parser here knows all of Athena's types and functions.
 
 use sqlparser::{
@@ -11,7 +11,8 @@ use sqlparser::{
     tokenizer::{Token, Tokenizer, Whitespace, Word},
 };
 
-/// Athena's tokens. Unlike the parser's own dialects, it has no nested comments, no MySQL hints, and no backslash escapes.
+/// Athena's SQL dialect, for splitting a query into tokens. Unlike the parser's own dialects, it has no nested
+/// comments, no MySQL hints, and no backslash escapes.
 #[derive(Debug)]
 struct Athena;
 
@@ -29,7 +30,7 @@ impl Dialect for Athena {
     }
 }
 
-/// The words with which a part of a statement writes in other dialects. A column with such a name must be quoted.
+/// The words that make a part of a statement write in other dialects. A column with one of these names must be quoted.
 const WRITING_WORDS: [Keyword; 5] = [Keyword::DELETE, Keyword::INSERT, Keyword::INTO, Keyword::MERGE, Keyword::UPDATE];
 
 /// The first words of the statements that only read.
@@ -77,8 +78,8 @@ pub fn unload(text: &str) -> Result<String, String> {
     Ok(query.into())
 }
 
-/// Checks that `text` is one statement that only reads: a query, or one that shows metadata. Returns it without trailing
-/// semicolons.
+/// Checks that `text` is one statement that only reads: a query, or a statement that shows metadata. Returns it without
+/// trailing semicolons.
 pub fn reads_only(text: &str) -> Result<String, String> {
     let statement = without_semicolons(text);
     let tokens = tokens(statement)?;
@@ -110,7 +111,7 @@ fn tokens(query: &str) -> Result<Vec<Token>, String> {
     let mut tokens = Vec::with_capacity(all.len());
     for token in all {
         match token {
-            // Athena ends such a comment at a carriage return too, so it would run what follows.
+            // Athena ends a comment at a carriage return too, so it would run the rest of the comment.
             Token::Whitespace(Whitespace::SingleLineComment { comment, .. })
                 if comment.trim_end_matches(['\r', '\n']).contains('\r') =>
             {
@@ -123,7 +124,8 @@ fn tokens(query: &str) -> Result<Vec<Token>, String> {
     Ok(tokens)
 }
 
-/// Checks that the tokens form one statement with balanced parentheses, so that it can't escape enclosing ones.
+/// Checks that the tokens form one statement with balanced parentheses, so that it stays inside the parentheses that
+/// enclose it.
 fn one_statement(tokens: &[Token]) -> Result<(), String> {
     let mut depth = 0_usize;
     for token in tokens {

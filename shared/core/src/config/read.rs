@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use toml::{Table, Value};
 
-/// One problem in the file, and its position.
+/// One problem in the file, with its position.
 pub struct Fault {
     pub at: At,
     /// The message to show. It starts with the key path, if there is one.
@@ -57,7 +57,7 @@ pub struct Keys<'a> {
     path: String,
     table: &'a Table,
     faults: &'a Faults,
-    /// The keys that have been asked for so far, in order. The file may lack some of them.
+    /// The keys that have been read so far, in order. The file may lack some of them.
     known: RefCell<Vec<&'static str>>,
 }
 
@@ -93,7 +93,7 @@ impl<'a> Keys<'a> {
         self.table.get(key)
     }
 
-    /// Reads a value with `read`. If `read` returns `None`, adds a fault that says what was `expected`.
+    /// Reads a value with `read`. If `read` returns `None`, adds a fault that says what was expected.
     fn typed<T>(&self, key: &'static str, expected: &str, read: impl Fn(&'a Value) -> Option<T>) -> Option<T> {
         let value = self.value(key)?;
         let read = read(value);
@@ -142,7 +142,7 @@ impl<'a> Keys<'a> {
     pub fn strings(&self, key: &'static str) -> Option<Vec<&'a str>> {
         let text = |value: &'a Value| value.as_str().filter(|text| !text.trim().is_empty());
         let read = |value: &'a Value| value.as_array()?.iter().map(text).collect();
-        self.typed(key, "a list with only non-empty strings", read)
+        self.typed(key, "a list of non-empty strings", read)
     }
 
     /// Reads a nested table whose keys are names chosen by the user. Returns each name in lower case, as Glue stores

@@ -11,14 +11,14 @@ use crate::{
     refresh::Schedule,
 };
 
-/// When a dataset is refreshed. Without schedules and inputs, only by hand.
+/// When a dataset is refreshed. If there are no schedules and no inputs, it is refreshed only by hand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refresh {
     pub schedules: Vec<Schedule>,
-    /// The flips after which the dataset is refreshed: those of any entry.
+    /// The inputs after whose flips the dataset is refreshed. One entry is enough for a refresh.
     pub after: Vec<After>,
     pub zone: TimeZone,
-    /// The key of the record of the scheduled refreshes. The members of a group share one.
+    /// The key of the object that records the scheduled refreshes. The members of a group share one.
     pub record: Key,
 }
 
@@ -45,7 +45,7 @@ impl Refresh {
         all.map(|input| (&input.dataset, input)).collect::<BTreeMap<_, _>>().into_values().collect()
     }
 
-    /// Returns the latest due time that is after `since`, and at or before `now`.
+    /// Returns the latest due time after `since` and up to `now`.
     pub fn latest(&self, since: Timestamp, now: Timestamp) -> Option<Timestamp> {
         self.schedules.iter().filter_map(|schedule| schedule.latest(since, now, &self.zone)).max()
     }
@@ -56,7 +56,7 @@ impl Refresh {
     }
 }
 
-/// What one dataset or `[defaults]` says about when to refresh, before the defaults are filled in.
+/// The value of `refresh` in one dataset or in `[defaults]`, before the defaults are filled in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Given {
     pub schedules: Vec<Schedule>,
@@ -143,7 +143,7 @@ pub fn combined(keys: &Keys, given: Option<Given>, zone: Option<TimeZone>) -> Op
         let name = zone.iana_name().unwrap_or("the time zone");
         keys.fault(
             "refresh",
-            format!("{} never comes, because the clocks of {name} skip this time: choose another", schedule.text()),
+            format!("{} never comes, because the clocks in {name} skip this time: choose another", schedule.text()),
         );
     }
     Some(Unresolved { given, zone })
@@ -233,7 +233,7 @@ mod tests {
             ),
             (
                 "refresh = \"at(2027-03-14T02:30:00)\"\ntimezone = \"America/New_York\"",
-                "refresh: at(2027-03-14T02:30:00) never comes, because the clocks of America/New_York skip this time: choose another".into(),
+                "refresh: at(2027-03-14T02:30:00) never comes, because the clocks in America/New_York skip this time: choose another".into(),
             ),
         ] {
             assert_eq!(own(keys), fault, "{keys}");

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{layout::Location, schema::Policy};
 
-/// The settings from one dataset or from `[defaults]`. `None` means that a setting is not given there.
+/// The settings from one dataset or from `[defaults]`. `None` means that a setting is not set there.
 #[derive(Default, Clone)]
 pub struct Defaults {
     pub database: Option<String>,
@@ -27,7 +27,7 @@ pub struct Defaults {
     pub timezone: Option<TimeZone>,
 }
 
-/// The keys in `retain`. `None` means that a key is not given.
+/// The keys in `retain`. `None` means that a key is not set.
 #[derive(Default, Clone, Copy)]
 pub struct Kept {
     generations: Option<u64>,
@@ -81,7 +81,7 @@ const MIN_ABANDONED: SignedDuration = SignedDuration::from_hours(1);
 fn on_drift(keys: &Keys) -> Option<OnDrift> {
     let (new, old) = (keys.parsed("on_drift", OnDrift::parse), keys.parsed("on_unflip", OnDrift::parse));
     if new.is_some() && old.is_some() {
-        keys.fault("on_unflip", "is the older name of on_drift, which is set too: remove it");
+        keys.fault("on_unflip", "is the old name of on_drift, which is also set: remove it");
     }
     new.or(old)
 }
@@ -178,7 +178,7 @@ mod tests {
         }
         assert_eq!(
             faults(&text("", "on_drift = \"report\"\non_unflip = \"repair\"\n")),
-            "datasets.toml: datasets.a.on_unflip: is the older name of on_drift, which is set too: remove it"
+            "datasets.toml: datasets.a.on_unflip: is the old name of on_drift, which is also set: remove it"
         );
     }
 
@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(
             faults(&text),
             "datasets.toml: datasets.a.retain.abandoned: expected at least 1h: sweep can't tell a run in progress from one that has died\n\
-             datasets.toml: datasets.a.workgroups: expected a list with only non-empty strings, found an array\n\
+             datasets.toml: datasets.a.workgroups: expected a list of non-empty strings, found an array\n\
              datasets.toml: datasets.a.retain: max_age 1h 59m is shorter than drain 2h, before which sweep deletes no generation: raise max_age or lower drain\n\
              datasets.toml: datasets.b.retain.drain: \"1 fortnight\" is not a valid duration, expected one such as \"90m\", \"1h\" or \"30d\"\n\
              datasets.toml: datasets.b.retain.abandoned: \"-2h\" is not a valid duration, expected one such as \"90m\", \"1h\" or \"30d\"\n\

@@ -40,15 +40,15 @@ pub struct Postgres {
     pub session: Session,
 }
 
-/// How several connections to MySQL or MariaDB, which can't share a snapshot, start theirs at the same moment.
+/// How several connections to MySQL or MariaDB start their snapshots at the same moment. They can't share one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum SharedSnapshot {
-    /// Each snapshot's position in the binary log is compared. MariaDB only.
+    /// The snapshots' positions in the binary log are compared. MariaDB only.
     #[default]
     Binlog,
-    /// A lock stops writes to the table for as long as the snapshots take to start.
+    /// A lock stops writes to the table until all snapshots have started.
     Lock,
-    /// They don't: the parts may be from different moments.
+    /// They don't start at the same moment, so the parts may be from different moments.
     None,
 }
 
@@ -59,11 +59,12 @@ pub struct Mysql {
     pub query: String,
     /// The number of connections that read at the same time, each reading parts of the rows. At least 1.
     pub parallel: u32,
-    /// The integer column of the table whose ranges are the parts. `None` means the first column of the primary key.
+    /// The integer column in the table whose values are divided into the parts' ranges. `None` means the first column
+    /// of the primary key.
     pub split_by: Option<String>,
-    /// How several connections come to read the same snapshot.
+    /// How several connections get snapshots from the same moment.
     pub snapshot: SharedSnapshot,
-    /// The session's `sql_mode`. `None` means the modes that MySQL and MariaDB have by default.
+    /// The session's `sql_mode`. `None` means the default modes of MySQL and MariaDB.
     pub sql_mode: Option<String>,
     /// The codes of warnings that don't fail the export.
     pub allow_warnings: Vec<u16>,
@@ -90,7 +91,7 @@ pub struct Session {
     pub row_security: bool,
 }
 
-/// The default of `lock_timeout`: longer than most changes to a table take, and much shorter than the time limit of a
+/// The default for `lock_timeout`: longer than most changes to a table take, and much shorter than the time limit for a
 /// run.
 pub const DEFAULT_LOCK_TIMEOUT: SignedDuration = SignedDuration::from_secs(30);
 
@@ -129,7 +130,7 @@ impl fmt::Debug for Connect {
     }
 }
 
-/// A Secrets Manager secret. It contains the JSON that RDS writes, or a URL.
+/// A Secrets Manager secret that contains the JSON that RDS writes, or a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Secret {
     /// The name or ARN.
@@ -202,7 +203,7 @@ pub struct Athena {
     pub partition_by: Vec<String>,
 }
 
-/// A Glue job that the user provides. It writes Parquet to the location that it gets as an argument.
+/// A Glue job that the user provides. It writes Parquet files to the location in its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GlueJob {
     pub name: String,
@@ -216,7 +217,7 @@ pub struct GlueJob {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
     pub drops: usize,
-    /// The total size of the drops, in bytes, at which reading stops.
+    /// The total size of drops, in bytes, at which a refresh stops reading.
     pub bytes: u64,
 }
 
@@ -226,7 +227,7 @@ impl Default for Quota {
     }
 }
 
-/// An inbox into which applications put opt-outs, and how to publish them.
+/// An inbox that applications put opt-outs into, and how to publish them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inbox {
     pub location: Location,
@@ -238,14 +239,14 @@ pub struct Inbox {
     pub normalize: Normalization,
     /// The number of buckets, a power of two up to 1024. `None` means that it depends on the number of rows.
     pub buckets: Option<u32>,
-    /// The shortest time between two refreshes. A refresh that comes sooner changes nothing, and leaves its drops to
-    /// the next event or the schedule.
+    /// The shortest time between two refreshes. An earlier refresh changes nothing and leaves its drops to the next
+    /// event or the schedule.
     pub min_interval: SignedDuration,
     /// The states that drops may have.
     pub accepts: Accepts,
     /// The largest number of people whom one refresh may bring back. `None` means any number.
     pub max_returning: Option<u64>,
     pub quota: Quota,
-    /// A source of consent records with the same columns. A request with the action `reconcile` merges all of them.
+    /// A source of consent records with the same columns. A request with the action `reconcile` merges all its records.
     pub reconcile: Option<Box<Source>>,
 }

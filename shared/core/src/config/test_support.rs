@@ -11,7 +11,7 @@ pub fn faults(text: &str) -> String {
     without_positions(error.message())
 }
 
-/// Removes the positions from an error of [`Config::parse`]: each line becomes `file: key.path: message`.
+/// Removes the positions from an error that [`Config::parse`] returned: each line becomes `file: key.path: message`.
 pub fn without_positions(message: &str) -> String {
     let line = |line: &str| {
         let mut parts = line.splitn(4, ':');

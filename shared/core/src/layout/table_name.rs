@@ -27,7 +27,7 @@ impl FromStr for TableName {
             Some((database, table)) if !database.is_empty() && !table.is_empty() && !table.contains('.') => {
                 Ok(TableName { database: database.into(), table: table.into() })
             }
-            _ => Err(Error::input(format!("{text:?} is not a table: expected DATABASE.TABLE"))),
+            _ => Err(Error::input(format!("{text:?} is not a table's full name: expected DATABASE.TABLE"))),
         }
     }
 }

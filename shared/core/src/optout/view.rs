@@ -269,7 +269,7 @@ fn same_key(
     (same.join(" AND "), faults)
 }
 
-/// Returns the SQL condition that the person in the row `o` has opted out.
+/// Returns an SQL condition that is true if the person in the row with the alias `o` has opted out.
 fn is_out() -> String {
     format!("o.{} <> '{}'", quoted(STATE), ConsentState::OptedIn.as_str())
 }

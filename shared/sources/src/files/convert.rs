@@ -1,4 +1,4 @@
-//! Converts values read from Parquet to the types that Turntable writes. A conversion that would lose data is a fault.
+//! Converts values from Parquet files to the types that Turntable writes. A conversion that would lose data is a fault.
 //! Faults never contain a value.
 //!
 //! | Parquet | written |
@@ -24,7 +24,7 @@ use crate::unmatched::Unmatched;
 use turntable_core::config::Nested;
 use turntable_parquet::arrow_types::ELEMENT;
 
-/// Returns the type that Turntable writes for a type read from Parquet. `nested` is the type for structs.
+/// Returns the type that Turntable writes for a type in a Parquet file. `nested` is the type for structs.
 pub fn normal(from: &DataType, nested: Nested) -> Result<DataType, String> {
     use DataType::*;
     Ok(match from {
@@ -119,8 +119,8 @@ pub fn convert(array: &ArrayRef, to: &DataType, unmatched: &Unmatched) -> Result
             Ok(Arc::new(map.map_err(inconsistent)?))
         }
         (Timestamp(_, zone), Timestamp(TimeUnit::Microsecond, to_zone)) => {
-            // A row with a value that microseconds can't hold has already been replaced with NULL. Below the NULL, the
-            // value is still there, and becomes NULL too.
+            // If a value doesn't fit into microseconds, its whole row has already been replaced with NULL. The value is
+            // still there below that NULL, and becomes NULL too.
             let to = Timestamp(TimeUnit::Microsecond, zone.clone());
             let micros = cast_with_options(array, &to, &CastOptions::default());
             let micros = micros.map_err(|_| format!("{from} can't be converted to {to}"))?;
@@ -140,8 +140,8 @@ pub fn convert(array: &ArrayRef, to: &DataType, unmatched: &Unmatched) -> Result
     }
 }
 
-/// Converts a struct's columns, matched by name regardless of letter case. A missing column has the value in the
-/// folders. Other missing columns, and unexpected ones, are faults, or are counted.
+/// Converts a struct's columns, matched by name regardless of letter case. A missing column gets its value from the
+/// folders. Other missing columns and unexpected columns are faults or are counted, as `unmatched` says.
 pub fn convert_fields(
     from: &StructArray,
     to: &Fields,
@@ -184,7 +184,7 @@ pub fn convert_fields(
 
 fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
     let options = CastOptions { safe: false, ..Default::default() };
-    // Arrow's error message contains the value, so it is dropped.
+    // Arrow's error message is dropped, because it contains the value.
     cast_with_options(array, to, &options).map_err(|_| format!("a value doesn't fit the type {to}"))
 }
 
@@ -196,5 +196,5 @@ fn key_and_value(entries: &Field) -> Option<(&FieldRef, &FieldRef)> {
 }
 
 fn inconsistent(_: arrow_schema::ArrowError) -> String {
-    "the file is damaged: its lengths or nulls are inconsistent".into()
+    "the file is damaged: lengths or nulls in it don't match its values".into()
 }

@@ -1,5 +1,5 @@
-//! Reads CSV. The header's names are matched to columns regardless of letter case and order. Without a header, or if
-//! the options say so, the fields are matched to the columns in their declared order.
+//! Reads CSV. The names in the header are matched to columns regardless of letter case and order. Without a header, or
+//! if the options say so, the fields are matched to the columns in their declared order.
 //!
 //! An unquoted field is null if its text is one of `nulls`, by default the empty string. Any other empty field is an
 //! empty string in string columns, and null in all others.
@@ -51,7 +51,7 @@ pub fn decode(object: &Object, input: Input, options: &Csv, typed_by: TypedBy, r
     }
 }
 
-/// Returns whether the record is a line without text.
+/// Returns whether the record is a line that is empty or contains only whitespace.
 fn is_empty_line(record: &Record) -> bool {
     record.width() == 1 && record.fields().all(|field| !field.quoted && field.text.trim_ascii().is_empty())
 }
@@ -94,7 +94,7 @@ struct Text<'a> {
 }
 
 impl<'a> Text<'a> {
-    /// Skips what comes before the header: as many lines as the options say, and Excel's `sep=;`.
+    /// Skips the lines before the header: the number of lines in the options, and a line such as Excel's `sep=;`.
     fn open(object: &'a Object, input: Input, options: &'a Csv) -> Result<Self> {
         let records = Records::new(input::in_utf8(input, options.encoding), options.dialect);
         let mut text = Self { object, options, records, names: Vec::new() };
@@ -130,8 +130,8 @@ impl<'a> Text<'a> {
     }
 }
 
-/// Converts a fault to an error. Invalid bytes are reported with the column's name, or the field's number if the name
-/// is unknown.
+/// Converts a fault to an error. Invalid bytes are reported with the column's name, or with the field's number if the
+/// name is unknown.
 fn to_error(object: &Object, encoding: Encoding, names: &[Option<String>], fault: ReadFault) -> Error {
     let ReadFault::Undecodable { line, field } = fault else { return input::error(object, fault) };
     let name = names.get(field).and_then(Option::as_ref);
@@ -145,7 +145,8 @@ fn to_error(object: &Object, encoding: Encoding, names: &[Option<String>], fault
     )
 }
 
-/// Adds the kinds of the first records' fields to `sample`. Ignores fields without a column; [`decode`] reports them.
+/// Adds the kinds of the fields in the first records to `sample`. Ignores fields without a column; [`decode`] reports
+/// them.
 pub fn sample(object: &Object, input: Input, options: &Csv, sample: &mut infer::Sample) -> Result<()> {
     let mut text = Text::open(object, input, options)?;
     let Some(Header { names: header, line }) = text.header()? else { return Ok(()) };
@@ -183,8 +184,8 @@ pub fn sample(object: &Object, input: Input, options: &Csv, sample: &mut infer::
     Ok(())
 }
 
-/// Checks that a header with one name isn't really several names with another delimiter. If it is, the first record
-/// contains that delimiter equally often.
+/// Checks that a header with one name isn't really several names with another delimiter. If it were, the first record
+/// would contain that delimiter equally often.
 fn check_delimiter(text: &mut Text, name: &str, line: u64) -> Result<()> {
     let Some((other, count)) = hints::delimiter(name, text.records.delimiter()) else { return Ok(()) };
     let ahead = text.records.look().map_err(|fault| text.to_error(fault))?;

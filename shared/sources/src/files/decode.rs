@@ -31,7 +31,7 @@ use turntable_parquet::Batches;
 #[derive(Debug, Clone)]
 pub enum Text {
     Csv(Csv),
-    /// With the inferred type of objects within a record.
+    /// With the type to infer for objects within a record.
     Ndjson(Nested),
 }
 
@@ -44,7 +44,7 @@ pub struct Target {
     pub unrepresentable: Arc<Unrepresentable>,
 }
 
-/// The maximum size of an object that is prefetched, in bytes: it is downloaded as a whole while earlier objects are
+/// The maximum size of an object that is prefetched, in bytes. It is downloaded whole while earlier objects are
 /// decoded. Without prefetching, the latencies of many small objects would add up.
 const PREFETCH_MAX_BYTES: u64 = 1 << 20;
 /// The maximum number of objects that are prefetched at the same time.
@@ -101,8 +101,8 @@ fn decode_object(object: Object, chunks: Chunks, target: Target) -> Batches {
     stream::once(start).flatten().boxed()
 }
 
-/// Returns the batches, then the error of the task that sends them, if the task failed. Without that error, the batches
-/// of a failed task would look complete.
+/// Returns the batches and, if the task that sends them failed, its error at the end. Without that error, the batches
+/// from a failed task would look complete.
 pub fn with_task_error(
     batches: Receiver<RecordBatch>,
     task: JoinHandle<Result<()>>,
@@ -134,8 +134,8 @@ pub fn panicked(error: JoinError) -> Error {
     Error::corrupt("the reader of one of the source's files panicked: this is a bug, please report it").caused_by(error)
 }
 
-/// The maximum number of objects that type inference reads. It reads further objects only while it has fewer than
-/// [`infer::MAX_SAMPLED_RECORDS`] records.
+/// The maximum number of objects that type inference reads. It continues with the next object only while it has fewer
+/// than [`infer::MAX_SAMPLED_RECORDS`] records.
 const MAX_SAMPLED_OBJECTS: usize = 32;
 
 /// Reads the first records of the first objects for type inference.

@@ -1,6 +1,6 @@
 //! Columns whose values are in folder names, as Hive, Spark and Athena write them: `dt=2026-01-01/region=jp/`.
 //!
-//! A column that an object itself has is read from the object, whatever its folders are called.
+//! If an object contains a column itself, the column is read from the object, whatever its folders are called.
 
 use arrow_array::ArrayRef;
 use arrow_schema::{DataType, Field};
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::column_builder::ColumnBuilder;
 
-/// The folder name that Hive writes for a null.
+/// The value that Hive writes into a folder name for null.
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// Returns the columns in the folders of a key, which is relative to the source's location, outermost first.
@@ -28,8 +28,8 @@ pub fn of(key: &str) -> Vec<Folder> {
     named.map(folder).collect()
 }
 
-/// Returns the columns in the folders of all objects, except those that `has` already. Their types are inferred from
-/// all values.
+/// Returns the columns in the folders of all objects, except those for which `has` returns `true`. Their types are
+/// inferred from all values.
 pub fn fields(objects: &[Object], has: impl Fn(&str) -> bool) -> Vec<Field> {
     let mut columns = Vec::new();
     for Folder { name, value } in objects.iter().flat_map(|object| &object.folders).filter(|folder| !has(&folder.name))

@@ -23,8 +23,8 @@ pub struct Header {
     pub line: u64,
 }
 
-/// Reads the header and returns the names in lower case; `None` if the text is empty. If the fields are matched by
-/// position, the names may be anything.
+/// Reads the header and returns the names in lower case, or `None` if the text is empty. If the fields are matched by
+/// position, any names are accepted.
 pub fn read(records: &mut Records<Input>, options: &Csv) -> Result<Option<Header>, ReadFault> {
     let delimiter = records.delimiter();
     let Some(record) = records.next_record()? else { return Ok(None) };
@@ -69,7 +69,7 @@ pub fn read(records: &mut Records<Input>, options: &Csv) -> Result<Option<Header
 pub struct Target {
     pub at: usize,
     pub is_string: bool,
-    /// How the column's numbers are written, if not as `1234.5`.
+    /// The separators in the column's numbers. `None` if numbers look like `1234.5`.
     pub number: Option<Separators>,
 }
 
@@ -99,14 +99,14 @@ pub fn check_numbers(rows: &Rows, options: &Csv) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns the targets of fields that follow the order of the columns, without the columns that the folders have.
+/// Returns the targets of fields that are in the order of the columns, without the columns in the folders.
 pub fn in_order(rows: &Rows, options: &Csv) -> Vec<Option<Target>> {
     let in_file = (0..rows.row.fields().len()).filter(|at| !rows.row.is_in_folders(*at));
     in_file.map(|at| Some(Target::new(at, rows, options))).collect()
 }
 
-/// Returns the target of each field in the header; `None` for a field that is left out. Notes in `rows` which columns
-/// are missing and left out. Fails if the header doesn't match the columns.
+/// Returns the target of each field in the header, with `None` for a field that is left out. Records in `rows` which
+/// columns are missing or left out. Fails if the header doesn't match the columns.
 pub fn targets(
     header: &Header,
     rows: &mut Rows,

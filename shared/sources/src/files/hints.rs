@@ -1,7 +1,7 @@
 //! Guesses from the first bytes of a file which setting is wrong, for error messages.
 
-/// Compression and archive formats: the name that messages use, the extension if files of the format can be read, and
-/// the first bytes.
+/// Compression and archive formats: the name for messages, the extension if files in this format can be read, and the
+/// first bytes.
 const MAGIC: [(&str, Option<&str>, &[u8]); 8] = [
     ("gzip", Some(".gz"), b"\x1f\x8b"),
     ("zstd", Some(".zst"), b"\x28\xb5\x2f\xfd"),
@@ -16,7 +16,7 @@ const MAGIC: [(&str, Option<&str>, &[u8]); 8] = [
 /// The number of bytes that [`no_text`] checks.
 pub const START_BYTES: usize = 64;
 
-/// Returns why the start of a file isn't text, as it should be, and what to do. `None` if it may be text.
+/// Returns why the start of a file isn't text, and what to do about it. Returns `None` if it may be text.
 pub fn no_text(start: &[u8]) -> Option<String> {
     if start.starts_with(b"PAR1") {
         return Some("is a Parquet file: give it a name that ends in .parquet, or set source.files.format".into());
@@ -31,8 +31,8 @@ pub fn no_text(start: &[u8]) -> Option<String> {
     })
 }
 
-/// Returns which kind of UTF-16 a file starts with: it begins with a byte order mark, or many of its byte pairs have a
-/// zero in the same half.
+/// Returns which kind of UTF-16 a file is in, if any: it begins with a byte order mark, or many of its byte pairs have
+/// a zero in the same half.
 pub fn utf16(start: &[u8]) -> Option<&'static str> {
     match start {
         [0xff, 0xfe, ..] => return Some("utf-16le"),
@@ -67,7 +67,7 @@ pub fn encoding(text: &[u8]) -> String {
     format!("{SETTING} to the file's encoding, maybe {name:?}")
 }
 
-/// Returns the other delimiter of a record that has only one field, and how often the field contains it.
+/// Returns the delimiter that a record with only one field may really use, and how often the field contains it.
 pub fn delimiter(field: &str, delimiter: u8) -> Option<(char, usize)> {
     let counts = [',', ';', '\t', '|'].map(|other| (other, field.matches(other).count()));
     let others = counts.into_iter().filter(|(other, count)| *count > 0 && *other as u32 != u32::from(delimiter));

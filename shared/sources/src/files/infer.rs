@@ -1,9 +1,9 @@
 //! Infers column types from the first records.
 //!
-//! Text that a number would not preserve stays a string, such as 007 and +81…, and so does a column with values of
-//! different kinds. Numbers with a fraction are doubles if a double prints each of them with the same digits, as 1.5
-//! and 2.0; otherwise they are decimals that hold every digit, as for 1.10. In CSV, every value is text. In JSON,
-//! numbers and booleans keep their kind, and strings are examined only for dates and timestamps.
+//! Text that a number would not preserve, such as 007 and +81…, stays a string, and so does a column with values of
+//! different kinds. Numbers with a fraction become doubles if a double prints each of them with the same digits, such
+//! as 1.5 and 2.0; otherwise, such as for 1.10, they become decimals that hold every digit. In CSV, every value is
+//! text. In JSON, numbers and booleans keep their kind, and strings are checked only for dates and timestamps.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use super::{
 use turntable_core::config::Nested;
 use turntable_parquet::arrow_types::{ELEMENT, map_of};
 
-/// The maximum number of records that type inference examines.
+/// The maximum number of records that type inference reads.
 pub const MAX_SAMPLED_RECORDS: usize = 10_000;
 
 /// The maximum nesting depth of an inferred type. Deeper values stay JSON text in a string.
@@ -39,7 +39,7 @@ pub enum Kind {
     #[default]
     Nothing,
     Boolean,
-    /// Whole numbers within ±2<sup>53</sup>, which a double represents exactly too.
+    /// Whole numbers within ±2<sup>53</sup>, which a double also represents exactly.
     Int,
     /// Whole numbers, at least one of them outside the range of `Int`.
     Long,
@@ -57,24 +57,42 @@ pub enum Kind {
     Struct(Vec<(String, Kind)>),
 }
 
-/// Which types can hold all numbers of a column.
+/// Which types can hold all numbers in a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Number {
-    /// Whether a double prints each of them with the same digits.
+    /// Whether a double prints each number with the same digits.
     is_double: bool,
-    /// The digits of a decimal that holds each of them; `None` if no decimal does.
+    /// The digits that a decimal needs to hold each number. `None` if no decimal can.
     decimal: Option<Digits>,
 }
 
-/// The digits of the largest whole numbers of [`Kind::Int`] and [`Kind::Long`].
+/// The numbers in [`Kind::Int`] and [`Kind::Long`], with the digits of the largest ones.
 const INT: Number = Number { is_double: true, decimal: Some(Digits { whole: 16, fraction: 0 }) };
 const LONG: Number = Number { is_double: false, decimal: Some(Digits { whole: 19, fraction: 0 }) };
 
-/// The kind of NaN and the infinities, which only floating-point types can hold.
+/// The kind for NaN and the infinities, which only floating-point types can hold.
 const NOT_FINITE: Kind = Kind::Number(Number { is_double: true, decimal: None });
 
-/// The largest precision of a decimal in 64 bits, and the largest precision of all.
+/// The largest precision of a 64-bit decimal, and the largest precision of any decimal.
 const PRECISIONS: [u8; 2] = [18, 38];
+
+/// Returns whether doubles hold the number and all whole numbers between it and 0.
+fn is_double_integer(whole: i64) -> bool {
+    whole.unsigned_abs() <= 1 << 53
+}
+
+fn has_leading_zero(number: &[u8]) -> bool {
+    matches!(number.strip_prefix(b"-").unwrap_or(number), [b'0', b'0'..=b'9', ..])
+}
+
+/// Returns the number that the text represents if [`Kind::of_json_number`] says that a double preserves it.
+pub fn preserving_double(text: &[u8]) -> Option<f64> {
+    match text::whole(text, true) {
+        Ok(whole) => is_double_integer(whole).then_some(whole as f64),
+        Err(_) if has_leading_zero(text) => None,
+        Err(_) => number::double(text),
+    }
+}
 
 impl Number {
     fn and(self, other: Number) -> Number {
@@ -82,12 +100,13 @@ impl Number {
         Number { is_double: self.is_double && other.is_double, decimal }
     }
 
-    /// Returns the kind, which is `String` if no number holds every digit.
+    /// Returns the kind for these numbers: `String` if no number type holds every digit.
     fn kind(self) -> Kind {
         if self.is_double || self.data_type() != DataType::Utf8 { Kind::Number(self) } else { Kind::String }
     }
 
-    /// Returns the type. Decimals have more digits before the decimal point than any value so far.
+    /// Returns the Arrow type for these numbers. A decimal gets more digits before the decimal point than any value so
+    /// far.
     fn data_type(self) -> DataType {
         if self.is_double {
             return DataType::Float64;
@@ -124,11 +143,9 @@ impl Kind {
     /// Does the same as [`Kind::of_number`] for a number in JSON, where `12E4` is a number too.
     pub fn of_json_number(text: &[u8], is_marked: bool) -> Kind {
         if let Ok(whole) = text::whole(text, true) {
-            return if whole.unsigned_abs() <= 1 << 53 { Kind::Int } else { Kind::Long };
+            return if is_double_integer(whole) { Kind::Int } else { Kind::Long };
         }
-        let digits = text.strip_prefix(b"-").unwrap_or(text);
-        let leading_zero = digits.len() > 1 && digits[0] == b'0' && digits[1].is_ascii_digit();
-        if leading_zero || !is_marked || !number::is_number(text) {
+        if has_leading_zero(text) || !is_marked || !number::is_number(text) {
             return Kind::String;
         }
         Number { is_double: number::prints_back(text), decimal: number::digits(text) }.kind()
@@ -143,8 +160,8 @@ impl Kind {
         }
     }
 
-    /// Returns the kind of a JSON value that is nested `depth` levels deep. `nested` says what objects become. An
-    /// object with two names that differ only in case is a string, and so is an array or object at the maximum depth.
+    /// Returns the kind of a JSON value that is nested `depth` levels deep. `nested` is the type for objects. An object
+    /// with two names that differ only in case becomes a string, and so does an array or object at the maximum depth.
     pub fn of_json(value: &RawValue, depth: usize, nested: Nested) -> Kind {
         let text = value.get();
         match json::scalar(text) {
@@ -155,7 +172,7 @@ impl Kind {
             Some(Scalar::Other(number)) => {
                 Kind::of_json_number(number.as_bytes(), number.contains(['.', 'e', 'E']) || number == "-0")
             }
-            // Too deep for the parser of values, which recurses.
+            // The value is nested too deeply for serde_json's `Value` parser, which recurses.
             Some(Scalar::Nested(text)) if depth == 0 && serde_json::from_str::<Value>(text).is_err() => Kind::String,
             Some(Scalar::Nested(text)) if depth < MAX_DEPTH => Kind::of_nested(text, depth, nested),
             Some(Scalar::Nested(_)) | None => Kind::String,
@@ -182,7 +199,7 @@ impl Kind {
         }
     }
 
-    /// Returns the narrowest kind that fits the values of both, or `String` if no other kind does.
+    /// Returns the narrowest kind that fits the values of both kinds, or `String` if no other kind does.
     pub fn and(self, other: Kind) -> Kind {
         match (self, other) {
             (Kind::Nothing, kind) | (kind, Kind::Nothing) => kind,
@@ -217,7 +234,7 @@ impl Kind {
         matches!(self, Kind::Int | Kind::Long)
     }
 
-    /// Returns which types can hold all of the numbers; `None` if the values aren't numbers.
+    /// Returns which types can hold all the numbers, or `None` if the values aren't numbers.
     fn number(&self) -> Option<Number> {
         match self {
             Kind::Int => Some(INT),

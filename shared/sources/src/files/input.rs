@@ -18,14 +18,14 @@ use turntable_core::{
 /// Decompressed text without a byte order mark.
 pub type Input = Box<dyn Read + Send>;
 
-/// Reads an object's bytes as they arrive. A download error is an [`Error`] inside an [`io::Error`]; [`error()`]
-/// unwraps it.
+/// Reads an object's bytes as they arrive. A download error is returned as an [`Error`] inside an [`io::Error`];
+/// [`error()`] unwraps it.
 pub struct Arriving {
     /// The object's name, for the error message.
     object: String,
     chunks: Receiver<Result<Bytes>>,
     chunk: Bytes,
-    /// The number of bytes still to come. If the chunks end before this is 0, the download was cut off.
+    /// The number of bytes that haven't arrived yet. If the chunks end before this is 0, the download was cut off.
     missing: u64,
 }
 
@@ -99,7 +99,7 @@ pub fn open(object: &Object, arriving: impl BufRead + Send + 'static, window: u3
 }
 
 /// Converts the text to UTF-8. Bytes that are invalid in the encoding cause an error after all text before them has
-/// been returned; [`is_undecodable`] recognizes that error. UTF-8 itself is passed through unchecked.
+/// been returned; [`is_undecodable`] recognizes that error. Text that is already UTF-8 is passed through unchecked.
 pub fn in_utf8(input: Input, encoding: Encoding) -> Input {
     let from = match encoding {
         // The parsers check UTF-8 themselves.
@@ -126,7 +126,7 @@ enum State {
     Ended,
 }
 
-/// The error for bytes that are invalid in the text's encoding.
+/// An error that means that bytes are invalid in the text's encoding.
 #[derive(Debug)]
 struct Undecodable;
 
@@ -138,7 +138,7 @@ impl std::fmt::Display for Undecodable {
 
 impl std::error::Error for Undecodable {}
 
-/// Returns whether the error is from [`in_utf8`] and means that bytes are invalid in the encoding.
+/// Returns whether the error comes from [`in_utf8`] and means that bytes are invalid in the encoding.
 pub fn is_undecodable(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|error| error.is::<Undecodable>())
 }
@@ -182,14 +182,14 @@ pub enum ReadFault {
     Text(u64, String),
 }
 
-/// The maximum size of a record, in bytes. It bounds the memory that a malformed object can use.
+/// The maximum size of a record, in bytes. It limits the memory that a malformed object can use.
 pub const MAX_RECORD_BYTES: usize = 16 << 20;
 
-/// The maximum number of fields in a CSV record, and of names in a JSON object. Each takes more memory than its text.
+/// The maximum number of fields in a CSV record, or names in a JSON object. Each takes more memory than its text.
 pub const MAX_FIELDS: usize = 10_000;
 
-/// The base-2 logarithm of the largest zstd window, in bytes, that objects of a source may use: 128 MB, the default
-/// limit of the `zstd` tool.
+/// The base-2 logarithm of the largest zstd window, in bytes, that a source's objects may use: 128 MB, the default
+/// limit in the `zstd` tool.
 pub const MAX_ZSTD_WINDOW_LOG: u32 = 27;
 
 /// Converts a fault to an error with the object's name and, if known, the line. An [`Error`] inside the fault, such as

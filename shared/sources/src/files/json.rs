@@ -1,4 +1,4 @@
-//! Splits JSON into its parts. These stay text, so that numbers keep all digits.
+//! Splits JSON into its parts. The parts stay text, so that numbers keep all digits.
 //!
 //! Errors from serde_json can contain values from the text, so they are never passed on.
 
@@ -24,7 +24,7 @@ pub enum Scalar<'a> {
     Nested(&'a str),
 }
 
-/// Why a text isn't JSON. Contains no values from the text.
+/// Why the text isn't JSON. Contains no values from the text.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The line of the first invalid byte, from 1.
@@ -32,7 +32,7 @@ pub struct Fault {
     /// The position of the first invalid byte in its line, from 1.
     byte: usize,
     what: &'static str,
-    /// The parser's reason, such as what it expected.
+    /// The reason that the parser gave, for example what it expected.
     why: String,
 }
 
@@ -59,7 +59,7 @@ pub fn parse(text: &[u8]) -> Result<&RawValue, Fault> {
         Fault { line, byte: before.len() - line_start + 1, what: "UTF-8", why: String::new() }
     })?;
     serde_json::from_str(text).map_err(|error| {
-        // The messages about syntax are fixed texts. They end with the position.
+        // Messages about syntax are fixed strings that end with the position.
         let message = error.to_string();
         let why = match error.classify() {
             Category::Syntax | Category::Eof => message.split(" at line ").next().unwrap_or_default().to_owned(),
@@ -70,7 +70,7 @@ pub fn parse(text: &[u8]) -> Result<&RawValue, Fault> {
 }
 
 /// Returns the names and values in a JSON object. The error is the reason why the text is not an object, or why its
-/// names are not accepted. It is right only if the text has passed [`parse`].
+/// names are not accepted. The reason is correct only if the text has passed [`parse`].
 pub fn object(text: &str) -> Result<Pairs<'_>, &'static str> {
     if !text.starts_with('{') {
         return Err("not a JSON object");
@@ -78,7 +78,7 @@ pub fn object(text: &str) -> Result<Pairs<'_>, &'static str> {
     serde_json::from_str(text).map_err(|error| match error.classify() {
         // `Pairs` itself fails only because of too many names.
         Category::Data => "an object with more than 10,000 names",
-        // JSON allows unpaired surrogates in strings, and only unescaping finds them.
+        // JSON allows unpaired surrogates in strings. They are found only when the string is unescaped.
         _ => "an object with a name that is not valid text",
     })
 }
@@ -99,26 +99,33 @@ pub fn scalar(text: &str) -> Option<Scalar<'_>> {
     })
 }
 
-/// How JSON text that has passed [`parse`] spells NaN and the infinities, which aren't valid JSON. No writer spells a
-/// string like that, with escapes for ordinary letters in both cases of hexadecimal digits.
+/// NaN and the infinities, which aren't valid JSON, and the strings that replace them in JSON text that has passed
+/// [`parse`]. No writer writes a string like these, which escape ordinary letters and mix upper-case and lower-case
+/// hexadecimal digits.
 const NOT_FINITE: [(&str, &str); 3] = [
     ("NaN", r#""\u004E\u0061\u004e""#),
     ("Infinity", r#""\u0049\u006Efi\u006eity""#),
     ("-Infinity", r#""-\u0049\u006Efi\u006eity""#),
 ];
 
-/// Returns the text of a value that stands for NaN or an infinity, as it was written.
+/// Returns a value's text. For a string that replaces NaN or an infinity, returns the text in the file.
 pub fn as_written(text: &str) -> &str {
     NOT_FINITE.iter().find(|(_, spelt)| *spelt == text).map_or(text, |(written, _)| *written)
 }
 
-/// Returns whether a value that stands for NaN or an infinity is somewhere in the text.
+/// Returns whether the JSON value stands for NaN or an infinity, or contains such a value.
 pub fn has_not_finite(text: &str) -> bool {
-    memchr::memchr(b'\\', text.as_bytes()).is_some() && NOT_FINITE.iter().any(|(_, spelt)| text.contains(spelt))
+    match text.as_bytes().first() {
+        Some(b'"') => is_not_finite(text),
+        Some(b'[' | b'{') => {
+            memchr::memchr(b'\\', text.as_bytes()).is_some() && NOT_FINITE.iter().any(|(_, spelt)| text.contains(spelt))
+        }
+        _ => false,
+    }
 }
 
-/// Returns the text with NaN and the infinities spelt as JSON, or `None` if it contains none of them outside its
-/// strings.
+/// Replaces NaN and the infinities in the text with strings that are valid JSON. Returns `None` if it contains none of
+/// them outside its strings.
 pub fn with_not_finite(text: &str) -> Option<String> {
     let (mut spelt, mut rest, mut found) = (String::with_capacity(text.len() + 16), text, false);
     while let Some(at) = rest.find(['"', 'N', 'I', '-']) {
@@ -160,7 +167,7 @@ fn string_length(text: &str) -> usize {
     text.len()
 }
 
-/// Returns whether a JSON value stands for NaN or an infinity.
+/// Returns whether a JSON value is a string that replaces NaN or an infinity.
 pub fn is_not_finite(text: &str) -> bool {
     NOT_FINITE.iter().any(|(_, spelt)| *spelt == text)
 }

@@ -1,5 +1,5 @@
-//! Splits a file into its JSON objects: one per line, several on a line, over several lines, or as the elements of one
-//! array.
+//! Splits a file into its JSON objects. There may be one or several on a line, one may span several lines, or they may
+//! be the elements of one array.
 
 use std::io::{BufRead, BufReader, Read};
 
@@ -8,10 +8,10 @@ use super::{
     input::{Input, MAX_RECORD_BYTES, ReadFault},
 };
 
-/// The JSON values in a text, one after the other. A value that isn't an object ends with its line.
+/// Reads the JSON values in a text one by one. A value that isn't an object ends with its line.
 pub struct JsonRecords {
     input: BufReader<Input>,
-    /// The text that has been read. From `at` on, it has not been returned yet.
+    /// The text that has been read. The part before `at` has already been returned.
     text: Vec<u8>,
     at: usize,
     /// The number of the line at `at`, from 1.
@@ -22,27 +22,27 @@ pub struct JsonRecords {
 /// Where the next value is.
 enum Within {
     Start,
-    /// A text of values.
+    /// Among values that aren't in an array.
     Text,
-    /// An array that begins on this line. Elements have come before, or not.
+    /// In an array that begins on this line. `is_first` means that no element has been read yet.
     Array {
         line: u64,
         is_first: bool,
     },
-    /// The text after the array.
+    /// After the array.
     AfterArray,
 }
 
 pub struct JsonRecord<'a> {
     pub text: &'a [u8],
-    /// The number of the value's first line in the text, from 1.
+    /// The number of the value's first line, from 1.
     pub line: u64,
 }
 
 /// The progress of the search for a value's end.
 #[derive(Default)]
 struct Scan {
-    /// The number of bytes that have been examined.
+    /// The number of bytes that have been scanned.
     length: usize,
     depth: usize,
     in_string: bool,
@@ -50,7 +50,7 @@ struct Scan {
 }
 
 impl Scan {
-    /// Examines the bytes that were added. Returns the value's length if they contain its end.
+    /// Scans the bytes that were added. Returns the value's length if they contain its end.
     fn end(&mut self, text: &[u8]) -> Option<usize> {
         while let Some(byte) = text.get(self.length) {
             if self.in_string && !self.is_escaped {
@@ -62,7 +62,7 @@ impl Scan {
                 match text.get(self.length - 1) {
                     Some(b'"') => self.in_string = false,
                     Some(b'\\') => self.is_escaped = true,
-                    // Strings don't contain line ends. The parser reports where this one ends.
+                    // JSON strings can't contain line ends, so the value stops here, and the parser reports the error.
                     _ => return Some(self.length - 1),
                 }
                 continue;
@@ -87,11 +87,24 @@ impl JsonRecords {
         Self { input, text: Vec::new(), at: 0, line: 1, within: Within::Start }
     }
 
-    /// Returns the next value; `None` at the end of the text.
-    pub fn next_record(&mut self) -> Result<Option<JsonRecord<'_>>, ReadFault> {
-        if !self.find_start()? {
-            return Ok(None);
-        }
+    /// Returns the value that [`JsonRecords::find_start`] has found, if an object seems to fill the rest of its line. Only a
+    /// parser can tell that it is exactly one. If so, [`JsonRecords::skip`] goes past it, and the search for its end is
+    /// saved.
+    pub fn line(&self) -> Option<JsonRecord<'_>> {
+        let rest = self.text.get(self.at..)?;
+        let length = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        let text = rest.get(..length)?.trim_ascii_end();
+        let is_object = matches!(self.within, Within::Text) && text.starts_with(b"{") && text.ends_with(b"}");
+        is_object.then_some(JsonRecord { text, line: self.line })
+    }
+
+    /// Goes past a value of this length, without a line end in it.
+    pub fn skip(&mut self, length: usize) {
+        self.at += length;
+    }
+
+    /// Returns the value that [`JsonRecords::find_start`] has found, and goes past it.
+    pub fn value(&mut self) -> Result<JsonRecord<'_>, ReadFault> {
         let mut scan = Scan::default();
         let starts_object = self.text.get(self.at) == Some(&b'{');
         let length = loop {
@@ -111,11 +124,11 @@ impl JsonRecords {
         let text = self.text.get(start..end).unwrap_or_default();
         self.line += memchr::memchr_iter(b'\n', text).count() as u64;
         self.at = end;
-        Ok(Some(JsonRecord { text: text.trim_ascii_end(), line }))
+        Ok(JsonRecord { text: text.trim_ascii_end(), line })
     }
 
     /// Goes to the start of the next value. Returns `false` if there is none.
-    fn find_start(&mut self) -> Result<bool, ReadFault> {
+    pub fn find_start(&mut self) -> Result<bool, ReadFault> {
         if matches!(self.within, Within::Start) {
             let start = self.input.fill_buf().map_err(ReadFault::Io)?;
             if let Some(name) = hints::utf16(start.get(..hints::START_BYTES).unwrap_or(start)) {
@@ -176,7 +189,7 @@ impl JsonRecords {
         }
     }
 
-    /// Skips blanks and returns the byte after them; `None` at the end of the text.
+    /// Skips whitespace and returns the byte after it, or `None` at the end of the text.
     fn skip_blanks(&mut self) -> Result<Option<u8>, ReadFault> {
         loop {
             while let Some(byte) = self.text.get(self.at) {
@@ -216,7 +229,12 @@ mod tests {
         let mut records = JsonRecords::new(Box::new(Cursor::new(text.as_bytes().to_vec())));
         let mut all = Vec::new();
         loop {
-            match records.next_record() {
+            let next = match records.find_start() {
+                Ok(true) => records.value().map(Some),
+                Ok(false) => Ok(None),
+                Err(fault) => Err(fault),
+            };
+            match next {
                 Ok(Some(record)) => all.push((record.line, String::from_utf8(record.text.to_vec()).unwrap())),
                 Ok(None) => return Ok(all),
                 Err(ReadFault::Text(line, why)) => return Err(format!("line {line}: {why}")),

@@ -1,4 +1,4 @@
-//! Finds the objects of a source.
+//! Finds a source's objects.
 
 use super::{
     folders,
@@ -44,8 +44,8 @@ pub async fn find(options: &Files, objects: &dyn Objects) -> Result<Option<(Form
     Ok(format.map(|format| (format, found)))
 }
 
-/// Returns the object whose key is exactly the location, if it exists. Otherwise lists the folder, without hidden
-/// objects. Also returns the folder. Fails if the folder is a table in another format, or belongs to one.
+/// Returns the location, and the object with exactly this key. If there is none, returns the location as a folder, and
+/// all objects in it that aren't hidden. Fails if the folder is a table in another format, or belongs to one.
 async fn list_entries(options: &Files, objects: &dyn Objects) -> Result<(Location, Vec<Entry>)> {
     let mut prefix = options.key.clone();
     table_format::refuse_within(&Location { bucket: options.bucket.clone(), prefix: prefix.clone() }, objects).await?;

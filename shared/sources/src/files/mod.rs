@@ -1,8 +1,8 @@
 //! Reads CSV, NDJSON and Parquet objects in S3: one object, or all objects under a prefix.
 //!
 //! Column types are declared, inferred from the first records (CSV and NDJSON), or taken from the Parquet schema. A
-//! value that does not fit its column is an error. The error names the object, the column and, in text, the line, but
-//! never the value.
+//! value that doesn't fit its column is an error. The error names the object, the column and, in text formats, the
+//! line, but never the value.
 
 pub mod codec;
 pub mod csv;

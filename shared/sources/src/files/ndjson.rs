@@ -1,5 +1,5 @@
-//! Reads JSON objects, usually one per line (NDJSON). Names are matched to columns regardless of letter case, and
-//! columns whose names are missing are null. Blank lines are skipped.
+//! Reads JSON objects, usually one per line (NDJSON). Names are matched to columns regardless of letter case. Columns
+//! that an object doesn't name are null. Blank lines are skipped.
 
 use std::io::{BufRead, BufReader, Read};
 
@@ -16,8 +16,18 @@ use turntable_core::{config::Nested, error::Result};
 /// Appends every record in the text to `rows`.
 pub fn decode(object: &Object, input: Input, rows: &mut Rows) -> Result<(), Stop> {
     let mut records = JsonRecords::new(input);
-    while let Some(record) = records.next_record().map_err(|fault| input::error(object, fault))? {
+    while records.find_start().map_err(|fault| input::error(object, fault))? {
         let fault = |line, why| input::error(object, ReadFault::Text(line, why));
+        if let Some(JsonRecord { text, line }) = records.line()
+            && let Some(pairs) = object_in(text)
+        {
+            let length = text.len();
+            rows.row.push_json(&pairs).map_err(|why| fault(line, why.to_string()))?;
+            rows.pushed(length)?;
+            records.skip(length);
+            continue;
+        }
+        let record = records.value().map_err(|fault| input::error(object, fault))?;
         let mut spelt = None;
         let pairs = parsed(&record, &mut spelt).map_err(|(line, why)| fault(line, why))?;
         rows.row.push_json(&pairs).map_err(|why| fault(record.line, why.to_string()))?;
@@ -26,8 +36,9 @@ pub fn decode(object: &Object, input: Input, rows: &mut Rows) -> Result<(), Stop
     Ok(())
 }
 
-/// Returns the names and values of the JSON object in a record, which may contain NaN and the infinities. The error is
-/// the reason, and the line that it is on. If the record has to be spelt as JSON first, `spelt` keeps that text.
+/// Returns the names and values of the JSON object in a record, which may contain NaN and the infinities. An error has
+/// the line and the reason. If NaN or an infinity has to be replaced first, `spelt` keeps the text with the
+/// replacements.
 fn parsed<'a>(record: &JsonRecord<'a>, spelt: &'a mut Option<String>) -> Result<Pairs<'a>, (u64, String)> {
     strictly_parsed(record).or_else(|fault| {
         *spelt = std::str::from_utf8(record.text).ok().and_then(json::with_not_finite);
@@ -37,12 +48,18 @@ fn parsed<'a>(record: &JsonRecord<'a>, spelt: &'a mut Option<String>) -> Result<
 
 fn strictly_parsed<'a>(record: &JsonRecord<'a>) -> Result<Pairs<'a>, (u64, String)> {
     let JsonRecord { text, line } = *record;
-    // Reading the object also checks its syntax. Only an invalid record is parsed again, for the message.
-    if let Some(pairs) = std::str::from_utf8(text).ok().and_then(|text| json::object(text).ok()) {
+    // Only an invalid record is parsed again, for the message.
+    if let Some(pairs) = object_in(text) {
         return Ok(pairs);
     }
     let json = json::parse(text).map_err(|fault| (line + fault.line.saturating_sub(1) as u64, fault.to_string()))?;
     json::object(json.get()).map_err(|why| (line, why.to_owned()))
+}
+
+/// Returns the names and values of the JSON object, or `None` if the text is anything else. Reading the object also
+/// checks its syntax.
+fn object_in(text: &[u8]) -> Option<Pairs<'_>> {
+    std::str::from_utf8(text).ok().and_then(|text| json::object(text).ok())
 }
 
 /// Returns the names and values of the JSON object in a line, or the reason why the line is not one.
@@ -54,11 +71,14 @@ pub fn pairs(line: &[u8]) -> Result<Pairs<'_>, String> {
     Ok(json::object(json.get())?)
 }
 
-/// Adds the kinds of the first records' values to `sample`.
+/// Adds the kinds of the values in the first records to `sample`.
 pub fn sample(object: &Object, input: Input, nested: Nested, sample: &mut infer::Sample) -> Result<()> {
     let mut records = JsonRecords::new(input);
     while sample.records < infer::MAX_SAMPLED_RECORDS {
-        let Some(record) = records.next_record().map_err(|fault| input::error(object, fault))? else { break };
+        if !records.find_start().map_err(|fault| input::error(object, fault))? {
+            break;
+        }
+        let record = records.value().map_err(|fault| input::error(object, fault))?;
         sample.records += 1;
         let mut spelt = None;
         let pairs = parsed(&record, &mut spelt);
@@ -88,7 +108,7 @@ impl Lines {
         Self { input: BufReader::with_capacity(256 << 10, input), text: Vec::new(), number: 0 }
     }
 
-    /// Returns the next line that is not blank, without trailing whitespace; `None` at the end of the text.
+    /// Returns the next line that isn't blank, without trailing whitespace. Returns `None` at the end of the text.
     pub fn next_line(&mut self) -> Result<Option<Line<'_>>, ReadFault> {
         loop {
             self.text.clear();

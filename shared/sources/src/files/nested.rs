@@ -35,7 +35,7 @@ pub fn as_maps(
     (key, value): (&FieldRef, &FieldRef),
     columns: &[ArrayRef],
 ) -> Result<ArrayRef, String> {
-    let broken = |_| "the file is damaged: its lengths or nulls are inconsistent".to_owned();
+    let broken = |_| "the file is damaged: lengths or nulls in it don't match its values".to_owned();
     let rows: Vec<usize> = (0..structs.len()).filter(|row| structs.is_valid(*row)).collect();
     let order: Vec<(usize, usize)> =
         rows.iter().flat_map(|row| (0..columns.len()).map(move |column| (column, *row))).collect();
@@ -50,8 +50,8 @@ pub fn as_maps(
     Ok(Arc::new(maps.map_err(broken)?))
 }
 
-/// Converts structs to JSON text. `plain` has the types that Turntable writes, except that its structs are still
-/// structs. `structs` has the field names from the file.
+/// Converts structs to JSON text. The values come from `plain`, whose types are the ones that Turntable writes, except
+/// that structs are still structs. The field names come from `structs`, which is as in the file.
 pub fn as_json(plain: &ArrayRef, structs: &ArrayRef) -> Result<ArrayRef, String> {
     let text = |row| {
         let mut text = String::new();
@@ -62,7 +62,7 @@ pub fn as_json(plain: &ArrayRef, structs: &ArrayRef) -> Result<ArrayRef, String>
     Ok(Arc::new(texts?))
 }
 
-/// Appends a value as JSON. `original` is the array before its conversion, with the field names from the file.
+/// Appends a value as JSON. `original` is the array before the conversion, with the field names from the file.
 fn write(array: &ArrayRef, original: &ArrayRef, row: usize, to: &mut String) -> Result<(), String> {
     if array.is_null(row) {
         to.push_str("null");
@@ -123,7 +123,7 @@ fn write_item(items: &(ArrayRef, ArrayRef), at: usize, to: &mut String) -> Resul
     write(&items.0, &items.1, at, to)
 }
 
-/// Appends `count` items in brackets, separated by commas.
+/// Appends `count` items in brackets, with commas between them.
 fn separated(
     to: &mut String,
     [open, close]: [char; 2],
@@ -160,5 +160,5 @@ fn moment(seconds: i64, micros: i64) -> Result<Timestamp, String> {
 }
 
 fn inconsistent() -> String {
-    "the file is damaged: its lengths or nulls are inconsistent".into()
+    "the file is damaged: lengths or nulls in it don't match its values".into()
 }

@@ -1,8 +1,10 @@
 //! The digits of numbers that are written as text, and whether a double keeps them.
 
+use std::io::Write;
+
 use super::text;
 
-/// How many digits a decimal needs before and after its point.
+/// The number of digits that a decimal needs before and after its decimal point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Digits {
     pub whole: u32,
@@ -10,7 +12,7 @@ pub struct Digits {
 }
 
 impl Digits {
-    /// Returns the digits of a decimal that holds the values of both.
+    /// Returns the digits that a decimal needs to hold the values of both.
     pub fn and(self, other: Digits) -> Digits {
         Digits { whole: self.whole.max(other.whole), fraction: self.fraction.max(other.fraction) }
     }
@@ -34,17 +36,21 @@ fn parts(text: &[u8]) -> Option<Parts<'_>> {
         [b'+', rest @ ..] => (false, rest),
         rest => (false, rest),
     };
-    let (mantissa, exponent) = match digits.iter().position(|byte| matches!(byte, b'e' | b'E')) {
-        Some(at) => (&digits[..at], Some(text::whole(&digits[at + 1..], false).ok()?)),
-        None => (digits, None),
+    let (whole, rest) = digits.split_at(leading_digits(digits));
+    let (fraction, rest) = match rest {
+        [b'.', rest @ ..] => rest.split_at(leading_digits(rest)),
+        _ => (&[][..], rest),
     };
-    let point = mantissa.iter().position(|byte| *byte == b'.');
-    let (whole, fraction) = match point {
-        Some(at) => (&mantissa[..at], &mantissa[at + 1..]),
-        None => (mantissa, &[][..]),
+    let exponent = match rest {
+        [] => None,
+        [b'e' | b'E', rest @ ..] => Some(text::whole(rest, false).ok()?),
+        _ => return None,
     };
-    let is_number = whole.iter().chain(fraction).all(u8::is_ascii_digit) && whole.len() + fraction.len() > 0;
-    is_number.then_some(Parts { is_negative, whole, fraction, exponent })
+    (whole.len() + fraction.len() > 0).then_some(Parts { is_negative, whole, fraction, exponent })
+}
+
+fn leading_digits(text: &[u8]) -> usize {
+    text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len())
 }
 
 /// Returns whether the text is a finite number of any size.
@@ -52,8 +58,8 @@ pub fn is_number(text: &[u8]) -> bool {
     parts(text).is_some()
 }
 
-/// Returns the digits of a decimal that holds the number and prints it with the same digits, except that zeros may
-/// follow. Returns `None` for a number with an exponent, and for a zero with a sign.
+/// Returns the digits that a decimal needs to hold the number and print it with the same digits, possibly followed by
+/// zeros. Returns `None` for a number with an exponent, and for a zero with a sign.
 pub fn digits(text: &[u8]) -> Option<Digits> {
     let Parts { is_negative, whole, fraction, exponent } = parts(text)?;
     let is_zero = || whole.iter().chain(fraction).all(|digit| *digit == b'0');
@@ -64,32 +70,47 @@ pub fn digits(text: &[u8]) -> Option<Digits> {
     Some(Digits { whole: u32::try_from(whole).ok()?, fraction: u32::try_from(fraction.len()).ok()? })
 }
 
-/// The number of significant digits that a double always keeps, if it is not extremely small or large.
+/// The number of significant digits that a double always keeps, unless it is extremely small or large.
 const KEPT_DIGITS: usize = 15;
 
 /// Returns whether the double that is nearest to the number prints with the same significant digits. Zeros at the end
 /// of a fraction are significant, unless the fraction is a single zero: doubles print as `2.0`, but never as `2.00`.
 pub fn prints_back(text: &[u8]) -> bool {
-    let Some(Parts { whole, fraction, exponent, .. }) = parts(text) else { return false };
+    double(text).is_some()
+}
+
+/// Returns the double that is nearest to the number, if [`prints_back`] holds.
+pub fn double(text: &[u8]) -> Option<f64> {
+    let Parts { whole, fraction, exponent, .. } = parts(text)?;
     if fraction.len() > 1 && fraction.ends_with(b"0") {
-        return false;
+        return None;
     }
-    let exponent = exponent.unwrap_or(0);
+    let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     let fraction = if fraction == b"0" { &[][..] } else { fraction };
+    let is_nonzero = |digit: &u8| *digit != b'0';
+    let leading = whole.iter().position(is_nonzero);
+    let leading = leading.or_else(|| Some(whole.len() + fraction.iter().position(is_nonzero)?));
+    // Zero prints as zero.
+    let Some(leading) = leading else { return Some(value) };
+    let last = fraction.iter().rposition(is_nonzero).map(|at| whole.len() + at);
+    let last = last.or_else(|| whole.iter().rposition(is_nonzero))? - leading;
     // The value is 0.DIGITS × 10^magnitude.
-    let leading = whole.iter().chain(fraction).take_while(|digit| **digit == b'0').count();
-    let digits = || whole.iter().chain(fraction).skip(leading);
-    let nonzero = digits().enumerate().filter(|(_, digit)| **digit != b'0');
-    let Some((last, _)) = nonzero.last() else { return true };
-    let magnitude = exponent.saturating_add(whole.len() as i64).saturating_sub(leading as i64);
+    let magnitude = exponent.unwrap_or(0).saturating_add(whole.len() as i64).saturating_sub(leading as i64);
     if last < KEPT_DIGITS && magnitude.unsigned_abs() < 290 {
-        return true;
+        return Some(value);
     }
-    let Some(value) = std::str::from_utf8(text).ok().and_then(|text| text.parse::<f64>().ok()) else { return false };
-    let printed = format!("{:e}", value.abs());
-    let Some((mantissa, printed_exponent)) = printed.split_once('e') else { return false };
-    let printed_digits = mantissa.bytes().filter(|byte| *byte != b'.');
-    printed_exponent.parse() == Ok(magnitude.saturating_sub(1)) && printed_digits.eq(digits().take(last + 1).copied())
+    // At most 17 digits with their point, and an exponent of five bytes.
+    let mut buffer = [0; 32];
+    let mut free = &mut buffer[..];
+    write!(free, "{:e}", value.abs()).ok()?;
+    let unused = free.len();
+    let printed = buffer.get(..buffer.len() - unused)?;
+    let point = printed.iter().position(|byte| *byte == b'e')?;
+    let (mantissa, printed_exponent) = printed.split_at(point);
+    let digits = whole.iter().chain(fraction).skip(leading).take(last + 1);
+    let is_same = mantissa.iter().filter(|byte| **byte != b'.').eq(digits)
+        && text::whole(&printed_exponent[1..], false) == Ok(magnitude.saturating_sub(1));
+    is_same.then_some(value)
 }
 
 #[cfg(test)]
@@ -150,7 +171,7 @@ mod tests {
         }
     }
 
-    /// Compares the short way with formatting.
+    /// Compares the shortcut with formatting the double.
     #[test]
     fn up_to_15_digits_always_print_back() {
         let mut seed = 7_u64;

@@ -1,4 +1,4 @@
-//! The objects to read. The extensions of their keys indicate their format and compression.
+//! The objects to read. The extensions in their keys indicate their format and compression.
 
 use turntable_core::{config::Format, layout::Entry};
 
@@ -11,12 +11,12 @@ pub struct Object {
     pub folders: Vec<Folder>,
 }
 
-/// A folder `NAME=VALUE`.
+/// A folder whose name is `NAME=VALUE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folder {
     /// The name in lower case.
     pub name: String,
-    /// The value; `None` for a null.
+    /// The value. `None` means null.
     pub value: Option<String>,
 }
 

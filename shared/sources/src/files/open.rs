@@ -1,4 +1,4 @@
-//! Opens the objects of a source: determines their format and columns, and returns their rows as streams.
+//! Opens a source's objects: determines their format and columns, and returns their rows as streams.
 
 use std::{cmp::Reverse, sync::Arc};
 
@@ -25,10 +25,10 @@ use turntable_core::{
 use turntable_parquet::Rows;
 use turntable_parquet::arrow_types;
 
-/// Opens every object that the options name.
+/// Opens all objects that the options name.
 ///
-/// `Opened::as_of` is `context.now`. The listing happens after that time, so it includes every object that existed at
-/// that time.
+/// `Opened::as_of` is `context.now`. The objects are listed after that time, so every object that existed then is
+/// included.
 pub async fn open(options: &Files, context: &Context) -> Result<Opened> {
     let declared = options.columns.as_deref().map(declared_schema).transpose()?;
     let objects = &context.objects;
@@ -108,7 +108,7 @@ fn declared_schema(columns: &[Column]) -> Result<SchemaRef> {
     Ok(Arc::new(Schema::new(fields.map_err(Error::config)?)))
 }
 
-/// Checks that the declared columns include those in the names of the objects' folders.
+/// Checks that the declared columns include the columns in the names of the objects' folders.
 fn check_folders(list: &[Object], declared: &Schema) -> Result<()> {
     for object in list {
         if let Some(folder) = object.folders.iter().find(|folder| declared.index_of(&folder.name).is_err()) {
@@ -157,8 +157,8 @@ const RENAME: &str = "rename it in the files";
 const RENAME_OR_CHOOSE: &str = "rename it in the files; or set source.files.objects = \"json\" or \"map\", so that objects \
                                 within records become JSON text or maps";
 
-/// Checks that Glue stores and Athena reads the columns. Other sources leave this to the export, but the advice differs
-/// for files.
+/// Checks that Glue can store the columns and Athena can read them. For other sources, the export checks this, but
+/// files need other advice.
 fn check_names(options: &Files, schema: &Schema, advice: &str) -> Result<()> {
     let checked = arrow_types::columns(schema);
     let is_column = schema.fields().iter().any(|field| readable_name(field.name()).is_err());
@@ -172,8 +172,8 @@ const MAX_STREAMS: u64 = 4;
 /// The minimum average size of a stream, in bytes. Smaller sources get fewer streams.
 const MIN_STREAM_BYTES: u64 = 16 << 20;
 
-/// Distributes the objects over streams of about the same size. The largest object comes first, and each object goes to
-/// the stream that is smallest so far.
+/// Distributes the objects over streams of about the same size. Starting with the largest object, each one goes to the
+/// stream that is smallest so far.
 fn distribute<T>(mut list: Vec<T>, size: impl Fn(&T) -> u64) -> Vec<Vec<T>> {
     let total: u64 = list.iter().map(&size).sum();
     let streams = (total / MIN_STREAM_BYTES).min(MAX_STREAMS).min(list.len() as u64).max(1);

@@ -39,11 +39,12 @@ pub struct Footer {
     int96: Option<Int96>,
 }
 
-/// An object's footer with the INT96 columns, which have 96 bits, in other units than microseconds.
+/// An object's footer, with the INT96 columns (96-bit timestamps) in other units than microseconds.
 struct Int96 {
-    /// Reveals digits that microseconds lose.
+    /// With INT96 in nanoseconds, which shows digits that microseconds lose.
     nanos: ArrowReaderMetadata,
-    /// Reveals timestamps that microseconds can't reach. 64 bits hold every INT96 in seconds.
+    /// With INT96 in seconds, which shows timestamps out of range for microseconds. Every INT96 fits into 64 bits in
+    /// seconds.
     seconds: ArrowReaderMetadata,
 }
 
@@ -74,12 +75,11 @@ impl Footer {
 
 /// The maximum number of rows in a batch.
 const BATCH_ROWS: usize = 8192;
-/// The maximum number of requests at the same time, for the footers of all objects and for the columns of one row
-/// group.
+/// The maximum number of concurrent requests for the footers of all objects, and for the columns in one row group.
 const MAX_CONCURRENT_REQUESTS: usize = 8;
 
-/// Reads the footers of all objects. Returns them with the schema: the declared one or, without it, the first object's.
-/// Fails unless every object's columns fit the schema.
+/// Reads the footers of all objects. Returns them with the schema: the declared one or, if there is none, the first
+/// object's. Fails unless every object's columns fit the schema.
 pub async fn open(
     objects: &Arc<dyn Objects>,
     list: Vec<Object>,
@@ -149,7 +149,7 @@ pub fn batches(
 ) -> Batches {
     let of_object = move |footer: Footer| {
         let (objects, schema, unrepresentable) = (objects.clone(), schema.clone(), unrepresentable.clone());
-        // A separate task decodes while the stream's consumer does other work.
+        // A separate task decodes the rows while the stream's consumer does other work.
         let start = async move {
             let (to, batches) = mpsc::channel(2);
             let object = footer.object.clone();
@@ -244,7 +244,7 @@ async fn read_metadata(objects: Arc<dyn Objects>, object: &Object) -> Result<(Ar
     let mut reader = Reader { objects, object: object.clone() };
     let metadata = load_footer(&mut reader, object).await?;
     codec::readable(&metadata).map_err(|why| Error::input(format!("{object}: {why}")))?;
-    // Athena goes by the Parquet types, so ignore the Arrow schema that the writer may have embedded.
+    // Athena uses the Parquet types, so ignore the Arrow schema that the writer may have embedded.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let plain = ArrowReaderMetadata::try_new(metadata, options.clone()).map_err(|error| fault(object, error))?;
     let in_unit = |unit| {
@@ -260,7 +260,8 @@ async fn read_metadata(objects: Arc<dyn Objects>, object: &Object) -> Result<(Ar
 /// The number of bytes that the first request reads from the end of an object. Few footers are longer.
 const TAIL_BYTES: u64 = 64 << 10;
 
-/// Reads the footer. Fails if it is encrypted, if columns are, or if its numbers of rows contradict each other.
+/// Reads the footer. Fails if the footer or a column is encrypted, or if the row counts in the footer contradict each
+/// other.
 async fn load_footer(reader: &mut Reader, object: &Object) -> Result<Arc<ParquetMetaData>> {
     let size = object.entry.size;
     let damaged = |error| fault(object, error);

@@ -1,4 +1,4 @@
-//! Selects the Parquet objects for passthrough: S3 copies them into the generation unchanged, and no row is read.
+//! Selects the Parquet objects for passthrough: S3 copies them into the generation unchanged, without reading any row.
 
 use arrow_schema::Schema;
 use parquet::{
@@ -21,8 +21,7 @@ pub fn extract_copyable(footers: &mut Vec<Footer>, schema: &Schema, copies: &Cop
 /// out.
 const MAX_COPY_BYTES: u64 = 1 << 30;
 
-/// Returns whether the object serves readers and checks as well as the files that Turntable would write for the same
-/// rows.
+/// Returns whether the object is as good for readers and checks as the files that Turntable would write for its rows.
 fn can_copy(footer: &Footer, schema: &Schema, copies: &Copies) -> bool {
     let sizes = copies.sizes;
     let metadata = footer.parquet();
@@ -42,13 +41,13 @@ fn can_copy(footer: &Footer, schema: &Schema, copies: &Copies) -> bool {
             .all(|chunk| !copies.range.iter().any(|name| hides_nan(chunk, name)))
 }
 
-/// Returns whether the footer has the null count of the column, if the column is nested.
+/// Returns whether the column is not nested, or the footer has its null count.
 fn counts_nulls(footer: &Footer, column: &str) -> bool {
     let is_nested = footer.schema().field_with_name(column).is_ok_and(|field| field.data_type().is_nested());
     !is_nested || nested_nulls(footer.parquet(), column).is_some()
 }
 
-/// Returns whether the column chunk belongs to this column and may contain NaN that the footer doesn't reveal.
+/// Returns whether the column chunk belongs to this column and may contain NaN that the footer doesn't show.
 fn hides_nan(chunk: &ColumnChunkMetaData, column: &str) -> bool {
     let is_column = matches!(chunk.column_path().parts(), [name] if name == column);
     let is_float = matches!(chunk.column_type(), Type::FLOAT | Type::DOUBLE);
@@ -63,8 +62,8 @@ fn same_columns(file: &Schema, schema: &Schema) -> bool {
         && fields().all(|(one, other)| one.name() == other.name() && one.data_type() == other.data_type())
 }
 
-/// Returns whether Athena is certain to read the column chunk, whether the data is in the object itself, and whether
-/// the statistics serve the checks as well as Turntable's own.
+/// Returns whether the column chunk is one that Athena can certainly read, has its data in the object itself, and has
+/// statistics that are as good for the checks as Turntable's own.
 #[expect(deprecated, reason = "Java writers list BIT_PACKED for levels that the column does not have")]
 fn is_copyable_chunk(chunk: &ColumnChunkMetaData) -> bool {
     use Encoding::{BIT_PACKED, PLAIN, PLAIN_DICTIONARY, RLE, RLE_DICTIONARY};

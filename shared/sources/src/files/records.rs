@@ -24,11 +24,11 @@ pub struct Records<R> {
     /// The end of the text in the buffer.
     filled: usize,
     fields: Vec<Span>,
-    /// Whether a quoted field of the record in `fields` contains escape characters.
+    /// Whether a quoted field in `fields` contains escape characters.
     escaped: bool,
     /// The next record, if it has been found: its end in the buffer, and the number of line ends inside its quotes.
     found: Option<(usize, u64)>,
-    /// The position in the buffer at which the last failed scan has ended.
+    /// The position in the buffer where the last failed scan ended.
     reached: usize,
     /// The first line of the next record, from 1.
     line: u64,
@@ -39,13 +39,13 @@ pub struct Records<R> {
 pub struct Ahead {
     /// The record's first line in the decompressed text, from 1.
     pub line: u64,
-    /// The number of lines that the record takes up.
+    /// The number of lines in the record.
     pub lines: u64,
     /// The number of fields.
     pub width: usize,
     /// Whether the record is an empty line.
     pub is_blank: bool,
-    /// Whether a field that is not quoted contains a quote.
+    /// Whether an unquoted field contains a quote.
     pub stray_quote: bool,
 }
 
@@ -115,7 +115,7 @@ impl<R: Read> Records<R> {
         }
     }
 
-    /// Returns the next record; `None` at the end of the text.
+    /// Returns the next record, or `None` at the end of the text.
     pub fn next_record(&mut self) -> Result<Option<Record<'_>>, ReadFault> {
         let Some((end, inner)) = self.find()? else { return Ok(None) };
         self.found = None;
@@ -126,7 +126,7 @@ impl<R: Read> Records<R> {
         Ok(Some(Record { buffer: &self.buffer, fields: &self.fields, line, size }))
     }
 
-    /// Describes the next record without taking it; `None` at the end of the text.
+    /// Describes the next record without consuming it. Returns `None` at the end of the text.
     pub fn look(&mut self) -> Result<Option<Ahead>, ReadFault> {
         let Some((_, inner)) = self.find()? else { return Ok(None) };
         let is_stray = |span: &Span| {
@@ -142,13 +142,13 @@ impl<R: Read> Records<R> {
         }))
     }
 
-    /// Returns the fields of the record that [`Records::look`] has described, with their escape characters.
+    /// Returns the fields of the record that [`Records::look`] described, with their escape characters.
     pub fn raw_fields(&self) -> Vec<&[u8]> {
         self.fields.iter().map(|span| &self.buffer[span.start..span.end]).collect()
     }
 
-    /// Returns whether `holds` is true for a record with `width` fields that begins on one of the later lines of the
-    /// record that [`Records::look`] has described. `holds` gets the fields with their escape characters.
+    /// Returns whether a record with `width` fields, for which `holds` returns `true`, begins on a later line within
+    /// the record that [`Records::look`] described. `holds` gets the fields with their escape characters.
     pub fn any_within(&mut self, width: usize, holds: impl Fn(&[&[u8]]) -> bool) -> Result<bool, ReadFault> {
         let Some((end, _)) = self.found.take() else { return Ok(false) };
         // `fill` moves the text in the buffer, so positions count from the start of the record.
@@ -182,8 +182,8 @@ impl<R: Read> Records<R> {
         }
     }
 
-    /// Skips the first line of the next record, which may be malformed, so that the next record begins on the line
-    /// after it. Returns the number of bytes after that line that have been scanned and will be scanned again.
+    /// Skips one line, so that the next record begins on the line after it. The record on the skipped line may be
+    /// malformed. Returns the number of bytes after the line that were already scanned and will be scanned again.
     pub fn skip_line(&mut self) -> Result<usize, ReadFault> {
         let scanned = self.found.take().map_or(self.reached, |(end, _)| end).saturating_sub(self.at);
         let mut length = 0;
@@ -219,7 +219,7 @@ impl<R: Read> Records<R> {
         Ok(&self.buffer[self.at..end])
     }
 
-    /// Skips a line such as `sep=;`, with which Excel files name the delimiter, and uses this delimiter from then on.
+    /// Skips a line such as `sep=;`, in which Excel files name the delimiter, and uses this delimiter from then on.
     pub fn take_separator_line(&mut self) -> Result<(), ReadFault> {
         let (delimiter, length) = match self.start(7)? {
             [b's', b'e', b'p', b'=', delimiter, b'\n', ..] => (*delimiter, 6),
@@ -235,7 +235,7 @@ impl<R: Read> Records<R> {
         Ok(())
     }
 
-    /// Finds the next record, unless it has been found before.
+    /// Finds the next record, unless it has already been found.
     fn find(&mut self) -> Result<Option<(usize, u64)>, ReadFault> {
         loop {
             if self.found.is_some() {
@@ -271,7 +271,7 @@ impl<R: Read> Records<R> {
                 Ok(0) => self.ended = true,
                 Ok(read) => self.filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // First return the whole records before the invalid bytes; a later call reports the error.
+                // The whole records before the invalid bytes are returned first; a later call reports the error.
                 Err(error) if input::is_undecodable(&error) => {
                     self.undecodable = true;
                     break;
@@ -378,7 +378,7 @@ fn unescape(text: &mut [u8], quote: u8, escape: u8) -> usize {
 mod tests {
     use super::*;
 
-    /// Reads one byte at a time, so that every position is the end of the buffered text once.
+    /// Reads one byte at a time, so that the buffered text ends once at every position.
     struct OneByteReads<'a>(&'a [u8]);
 
     impl Read for OneByteReads<'_> {
@@ -395,8 +395,8 @@ mod tests {
         parse_as(input, Dialect::default())
     }
 
-    /// Returns the first line of each record with this width, and its number of lines. Skips the first line of each
-    /// other record, and of each malformed one.
+    /// Returns the first line and the number of lines of each record with this width. Skips the first line of each
+    /// other or malformed record.
     fn resumed(text: impl Read, width: usize) -> Vec<(u64, u64)> {
         let mut records = Records::new(text, Dialect::default());
         let mut all = Vec::new();
@@ -430,7 +430,7 @@ mod tests {
         }
     }
 
-    /// Returns whether a record with two fields, of which the first is `key`, begins within the first record.
+    /// Returns whether a record with two fields, the first of which is `key`, begins within the first record.
     fn within(input: impl Read, key: &str) -> bool {
         let mut records = Records::new(input, Dialect::default());
         records.look().unwrap();
@@ -449,7 +449,7 @@ mod tests {
             (text, "4", false),
             (text, "5", false),
             (text, "6", false),
-            // The record within ends on a later line than the outer one.
+            // The inner record ends on a later line than the outer one.
             ("1,\"a\n5,\"\n6\"\n", "5", true),
             ("1,b\n2,c\n", "2", false),
         ] {

@@ -20,7 +20,7 @@ use crate::{
 use turntable_core::{error::Error, manifest::TypedBy};
 use turntable_parquet::arrow_types;
 
-/// Why a value does not fit its column. It never contains the value.
+/// Why a value doesn't fit its column. Never contains the value.
 #[derive(Debug, PartialEq)]
 pub struct ColumnFault {
     /// The column's name, or the path of a nested column, such as `address.city`.
@@ -62,10 +62,10 @@ pub struct Row {
     fields: Fields,
     names: Names,
     columns: Vec<ColumnBuilder>,
-    /// Whether to accept only text that could be inferred as the column's type.
+    /// Whether to accept only text that type inference would recognize as the column's type.
     canonical: bool,
     unrepresentable: Arc<Unrepresentable>,
-    /// For each column, the object's folder of that name, if it has one.
+    /// For each column, the object's folder with that name, if it has one.
     folders: Vec<Option<Folder>>,
 }
 
@@ -105,7 +105,7 @@ impl Row {
         &self.unrepresentable.unmatched
     }
 
-    /// Appends the value of the column at index `at` for a row that doesn't have the column itself: the value in the
+    /// Appends the value of the column at index `at` for a row that doesn't contain the column: the value from the
     /// folders, or null.
     pub fn push_absent(&mut self, at: usize) -> Result<(), ColumnFault> {
         let to = &mut self.columns[at];
@@ -133,8 +133,8 @@ impl Row {
             .map_err(|fault| fault.inside(self.fields[at].name()))
     }
 
-    /// Appends a JSON object as a row. Columns whose names are missing have the value in the folders or are null; a
-    /// name without a column is a fault, or is left out and counted.
+    /// Appends a JSON object as a row. A column that the object doesn't name gets its value from the folders, or null.
+    /// A name without a column is a fault, or is left out and counted.
     pub fn push_json(&mut self, pairs: &Pairs) -> Result<(), ColumnFault> {
         let how = How { canonical: self.canonical, unmatched: &self.unrepresentable.unmatched };
         self.names.push_json(&self.fields, &mut self.columns, pairs, how, Some(&self.unrepresentable))?;
@@ -204,13 +204,13 @@ impl Names {
         }
     }
 
-    /// Returns the index of the column with this name, regardless of letter case.
+    /// Returns the index of the column or field with this name, regardless of letter case.
     fn find(&self, name: &str) -> Option<usize> {
         self.by_name.get(name).or_else(|| self.by_name.get(&name.to_lowercase())).copied()
     }
 
-    /// Appends a JSON object: one value to each column whose name it has. `unrepresentable` is `Some` only for whole
-    /// rows, not for nested structs.
+    /// Appends a JSON object's values to the columns that it names. `unrepresentable` is `Some` only for whole rows,
+    /// not for nested structs.
     fn push_json(
         &mut self,
         fields: &Fields,
@@ -248,7 +248,7 @@ impl Names {
     }
 }
 
-/// Appends a null in place of a rejected value, if the value is unrepresentable and the dataset's `on_unrepresentable`
+/// Appends a null instead of a rejected value, if the value is unrepresentable and the dataset's `on_unrepresentable`
 /// allows it. Otherwise returns the fault.
 #[cold]
 fn null_if_allowed(
@@ -346,9 +346,9 @@ pub struct Rows {
     rows: usize,
     size: usize,
     to: Sender<RecordBatch>,
-    /// The columns that the object lacks, so they are null in its rows.
+    /// The columns that the object lacks, which are null in its rows.
     pub missing: Vec<String>,
-    /// The columns that only the object or its folders have, so they are left out.
+    /// The columns that only the object or its folders have, which are left out.
     pub ignored: Vec<String>,
 }
 

@@ -1,13 +1,14 @@
 //! Appends a value, given as text, to a column whose type is not nested.
 
 use super::{
-    infer::Kind,
+    infer::{self, Kind},
     text::{self, Reason, Zone},
 };
 use crate::column_builder::Values;
 
-/// Appends the value that the text represents. With `canonical`, accepts only text that could be inferred as the
-/// column's type; this is for inferred types, which are based on a sample. Rejected text leaves the column unchanged.
+/// Appends the value that the text represents. With `canonical`, accepts only text that type inference would recognize
+/// as the column's type; this is for inferred types, which are based on a sample. Rejected text leaves the column
+/// unchanged.
 pub fn append(values: &mut Values, text: &[u8], canonical: bool) -> Result<(), Reason> {
     let trimmed = if canonical { text } else { text.trim_ascii() };
     match values {
@@ -17,10 +18,12 @@ pub fn append(values: &mut Values, text: &[u8], canonical: bool) -> Result<(), R
         Values::Int16(to) => to.push(narrow(trimmed)?),
         Values::Int8(to) => to.push(narrow(trimmed)?),
         Values::Float64(to) => {
-            if canonical && !Kind::of_json_number(text, true).is_double() {
-                return Err("not a number that a double prints with the same digits");
-            }
-            to.push(text::real(trimmed)?);
+            to.push(match canonical {
+                true => {
+                    infer::preserving_double(text).ok_or("not a number that a double prints with the same digits")?
+                }
+                false => text::real(trimmed)?,
+            });
         }
         Values::Float32(to) => to.push(text::real(trimmed)?),
         Values::Boolean(to) => to.append(text::boolean(trimmed, canonical)?),

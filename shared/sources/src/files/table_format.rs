@@ -1,5 +1,5 @@
-//! Recognizes folders that belong to tables of other formats. Their logs say which data files are current; reading all
-//! files would bring back deleted and replaced rows.
+//! Recognizes folders that belong to tables in other formats. The tables' logs say which data files are current;
+//! reading all files would bring back deleted and replaced rows.
 
 use futures::future::try_join_all;
 use turntable_core::{
@@ -8,13 +8,13 @@ use turntable_core::{
     port::Objects,
 };
 
-/// The names of the folders in which the formats keep their logs.
+/// The names of the folders where the formats keep their logs.
 const LOGS: [&str; 3] = ["_delta_log", ".hoodie", "metadata"];
 
 /// The maximum number of folders above a location that are checked. Each takes one request per format.
 const MAX_PARENTS: usize = 5;
 
-/// Fails if one of the objects below the location is the log of a table.
+/// Fails if one of the objects below the location belongs to a table's log.
 pub fn refuse(location: &Location, entries: &[Entry]) -> Result<()> {
     match log(location, entries) {
         Some((format, key)) => Err(refused(location, "is", format, key)),
@@ -58,7 +58,7 @@ fn log<'a>(location: &Location, entries: &'a [Entry]) -> Option<(&'static str, &
 
 fn refused(location: &Location, relation: &str, format: &str, key: &Key) -> Error {
     Error::input(format!(
-        "{location} {relation} a table in {format} format, because {key} is there, and only the table's log says which rows \
+        "{location} {relation} a table in {format} format, as {key} shows, and only the table's log says which rows \
          are current: export the table with source.athena and a query that selects from it, or put plain copies of its \
          rows elsewhere"
     ))

@@ -1,5 +1,5 @@
-//! Parses one value from text, exactly or not at all; only floating-point numbers are rounded. CSV fields and JSON
-//! scalars are both parsed here.
+//! Parses one value from text: a CSV field or a JSON scalar. A value is parsed exactly or rejected; only floating-point
+//! numbers are rounded.
 //!
 //! | type | accepted text |
 //! |---|---|
@@ -16,7 +16,7 @@
 /// Why text was rejected.
 pub type Reason = &'static str;
 
-/// The reasons for rejecting values of the right kind that the type can't represent.
+/// The reasons for rejecting a value that has the right kind but that the type can't represent.
 pub const UNREPRESENTABLE: [Reason; 3] = [OUT_OF_RANGE, TOO_MANY_DECIMALS, TOO_PRECISE];
 /// The reason for text in another encoding.
 pub const NOT_UTF8: Reason = "not UTF-8";
@@ -46,7 +46,7 @@ pub fn whole(text: &[u8], canonical: bool) -> Result<i64, Reason> {
             let digit = i64::from(digit);
             if negative { tens.checked_sub(digit) } else { tens.checked_add(digit) }
         });
-        // Text that is no number at all is never out of range.
+        // Text that isn't a number at all is never reported as out of range.
         let is_number = || digits[at..].iter().all(u8::is_ascii_digit);
         value = grown.ok_or_else(|| if is_number() { OUT_OF_RANGE } else { NOT_WHOLE })?;
     }
@@ -77,7 +77,7 @@ const NOT_A_NUMBER: Reason = "not a number";
 
 /// Parses a decimal number and returns it in units of 10^-scale.
 pub fn decimal(text: &[u8], precision: u8, scale: i8) -> Result<i128, Reason> {
-    // Text that is no number at all is never out of range.
+    // Text that isn't a number at all is never reported as out of range.
     let is_number = || {
         let exponent = text.iter().position(|byte| matches!(byte, b'e' | b'E')).unwrap_or(text.len());
         let digits =
@@ -146,7 +146,7 @@ pub fn date(text: &[u8]) -> Result<i32, Reason> {
     if year == 0 || day == 0 || day > length {
         return Err(NOT_A_DATE);
     }
-    // Years counted from March have the leap day last (howardhinnant.github.io/date_algorithms.html).
+    // If years start in March, the leap day is the last day (howardhinnant.github.io/date_algorithms.html).
     let year = year - i32::from(month <= 2);
     let (era, of_era) = (year / 400, year % 400);
     let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
@@ -168,7 +168,7 @@ pub fn timestamp(text: &[u8]) -> Result<(i64, Zone), Reason> {
     }
     let clock = time.iter().position(|byte| !matches!(byte, b'0'..=b'9' | b':' | b'.')).unwrap_or(time.len());
     let (clock, zone) = time.split_at(clock);
-    // Text that is no timestamp at all is never too precise, so the zone is checked first.
+    // The zone is checked first, so that text that isn't a timestamp at all is never reported as too precise.
     let micros = clock_time(clock).map(|time| day + time);
     match zone {
         b"" => Ok((micros?, Zone::None)),
@@ -187,7 +187,7 @@ pub fn timestamp(text: &[u8]) -> Result<(i64, Zone), Reason> {
     }
 }
 
-/// What a timestamp's text contains besides the date.
+/// What a timestamp's text contains in addition to the date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Zone {
     /// Nothing.

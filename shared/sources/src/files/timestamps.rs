@@ -1,5 +1,5 @@
-//! Handles timestamps that the Parquet files that Turntable writes, and Athena, can't represent: those more precise than
-//! a microsecond, and those beyond the about 292,000 years that 64 bits of microseconds reach.
+//! Handles timestamps that Athena and the Parquet files that Turntable writes can't represent: those more precise than
+//! a microsecond, and those further from 1970 than the about 292,000 years that fit into 64 bits of microseconds.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::object::Object;
 use crate::unrepresentable::Unrepresentable;
 use turntable_core::error::{Error, Result};
 
-/// The INT96 columns of a batch, in which they are in microseconds, in other units.
+/// A batch's INT96 columns in other units. The batch itself has them in microseconds.
 #[derive(Clone, Copy)]
 pub struct Int96<'a> {
     pub nanos: Option<&'a RecordBatch>,
@@ -27,8 +27,9 @@ const TOO_PRECISE: &str = "a timestamp more precise than a microsecond: round it
 const OUT_OF_RANGE: &str =
     "a timestamp further from 1970 than about 292,000 years, which microseconds can't hold: correct it at the source";
 
-/// Replaces with NULL every value that is or contains a timestamp that microseconds can't hold, or fails, as the
-/// dataset's `on_unrepresentable` says. `before` is the number of rows in the object before this batch.
+/// Finds every value that is or contains a timestamp that microseconds can't hold. Depending on the dataset's
+/// `on_unrepresentable`, replaces it with NULL or fails. `before` is the number of rows in the object before this
+/// batch.
 pub fn replace_unrepresentable(
     object: &Object,
     batch: RecordBatch,
@@ -69,9 +70,9 @@ type Faulty<'a> = &'a dyn Fn(&ArrayRef, Option<&ArrayRef>) -> Option<BooleanBuff
 
 /// Finds timestamps more precise than a microsecond.
 ///
-/// INT96 values are compared in both units, because the conversion to microseconds drops the excess digits. Values in
-/// nanoseconds overflow after the year 2262, but they wrap around, and so does the comparison, so the difference
-/// remains visible.
+/// INT96 values are compared in nanoseconds and microseconds, because the conversion to microseconds drops the excess
+/// digits. After the year 2262, values in nanoseconds overflow and wrap around. The comparison wraps around in the same
+/// way, so it still shows the difference.
 fn too_precise(array: &ArrayRef, nanos: Option<&ArrayRef>) -> Option<BooleanBuffer> {
     match array.data_type() {
         DataType::Timestamp(TimeUnit::Nanosecond, _) => {
@@ -89,8 +90,8 @@ fn too_precise(array: &ArrayRef, nanos: Option<&ArrayRef>) -> Option<BooleanBuff
 
 /// Finds timestamps that overflow in microseconds.
 ///
-/// INT96 values in microseconds have wrapped around then. They differ from those in seconds by less than a second, in
-/// wrapping arithmetic, so both together give the true value.
+/// INT96 values that overflow have wrapped around in microseconds. In wrapping arithmetic, they differ from the values
+/// in seconds by less than a second, so the true value can be computed from both.
 fn out_of_range(array: &ArrayRef, seconds: Option<&ArrayRef>) -> Option<BooleanBuffer> {
     match array.data_type() {
         DataType::Timestamp(TimeUnit::Second, _) => {

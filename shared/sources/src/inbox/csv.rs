@@ -1,12 +1,12 @@
-//! Reads CSV drops into records, and goes on after stray and unclosed quotes.
+//! Reads CSV drops into records, and continues after stray and unclosed quotes.
 //!
-//! A stray quote may swallow the lines after it, up to the next quote. So after malformed CSV, reading goes on with the
-//! next line. Lines are skipped until one begins a record that has the header's field count and no further stray quote.
-//! The skipped lines are one reject.
+//! A stray quote may swallow the lines after it, up to the next quote. So after malformed CSV, reading continues with
+//! the next line. Lines are skipped until one begins a record that has the header's field count and no further stray
+//! quote. The skipped lines are one reject.
 //!
-//! A quoted field may contain line ends. If the record that it is in has the header's field count, RFC 4180 decides:
-//! the lines are text, even if they look like records. Such lines are reported as rejects. If the drop also has a stray
-//! quote or a wrong field count anywhere, they may be records that were swallowed, so the drop is rejected as a whole.
+//! A quoted field may contain line ends. If its record has the header's field count, the lines in the field are text,
+//! as in RFC 4180. If they look like records, they are also reported as rejects. If the drop also has a stray quote or
+//! a wrong field count anywhere, they may be records that were swallowed, so the drop is rejected as a whole.
 
 use jiff::Timestamp;
 
@@ -26,11 +26,11 @@ use turntable_core::{
     error::{Error, Result},
 };
 
-/// The maximum number of bytes in a drop that are scanned again because a malformed record extends over them. It bounds
-/// the time that a drop full of stray quotes takes.
+/// The maximum number of bytes in a drop that are scanned again because a malformed record extends over them. It limits
+/// the time to read a drop full of stray quotes.
 const MAX_RESCANNED_BYTES: usize = 1 << 30;
 
-/// Why lines in a quoted field are rejects, although their text is read as a part of the field.
+/// The reason given for rejecting lines in a quoted field, although their text is read as a part of the field.
 const READ_AS_TEXT: &str = "lines within a quoted field look like records: they were read as text";
 
 /// Reads a CSV drop. Invalid records are rejected. Fails if the header is invalid, a limit is exceeded, the input is
@@ -49,7 +49,7 @@ pub fn csv(object: &Object, input: Input, reader: &Reader) -> Result<ParsedDrop>
         return Err(ambiguous(object, 1));
     }
     let positions = header_positions(object, &header, &Records::names(&reader.key))?;
-    // A header that continues on other lines may have swallowed records too.
+    // A header that extends over several lines may have swallowed records too.
     let swallower = first.filter(|header| header.lines > 1).map(|header| header.line);
     let damaged = first.is_some_and(|header| header.stray_quote);
     let records = Records::new(reader);
@@ -85,11 +85,11 @@ pub fn csv(object: &Object, input: Input, reader: &Reader) -> Result<ParsedDrop>
     drop.finish(object)
 }
 
-/// A drop of which some records have been read.
+/// A drop that is being read.
 struct Drop<'a> {
     /// The number of fields in the header.
     width: usize,
-    /// The positions of the key's columns, `state` and `occurred_at`.
+    /// The positions of the key's columns, of `state` and of `occurred_at` in the header.
     positions: Vec<usize>,
     records: Records<'a>,
     skipped: Option<Skipped>,
@@ -107,7 +107,7 @@ struct Skipped {
 }
 
 impl Drop<'_> {
-    /// Returns why the next record is not a record of this drop, or `None` if it is one.
+    /// Returns why the next record can't be trusted to be a record in this drop, or `None` if it can.
     fn doubt(&self, ahead: &Ahead) -> Option<String> {
         if ahead.is_blank {
             return None;
@@ -130,7 +130,7 @@ impl Drop<'_> {
         }
     }
 
-    /// Takes the next record, which is blank or has the header's field count.
+    /// Reads the next record, which is blank or has the header's field count.
     fn take(&mut self, csv: &mut Csv<Bounded>, ahead: &Ahead) -> Result<(), ReadFault> {
         if !ahead.is_blank {
             self.end_skipping();
@@ -236,13 +236,13 @@ mod tests {
 
     const TIME: &str = "2026-01-01T00:00:00Z";
 
-    /// State and time in seconds since the start of 2026, by key.
+    /// Each key's state and time, in seconds since the start of 2026.
     type People = BTreeMap<String, (ConsentState, i64)>;
 
     /// The first line of a reject, its last line, and the reason.
     type Rejected = (u64, u64, String);
 
-    /// Returns the records of a drop, and its rejects.
+    /// Returns a drop's records and rejects.
     fn parse(text: &str) -> Result<(People, Vec<Rejected>)> {
         let entry = Entry {
             key: "s3://b/a.csv".parse().unwrap(),
@@ -276,8 +276,8 @@ mod tests {
         Ok((people, listed))
     }
 
-    /// Checks which keys of a drop with the columns id, state, occurred_at and note are read, and which lines are
-    /// rejected.
+    /// Checks which keys are read from a drop with the columns id, state, occurred_at and note, and which of its lines
+    /// are rejected.
     #[track_caller]
     fn assert_read(lines: &[&str], keys: &[&str], rejects: &[(u64, u64)]) {
         let text = format!("id,state,occurred_at,note\n{}\n", lines.join("\n")).replace('T', TIME);
@@ -298,7 +298,7 @@ mod tests {
         assert_read(&[one, "2,opted_out,T,\"unclosed", three, four], &["1", "3", "4"], &[(3, 3)]);
         assert_read(&["\"2,opted_out,T,x", three, four], &["3", "4"], &[(2, 2)]);
         assert_read(&[one, three, "2,opted_out,T,\""], &["1", "3"], &[(4, 4)]);
-        // The quote is closed by the one of another line, but the field count is wrong.
+        // A quote in another line closes this one, but the field count is wrong.
         assert_read(&["2,\"opted_out,T,x", three, "4,opted_out,T,x\"", one], &["1", "3", "4"], &[(2, 2)]);
     }
 
@@ -306,7 +306,7 @@ mod tests {
     fn skipped_lines_are_one_range() {
         let lines = ["2,opted_out,T,\"a \"b\"", "c, \"d\"", "", "e\"", "3,opted_out,T,\"x\ny\"", "4,opted_out"];
         assert_read(&lines, &["3"], &[(2, 5), (8, 8)]);
-        // The first record after malformed CSV must be beyond doubt, so that no text counts as a record.
+        // The first record after malformed CSV must not be doubtful, so that no text is read as a record.
         let lines = ["2,opted_out,T,\"a \"b\"", "3,opted_out,T,5\"", "4,opted_out,T,5", "5,opted_out,T,5\""];
         assert_read(&lines, &["4", "5"], &[(2, 3)]);
     }
@@ -367,8 +367,8 @@ mod tests {
         (columns.join(",") + "\n", records)
     }
 
-    /// A quote at any position of one line costs no record on another line, and no record has another one's state or
-    /// time. Otherwise, the drop is rejected whole.
+    /// A quote anywhere in one line loses no record in another line, and no record gets another one's state or time.
+    /// Otherwise, the whole drop is rejected.
     #[test]
     fn one_damaged_line_never_costs_another() {
         const DROPS: u64 = 10_000;
@@ -401,7 +401,7 @@ mod tests {
                 assert!(others.all(|other| !key.contains(other.as_str())), "{seed}: {key} in {after}");
             }
         }
-        // A fifth of these drops have lines that look like records once a quote is out of place.
+        // In a fifth of these drops, a misplaced quote leaves lines that look like records.
         assert!(whole < DROPS / 4, "{whole} of {DROPS}");
     }
 }

@@ -4,33 +4,33 @@ use std::sync::Arc;
 
 use turntable_core::{consent::accepts::Accepts, layout::Location};
 
-/// Whoever may write into an inbox decides how many drops there are, how large they are and how many of their records
-/// are invalid. So each round of a refresh stops reading at the first of these limits, and publishes what it has read. At
-/// least one drop is read, so each round makes progress.
+/// The limits on what one round of a refresh reads. Anybody who may write into an inbox decides how many drops there
+/// are, how large they are and how many of their records are invalid. So a round stops reading at the first of these
+/// limits and publishes what it has read. It reads at least one drop, so each round makes progress.
 #[derive(Clone)]
 pub struct Limits {
     /// The number of records, valid or not, at which reading stops.
     pub records: u64,
-    /// The largest number of drops.
+    /// The maximum number of drops to read.
     pub drops: usize,
-    /// The total size of the drops, in bytes, at which reading stops.
+    /// The total size of drops, in bytes, at which reading stops.
     pub bytes: u64,
     /// Returns whether the time for reading has passed.
     pub is_late: Arc<dyn Fn() -> bool + Send + Sync>,
-    /// The rules for drops. `None` if the objects are not drops, but files of a table.
+    /// The rules for drops. `None` if the objects aren't drops but a table's files.
     pub rules: Option<Rules>,
 }
 
 /// The rules for the drops in an inbox.
 #[derive(Clone)]
 pub struct Rules {
-    /// The inbox. A drop that S3 lists but doesn't serve is rejected alone.
+    /// The inbox. If S3 lists a drop in it but doesn't serve it, only that drop is rejected.
     pub inbox: Location,
     pub accepts: Accepts,
 }
 
 impl Limits {
-    /// Returns the limits for reading all of a table.
+    /// Returns limits that let a whole table be read.
     pub fn none() -> Limits {
         Limits { records: u64::MAX, drops: usize::MAX, bytes: u64::MAX, is_late: Arc::new(|| false), rules: None }
     }

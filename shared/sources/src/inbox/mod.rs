@@ -1,7 +1,8 @@
 //! Reads drops, the objects that applications put into an opt-out inbox, into consent records and rejects.
 //!
 //! A drop is CSV with a header, NDJSON or Parquet; CSV and NDJSON may be compressed. It has the key's columns, `state`
-//! and `occurred_at`; other columns are ignored. Invalid records are rejected, and the valid ones still count.
+//! and `occurred_at`; other columns are ignored. Invalid records are rejected; the valid ones in the same drop still
+//! count.
 
 pub mod control;
 pub mod csv;

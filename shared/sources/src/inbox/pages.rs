@@ -8,8 +8,8 @@ use parquet::{
     file::reader::{ChunkReader, Length},
 };
 
-/// The maximum uncompressed size of a page, in bytes. Most writers aim at 1 MB, but DuckDB writes one page per column
-/// of a row group.
+/// The maximum uncompressed size of a page, in bytes. Most writers aim for 1 MB, but DuckDB writes each column of a row
+/// group as one page.
 const MAX_PAGE_BYTES: u32 = 64 << 20;
 
 /// Parts of a file, each with its offset in the file.
@@ -56,8 +56,8 @@ impl ChunkReader for Parts {
     }
 }
 
-/// Reads from an offset in the file to the end of its part. The parquet crate reads page headers this way, and page
-/// data with `get_bytes`. The first read fails if the page is too large.
+/// Reads from an offset in the file to the end of the part that contains it. The parquet crate reads page headers this
+/// way, and page data with `get_bytes`. The first read fails if the page is too large.
 pub struct Header {
     unseen: Option<Bytes>,
     bytes: Reader<Bytes>,
@@ -75,12 +75,12 @@ impl Read for Header {
     }
 }
 
-/// Returns the uncompressed size of a page from its header, or `None` if the header has another format.
+/// Returns a page's uncompressed size from its header, or `None` if the header has another format.
 ///
 /// The header is a struct in Thrift's compact protocol. Its first fields are three `i32`: the page type, the
 /// uncompressed size and the compressed size (parquet.thrift, `PageHeader`; thrift-compact-protocol.md).
 pub fn uncompressed_size(mut header: &[u8]) -> Option<u32> {
-    /// A field header: the type is `i32`, and the field id is one higher than that of the previous field.
+    /// The header of a field whose type is `i32` and whose id is one higher than the previous field's.
     const NEXT: u8 = 0x15;
     let mut sizes = [0; 3];
     for size in &mut sizes {
@@ -90,7 +90,7 @@ pub fn uncompressed_size(mut header: &[u8]) -> Option<u32> {
     Some(sizes[1])
 }
 
-/// Parses a non-negative zigzag varint and returns it with the bytes that follow.
+/// Parses a non-negative zigzag varint. Returns it with the bytes that follow.
 fn zigzag_varint(bytes: &[u8]) -> Option<(u32, &[u8])> {
     let mut value = 0_u64;
     for (at, byte) in bytes.iter().enumerate().take(5) {

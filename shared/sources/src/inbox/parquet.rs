@@ -1,8 +1,8 @@
-//! Reads a Parquet drop one row group at a time, and only the columns that a record needs. The sizes that the file
-//! states are checked against limits, because anybody with write access to the inbox can state any size.
+//! Reads a Parquet drop one row group at a time, and only the columns that a record needs. The sizes in the file's
+//! metadata are checked against limits, because anybody with write access to the inbox can write any size there.
 //!
-//! The numbers of rows that the file states must agree: those of the file, its row groups, their columns and the pages.
-//! The parquet crate trusts them, and silently reads fewer rows if one is too small.
+//! The row counts in the metadata must agree: the counts for the file, its row groups, their columns and the pages. The
+//! parquet crate trusts them, and silently reads fewer rows if one is too small.
 
 use std::{ops::Range, sync::Arc};
 
@@ -36,10 +36,10 @@ use turntable_parquet::int96_in;
 
 /// The maximum number of rows in a batch.
 const BATCH_ROWS: usize = 8192;
-/// The maximum size of a footer, in bytes. A decoded footer takes about a hundred times as much memory.
+/// The maximum size of a footer, in bytes. When decoded, a footer takes about a hundred times as much memory.
 pub const MAX_FOOTER_BYTES: u64 = 2 << 20;
-/// The maximum total size, in bytes, of the columns that are read from one row group. [`MAX_RECORDS`] keys, states and
-/// times take less.
+/// The maximum total size, in bytes, of the columns that are read from one row group. The keys, states and times of
+/// [`MAX_RECORDS`] records take less.
 const MAX_ROW_GROUP_BYTES: u64 = 256 << 20;
 
 /// Reads a drop from the bytes of its whole file.
@@ -65,7 +65,7 @@ pub struct Drop<'a> {
 }
 
 impl<'a> Drop<'a> {
-    /// Decodes the footer. `tail` is the end of a file of `size` bytes.
+    /// Decodes the footer. `tail` is the end of a file with `size` bytes.
     pub fn open(at: &'a Key, tail: &Bytes, size: u64, reader: &Reader) -> Result<Drop<'a>> {
         let mut footer = ParquetMetaDataReader::new();
         footer.try_parse_sized(tail, size).map_err(|fault| match fault {
@@ -109,7 +109,7 @@ impl<'a> Drop<'a> {
         Ok(())
     }
 
-    /// Returns the columns to read in a row group, without those that can have several values in a row.
+    /// Returns the columns to read from a row group, except columns that can have several values in a row.
     fn flat_columns(&self, group: usize) -> impl Iterator<Item = &ColumnChunkMetaData> {
         let columns = self.metadata.metadata().row_group(group).columns().iter().enumerate();
         let wanted = columns.filter(move |(leaf, _)| self.mask.leaf_included(*leaf)).map(|(_, column)| column);
@@ -125,7 +125,7 @@ impl<'a> Drop<'a> {
         self.metadata.metadata().num_row_groups()
     }
 
-    /// Returns the byte ranges of the columns to read in a row group. Fails if they are too large in total.
+    /// Returns the byte ranges of the columns to read from a row group. Fails if their total size is too large.
     pub fn ranges(&self, group: usize) -> Result<Vec<Range<u64>>> {
         let columns = self.metadata.metadata().row_group(group).columns().iter().enumerate();
         let wanted = columns.filter(|(leaf, _)| self.mask.leaf_included(*leaf)).map(|(_, column)| column.byte_range());
@@ -137,7 +137,7 @@ impl<'a> Drop<'a> {
         Ok(ranges)
     }
 
-    /// Adds the rows of a row group to `rows`. `columns` must contain the row group's [`Drop::ranges`].
+    /// Adds a row group's rows to `rows`. `columns` must contain the row group's [`Drop::ranges`].
     pub fn read(&self, group: usize, columns: Parts, rows: &mut Rows) -> Result<()> {
         let damaged = |fault| damaged(self.at, fault);
         let said = self.metadata.metadata().row_group(group).num_rows();
@@ -169,7 +169,7 @@ impl<'a> Drop<'a> {
     }
 }
 
-/// Returns the number of values in a column's pages. Bytes after the last value that the column states are ignored
+/// Returns the number of values in a column's pages. Bytes after the column's stated number of values are ignored
 /// unless they are another page.
 fn values_in_pages(columns: &Parts, column: &ColumnChunkMetaData) -> Parsed<u64> {
     let said = u64::try_from(column.num_values()).unwrap_or(0);
@@ -190,9 +190,9 @@ fn values_in_pages(columns: &Parts, column: &ColumnChunkMetaData) -> Parsed<u64>
     }
 }
 
-/// Returns the metadata with Parquet's own types, ignoring an embedded Arrow schema, but with string views in place of
-/// strings, and with INT96 in microseconds. With views, a long string in a dictionary is not copied for every row that
-/// has it. In nanoseconds, a time after the year 2262 would wrap around and count as one in the past.
+/// Returns the metadata with Parquet's own types, ignoring an embedded Arrow schema, but with string views instead of
+/// strings, and with INT96 in microseconds. With views, a long string in a dictionary isn't copied for each row that
+/// contains it. In nanoseconds, a time after the year 2262 would wrap around to a time in the past.
 fn with_string_views(footer: Arc<ParquetMetaData>) -> Parsed<ArrowReaderMetadata> {
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let plain = ArrowReaderMetadata::try_new(footer, options.clone())?;
@@ -237,7 +237,7 @@ mod tests {
         bytes
     }
 
-    /// Returns the file with 0 as the footer's number of rows, but not as the row group's.
+    /// Returns the file with the row count in the footer set to 0, but not the row group's count.
     fn with_no_rows_in_footer(mut file: Vec<u8>) -> Vec<u8> {
         // Thrift's compact protocol: num_rows is an i64, 60 in zigzag; the next field is a list with one struct.
         let (said, none) = ([0x16, 0x78, 0x19, 0x1C], [0x16, 0x00, 0x19, 0x1C]);
@@ -247,7 +247,7 @@ mod tests {
         file
     }
 
-    /// Returns the file with other numbers in its footer: the rows in the row group, and the values in each column.
+    /// Returns the file with other counts in its footer: `rows` in the row group, and `values` in each column.
     fn with_counts(file: &[u8], rows: i64, values: i64) -> Vec<u8> {
         let footer = ParquetMetaDataReader::new().parse_and_finish(&Bytes::copy_from_slice(file)).unwrap();
         let group = footer.row_group(0).clone();
@@ -290,7 +290,8 @@ mod tests {
         assert!(read(2).is_err());
     }
 
-    /// Returns a file with a time as Spark writes it for each record: the Julian day, and the nanoseconds of the day.
+    /// Returns a file in which each record has a time as Spark writes it: the Julian day, and the nanoseconds in the
+    /// day.
     fn with_int96(days: &[u32]) -> Vec<u8> {
         let message = "message m { required int64 id; required binary state (STRING); required int96 occurred_at; }";
         let schema = Arc::new(parse_message_type(message).unwrap());

@@ -32,7 +32,7 @@ pub struct Read {
     /// The size of the object, in bytes.
     pub size: u64,
     pub rejects: Rejects,
-    /// Whether a valid record brings somebody back, if that person is out.
+    /// Whether a valid record would bring back a person who is opted out.
     pub opts_in: bool,
 }
 
@@ -110,8 +110,8 @@ pub async fn read(
     Ok((spill_buffer, all))
 }
 
-/// Rejects a drop as a whole that S3 refused to serve, if the function can read the inbox. Otherwise returns the error:
-/// the function's role or the bucket is at fault, and no drop is.
+/// Rejects a whole drop that S3 refused to serve, if the function can read the inbox. Otherwise returns S3's error,
+/// because then the function's role or the bucket is at fault, not the drop.
 async fn unserved(
     objects: &Arc<dyn Objects>,
     reader: &Reader,
@@ -137,8 +137,7 @@ fn min_cost(entry: &Entry) -> u64 {
     }
 }
 
-/// Reads one drop. Returns `None` if the drop has changed since it was listed. An unreadable drop is rejected as a
-/// whole.
+/// Reads one drop. Returns `None` if the drop has changed since it was listed. An unreadable drop is rejected whole.
 async fn read_drop(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) -> Result<Option<ParsedDrop>> {
     let name = entry.key.to_string();
     if entry.size > MAX_DROP_BYTES {
@@ -151,7 +150,7 @@ async fn read_drop(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) ->
             return Ok(None);
         }
         Err(error) if error.kind() == Kind::Input => reject_whole(reader, &error),
-        // Other errors, such as an unavailable S3, may not recur, so the refresh fails and is retried.
+        // Other errors, for example if S3 is unavailable, may not recur, so the refresh fails and is retried.
         Err(error) => return Err(error),
     };
     Ok(Some(said))

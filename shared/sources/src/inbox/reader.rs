@@ -1,4 +1,4 @@
-//! What the reads in one refresh share, and what each of them returns.
+//! The settings that all reads in one refresh share, and the result of a read.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use turntable_core::consent::{accepts::States, key::Key, normalize::Normalizatio
 #[derive(Clone)]
 pub struct Reader {
     pub key: Key,
-    /// The states that records may have. Others are rejected.
+    /// The states that records may have. Records with other states are rejected.
     pub states: States,
     /// How the key's strings are normalized.
     pub normalize: Normalization,
@@ -39,7 +39,7 @@ impl Reader {
 pub struct ParsedDrop {
     pub records: SpillBuffer,
     pub rejects: Rejects,
-    /// Whether a valid record brings somebody back, if that person is out.
+    /// Whether a valid record would bring back a person who is opted out.
     pub opts_in: bool,
 }
 

@@ -13,7 +13,7 @@ use turntable_core::{
     error::{self, Error},
 };
 
-/// The maximum number of records in one drop. It bounds the time and disk space that a refresh takes.
+/// The maximum number of records in one drop. It limits the time and disk space that a refresh needs.
 pub const MAX_RECORDS: u64 = 5_000_000;
 
 /// Returns the error for a drop with more than [`MAX_RECORDS`] records.
@@ -21,10 +21,10 @@ pub fn too_many(what: &impl Display) -> Error {
     Error::input(format!("{what} has more than 5,000,000 records: split the drop"))
 }
 
-/// How far `occurred_at` may be in the future, because an application's clock may be fast.
+/// How far in the future `occurred_at` may be, because an application's clock may be fast.
 const MAX_CLOCK_AHEAD: SignedDuration = SignedDuration::from_mins(5);
 
-/// Validates records one after the other, and collects the valid ones and the rejects.
+/// Validates records one by one, and collects the valid ones and the rejects.
 pub struct Records<'a> {
     reader: &'a Reader,
     parsed: ParsedDrop,
@@ -104,14 +104,14 @@ impl<'a> Records<'a> {
         self.push(state, time.as_microsecond())
     }
 
-    /// Starts a record of typed values. The caller appends the key to the returned buffer, and then calls
+    /// Starts a record with typed values. The caller appends the key to the returned buffer, and then calls
     /// [`Records::end`].
     pub fn begin(&mut self) -> &mut Vec<u8> {
         self.key.clear();
         &mut self.key
     }
 
-    /// Ends the record with its state and its time in microseconds since 1970, or with the reason for rejecting it.
+    /// Ends the record with its state and its time, in microseconds since 1970, or with the reason for rejecting it.
     pub fn end(&mut self, line: u64, word: Result<(ConsentState, i64), String>) {
         if let Err(reason) = word.and_then(|(state, time)| self.push(state, time)) {
             self.reject(line, reason);

@@ -10,7 +10,7 @@ use turntable_core::{
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rejects {
-    /// The number of rejected records. In a range of lines, each line counts as a record. A drop that is rejected as a
+    /// The number of rejected records. In a range of lines, each line counts as one record. A drop that is rejected
     /// whole counts as one.
     pub count: u64,
     listed: Vec<Reject>,
@@ -27,7 +27,7 @@ pub struct Reject {
     pub reason: String,
 }
 
-/// The maximum number of a drop's rejects that are listed with line and reason. Further rejects are only counted.
+/// The maximum number of rejects in one drop that are listed with line and reason. Further rejects are only counted.
 const MAX_LISTED: usize = 10_000;
 
 impl Rejects {
@@ -43,7 +43,7 @@ impl Rejects {
         self.push(count, Reject { line: Some(first), last_line, reason: reason.into() });
     }
 
-    /// Adds a reject for the drop as a whole.
+    /// Adds a reject for the whole drop.
     pub fn add_whole_drop(&mut self, reason: impl Into<String>) {
         self.push(1, Reject { line: None, last_line: None, reason: reason.into() });
     }
@@ -75,8 +75,9 @@ impl Rejects {
     }
 }
 
-/// Returns the key of the object for a drop's rejects. The key contains the drop's ETag, so rereading a drop writes the
-/// same object, and an overwritten drop gets a new one. If the key would be too long, a hash replaces the drop's name.
+/// Returns the key of the object for a drop's rejects. The key contains the drop's ETag, so reading a drop again
+/// overwrites the same object, and an overwritten drop gets a new one. If the key would be too long, a hash replaces
+/// the drop's name.
 pub fn key(inbox: &Location, drop: &InboxObject) -> Key {
     let key = inbox.key(&format!("_rejected/{}-{}.json", drop.key, drop.etag));
     if key.key.len() <= MAX_KEY_BYTES {

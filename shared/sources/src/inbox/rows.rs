@@ -79,7 +79,7 @@ impl<'a> Rows<'a> {
 }
 
 enum KeyColumn {
-    /// The numbers, which are null if they don't fit into 64 bits, and which of them were null in the file.
+    /// The numbers, with null for each number that doesn't fit into 64 bits, and the nulls in the file.
     Whole(Int64Array, Option<NullBuffer>),
     Text(StringViewArray),
 }
@@ -89,7 +89,7 @@ impl KeyColumn {
         if kind == Type::String {
             return text(what, array, name).map(KeyColumn::Text);
         }
-        // Databases without a type for large whole numbers export them as DECIMAL(38,0).
+        // Databases that have no type for large whole numbers export them as DECIMAL(38,0).
         let is_whole = match array.data_type() {
             DataType::Decimal32(_, scale) | DataType::Decimal64(_, scale) | DataType::Decimal128(_, scale) => {
                 *scale == 0
@@ -103,7 +103,7 @@ impl KeyColumn {
         Ok(KeyColumn::Whole(whole.as_primitive().clone(), array.logical_nulls()))
     }
 
-    /// Returns a row's value, or why the row has none.
+    /// Returns a row's value, or why it has no value.
     fn at(&self, row: usize) -> std::result::Result<Value<'_>, &'static str> {
         const MISSING: &str = "is missing";
         match self {
@@ -123,7 +123,7 @@ fn column<'a>(what: &str, batch: &'a RecordBatch, name: &str, names: &[&str]) ->
     at.map(|at| batch.column(at)).ok_or_else(missing)
 }
 
-/// Returns a string column as views, so that a long string in a dictionary is not copied for every row that has it.
+/// Returns a string column as views, so that a long string in a dictionary isn't copied for each row that contains it.
 fn text(what: &str, array: &ArrayRef, name: &str) -> Result<StringViewArray> {
     let kind = match array.data_type() {
         DataType::Dictionary(_, value) => value,

@@ -14,7 +14,7 @@ use std::{
 use turntable_core::consent::{ConsentRecord, bucket, record_columns::RecordColumns};
 use turntable_core::error::{Error, Result};
 
-/// The number of partitions in each chunk of the file: the default maximum number of buckets.
+/// The number of partitions in each chunk of the file. Equals the default maximum number of buckets.
 const SPILL_PARTITIONS: u32 = bucket::MOST;
 
 /// An unnamed file in the temporary folder. It is created on first use, and freed when its last owner is dropped.
@@ -26,7 +26,7 @@ pub struct SpillFile {
 
 /// Records that were written to the file together, split into partitions.
 struct Chunk {
-    /// For each partition: its offset in the file, its size in bytes, and its number of records.
+    /// The offset in the file, the size in bytes and the number of records of each partition.
     partitions: Vec<(u64, usize, usize)>,
 }
 
@@ -35,7 +35,7 @@ pub struct SpillBuffer {
     memory: RecordColumns,
     chunks: Vec<Chunk>,
     spill: Arc<SpillFile>,
-    /// The size of the records in memory, in bytes, at which they are written to the file.
+    /// The size in memory, in bytes, at which the records are written to the file.
     max_bytes: usize,
     len: usize,
     /// Why writing to the file failed. Later records are ignored, and [`SpillBuffer::ensure_complete`] returns the
@@ -113,7 +113,7 @@ impl SpillBuffer {
     }
 }
 
-/// The records of one bucket in a spill buffer.
+/// One bucket's records in a spill buffer.
 pub struct Part {
     number: u32,
     buckets: u32,

@@ -1,4 +1,4 @@
-//! Reads NDJSON drops into records, and limits the text of a drop.
+//! Reads NDJSON drops into records, and limits the size of a drop's text.
 
 use std::{
     borrow::Cow,
@@ -17,7 +17,7 @@ use crate::files::{
 };
 use turntable_core::error::{Error, Result};
 
-/// The base-2 logarithm of the largest accepted zstd window, in bytes, for [`input::open`]: 8 MB, the size that RFC
+/// The base-2 logarithm of the largest zstd window, in bytes, that [`input::open`] accepts: 8 MB, the size that RFC
 /// 8878 recommends that decoders support. It is small because many drops are read at the same time.
 pub const MAX_ZSTD_WINDOW_LOG: u32 = 23;
 

@@ -57,7 +57,7 @@ async fn under_a_lock(server: &Server, sessions: &mut [Session], table: &str) ->
     let locked = holder.conn()?.query_drop(format!("LOCK TABLES {table} READ")).await;
     locked.map_err(|error| match error {
         MysqlError::Server(answer) if MISSING_LOCK_PRIVILEGE.contains(&answer.code) => Error::config(format!(
-            "MySQL at {}: snapshot = \"lock\" needs the privilege LOCK TABLES on {table}: grant it, or remove parallel",
+            "MySQL at {}: snapshot = \"lock\" needs the LOCK TABLES privilege on {table}: grant it, or remove parallel",
             server.name()
         )),
         error => failure::error_of(server, error),
@@ -116,7 +116,7 @@ async fn everything_is_logged(server: &Server, session: &mut Session) -> Result<
     let filters: Option<(Value, Value, Value, Value)> =
         session.conn()?.query_first("SHOW MASTER STATUS").await.map_err(|error| match error {
             MysqlError::Server(answer) if answer.code == MISSING_PRIVILEGE => Error::config(format!(
-                "MySQL at {}: snapshot = \"binlog\" needs the privilege BINLOG MONITOR, to see that the binary log leaves no \
+                "MySQL at {}: snapshot = \"binlog\" needs the BINLOG MONITOR privilege to check that the binary log leaves no \
                  database out: grant it, or {OTHERWISE}",
                 server.name()
             )),
@@ -132,7 +132,7 @@ async fn everything_is_logged(server: &Server, session: &mut Session) -> Result<
         _ => return Ok(()),
     };
     Err(Error::config(format!(
-        "MySQL at {}: the position in the binary log can't show that snapshots are the same, because {why}: {OTHERWISE}",
+        "MySQL at {}: the position in the binary log can't prove that all connections see the same snapshot, because {why}: {OTHERWISE}",
         server.name()
     )))
 }

@@ -123,8 +123,11 @@ async fn explain(client: &Client, server: &Server, query: &str, select: &str) ->
     });
     let text: String = lines.collect::<Vec<_>>().join("\n");
     serde_json::from_str(&text).map_err(|error| {
-        Error::corrupt(format!("PostgreSQL at {} sent a plan that is not JSON: set parallel = 1", server.name()))
-            .caused_by(error)
+        Error::corrupt(format!(
+            "PostgreSQL at {} returned a query plan that is not JSON, so the query can't be split: set parallel = 1",
+            server.name()
+        ))
+        .caused_by(error)
     })
 }
 

@@ -28,8 +28,8 @@ use crate::{
     },
 };
 
-/// Makes the group run that contains `generation` of `dataset` live. Flips all members or none: every member's decision
-/// and audit must allow it.
+/// Makes the group run that contains `generation` of `dataset` live. Flips all members or none: the decision and the
+/// audit for each member must allow it.
 pub async fn flip(
     env: &Environment,
     group: &Group<'_>,
@@ -49,7 +49,7 @@ pub async fn flip(
     }
     let last = run.last().filter(|last| who == Trigger::Event && *last != dataset.name);
     if let Some(last) = last {
-        let why = format!("group {} flips on the manifest of {last}, which is written last", run.group);
+        let why = format!("group {} flips when the last manifest, that of {last}, is written", run.group);
         return Ok(unchanged(Outcome::Waiting, vec![why]));
     }
     let candidates = match candidates(env, group, run).await? {
@@ -129,7 +129,7 @@ enum Candidates<'a> {
     Missing(Vec<String>),
 }
 
-/// Reads the manifest of every member.
+/// Reads all members' manifests.
 async fn candidates<'a>(env: &Environment, group: &Group<'a>, run: &GroupRun) -> Result<Candidates<'a>> {
     let (mut found, mut missing) = (Vec::new(), Vec::new());
     for member in &group.members {

@@ -1,4 +1,5 @@
-//! Moves all members of a group to a set that was live before: for a rollback, or because files of the live set were lost.
+//! Moves all members of a group to a set that was live before: for a rollback, or because files in the live set were
+//! lost.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +18,7 @@ use turntable_core::{
     group::Set,
 };
 
-/// Moves all members to the set, and returns the outcome. `found` is the group's record, which has no flip in flight.
+/// Moves all members to the set, and returns the outcome. `found` is the group's record, with no flip in flight.
 ///
 /// Returns `None` if another invocation has replaced the record since: read it again and retry.
 pub async fn go_to(env: &Environment, group: &Group<'_>, found: &Found, to: &Set) -> Result<Option<GroupFlipReport>> {
@@ -56,7 +57,7 @@ pub async fn go_to(env: &Environment, group: &Group<'_>, found: &Found, to: &Set
     }
 }
 
-/// Returns the outcome of a flip that another invocation has finished.
+/// Returns the outcome for a flip that another invocation has finished.
 async fn by_others(env: &Environment, group: &Group<'_>, to: &Set) -> Result<GroupFlipReport> {
     let record = store::read(env, group.name).await?.record;
     let (outcome, why) = match (&record.live, &record.went_back) {
@@ -80,7 +81,7 @@ fn check_members(group: &Group<'_>, set: &Set) -> Result<()> {
     )))
 }
 
-/// Returns whether the group's members are those in the set.
+/// Returns whether the group's members are the same as those in the set.
 pub fn has_members(group: &Group<'_>, set: &Set) -> bool {
     group.members.iter().map(|member| &member.name).eq(set.tables.keys())
 }

@@ -19,8 +19,8 @@
 //!   and no invocation can move a table for this flip any more. An invocation that starts the next flip either read the
 //!   record after that, or loses the race for the record.
 //!
-//! There is one exception. A table that did not exist has no `VersionId`, and a flip never deletes a table. So if a
-//! flip that creates a table goes back, the new table may stay behind.
+//! There is one exception. A table that doesn't exist yet has no `VersionId`, and a flip never deletes a table. So if a
+//! flip that creates a table goes back, the new table may be left behind.
 //!
 //! The generations that the record names as live were all live at the same time: after the last table was moved, every
 //! table was read again and found at its location in the run.

@@ -48,7 +48,7 @@ pub async fn rollback(
 pub async fn hold(env: &Environment, group: &Group<'_>, reason: String) -> Result<()> {
     let hold = Hold { at: env.clock.now(), reason, released: false };
     write_hold(env, group, hold.clone()).await?;
-    // Each member has the hold too, so that it stays with a member that leaves the group.
+    // Each member also gets the hold, so that a member that leaves the group keeps it.
     for member in &group.members {
         env.objects.put(&member.paths.hold(), record::to_json(&hold).into()).await?;
     }
@@ -79,7 +79,7 @@ async fn write_hold(env: &Environment, group: &Group<'_>, hold: Hold) -> Result<
     }
 }
 
-/// Returns what is live for every member, and the group's record. Changes nothing.
+/// Returns what is live for each member, and the group's record. Changes nothing.
 pub async fn status(env: &Environment, group: &Group<'_>) -> Result<(GroupFlipReport, Record)> {
     let record = store::read(env, group.name).await?.record;
     let run = record.live.as_ref().map(|live| live.run);

@@ -23,7 +23,7 @@ use turntable_core::{
     table::NextTable,
 };
 
-/// The largest number of members whose state is loaded, or whose candidate is audited, concurrently.
+/// The maximum number of members whose state is loaded, or whose candidates are audited, concurrently.
 const MAX_CONCURRENT_MEMBERS: usize = 8;
 
 /// A member with its candidate, the loaded state of its table, and the decision about it.
@@ -53,7 +53,7 @@ pub struct Ready {
     pub input: NextTable,
 }
 
-/// Loads the state of every candidate's table, and decides whether the candidate may go live.
+/// Loads the state of each candidate's table, and decides whether the candidate may go live.
 pub async fn all<'a>(
     env: &Environment,
     candidates: &[(&'a Dataset, Manifest)],
@@ -80,8 +80,8 @@ pub fn live(prepared: &[Prepared<'_>]) -> BTreeMap<String, Live> {
     prepared.iter().map(|one| (one.dataset.name.clone(), one.loaded.state.live.clone())).collect()
 }
 
-/// Gives each member's table, if somebody has edited it, the columns, projection and format of its live generation. Returns
-/// one message for each edit that was undone.
+/// Restores the tables that somebody has edited: gives each the columns, projection and format of its live generation.
+/// Returns one message for each edit that was undone.
 pub async fn restore_edits(env: &Environment, prepared: &[Prepared<'_>]) -> Result<Vec<String>> {
     let mut restored = Vec::new();
     for Prepared { dataset, loaded, .. } in prepared {
@@ -99,11 +99,11 @@ pub enum GroupAudit {
     /// All candidates passed. Has the table that the flip would make for each member, in the order of the members, or
     /// `None` if the member's candidate is already live.
     Passed(Vec<Option<NextTable>>),
-    /// At least one candidate failed. Has every reason against every candidate.
+    /// At least one candidate failed. Has all reasons against all candidates.
     Rejected(Vec<String>),
 }
 
-/// Audits all members' candidates, except those that are already live. `asked` keeps Athena's results by dataset, so
+/// Audits all members' candidates, except those that are already live. `asked` keeps Athena's results, by dataset, so
 /// that a retry can reuse them.
 pub async fn audit(
     env: &Environment,
@@ -146,7 +146,8 @@ pub fn scanned(asked: &BTreeMap<String, SqlCheckResults>) -> Vec<Scanned> {
     asked.iter().flat_map(of).collect()
 }
 
-/// Returns what is needed to move each table, by dataset. Leaves out the members whose candidates are already live.
+/// Returns everything that is needed to move each table, by dataset. Leaves out members whose candidates are already
+/// live.
 pub fn ready(prepared: Vec<Prepared<'_>>, inputs: Vec<Option<NextTable>>) -> BTreeMap<String, Ready> {
     let both = prepared.into_iter().zip(inputs);
     let ready = both.filter_map(|(Prepared { dataset, candidate, loaded, .. }, input)| {

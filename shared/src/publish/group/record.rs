@@ -14,9 +14,9 @@ pub async fn record(env: &Environment, dataset: &Dataset) -> Result<Option<Recor
     Ok(Some(store::read(env, group).await?.record))
 }
 
-/// Returns the dataset's generations that its group's record names now or has named. They are still needed, because
-/// readers may read them. The value is the time when the record stopped naming the generation, or `None` if it still
-/// names it. Returns an empty map for a dataset without a group.
+/// Returns the dataset's generations that its group's record names now or has named before. They are still needed,
+/// because readers may read them. The value is the time when the record stopped naming the generation, or `None` if it
+/// still names it. Returns an empty map for a dataset without a group.
 pub async fn named(env: &Environment, dataset: &Dataset) -> Result<BTreeMap<Generation, Option<Timestamp>>> {
     let record = record(env, dataset).await?;
     Ok(record.map(|record| record.named(&dataset.name, &dataset.paths)).unwrap_or_default())
@@ -25,7 +25,7 @@ pub async fn named(env: &Environment, dataset: &Dataset) -> Result<BTreeMap<Gene
 /// Returns why a member's drift must not be repaired, or `None` if it may be repaired.
 ///
 /// A repair moves the table back to `last`, the target of its last flip. It must wait while a flip of the group is in
-/// flight. It must not happen if the group's record names another generation as live, because the table would then no
+/// flight. It must not happen if the group's record names another generation as live, because then the table would no
 /// longer match the other members.
 pub async fn against_repair(env: &Environment, dataset: &Dataset, last: Generation) -> Result<Option<String>> {
     let Some(group) = &dataset.group else { return Ok(None) };

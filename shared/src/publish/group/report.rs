@@ -16,14 +16,14 @@ pub struct GroupFlipReport {
     pub outcome: Outcome,
     pub run: Option<Ulid>,
     pub reasons: Vec<String>,
-    /// What is live now, by dataset, for the members whose tables were read.
+    /// What is live now, by dataset. Contains only members whose tables were read.
     pub live: BTreeMap<String, Live>,
     /// What was live before, by dataset, if this request changed it.
     pub previous: BTreeMap<String, Live>,
-    /// The checks that ran in Athena, with the bytes that each scanned.
+    /// The checks that ran in Athena, with the number of bytes that each scanned.
     pub checks: Vec<Scanned>,
     /// How long this invocation's first attempt to move all tables forward took, including their flip records. `None`
-    /// if it made no such attempt.
+    /// if it made no attempt.
     pub between: Option<Duration>,
 }
 
@@ -33,7 +33,7 @@ impl GroupFlipReport {
         GroupFlipReport { outcome, run, reasons, live, previous, checks: Vec::new(), between: None }
     }
 
-    /// Reads what is live now for every member, and adds it to the report.
+    /// Reads what is live now for each member, and adds it to the report.
     pub(super) async fn with_live(self, env: &Environment, group: &Group<'_>) -> Result<GroupFlipReport> {
         let mut live = BTreeMap::new();
         for member in &group.members {

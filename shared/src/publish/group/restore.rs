@@ -1,5 +1,5 @@
-//! Takes a whole group back if files of one member's live generation were lost: to the newest run that was live before and
-//! whose files are all there. So no member is read beside another run's tables.
+//! Moves a whole group back if files in one member's live generation were lost: to the newest run that was live before
+//! and whose files all exist. So readers never see tables from different runs.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-/// Moves the group of `dataset` back, unless a hold is against it, or no complete run is left. Returns the report for this
+/// Moves the group of `dataset` back, unless a hold prevents it or no complete run is left. Returns the report for this
 /// dataset. `damaged` is its live generation, and `told` is the message about the lost files.
 pub async fn restore(env: &Environment, dataset: &Dataset, damaged: Generation, told: &str) -> Result<FlipReport> {
     let config: Config = env.config().await?;
@@ -51,7 +51,7 @@ pub async fn restore(env: &Environment, dataset: &Dataset, damaged: Generation, 
         }
         let mut hold = found.record.held().cloned();
         for member in &group.members {
-            // A hold that was set before the member joined the group.
+            // The member may have its own hold, set before it joined the group.
             let own = table_state::hold(env, member, &Live::NoTable).await?;
             hold = hold.or(own);
         }
@@ -88,7 +88,7 @@ pub async fn finish(env: &Environment, dataset: &Dataset) -> Result<Option<Strin
         return Ok(None);
     };
     resume::settle(env, &group, BTreeMap::new()).await?;
-    Ok(Some(format!("group {}: its move back from lost files was unfinished, and is finished now", group.name)))
+    Ok(Some(format!("group {}: its move back because of lost files was unfinished, and is now finished", group.name)))
 }
 
 /// Returns the newest earlier set whose files are all there and unchanged, and that nobody has taken back.

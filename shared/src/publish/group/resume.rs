@@ -1,5 +1,5 @@
-//! Carries out the flip that a group's record says is in flight, forward or back. Any invocation that finds a flip in
-//! flight resumes it: see the proof in [`super`].
+//! Carries out the flip that is in flight according to a group's record, forward or back. Any invocation that finds a
+//! flip in flight resumes it: see the proof in [`super`].
 
 use std::{
     collections::BTreeMap,
@@ -36,11 +36,11 @@ use turntable_core::{
     table::TableChange,
 };
 
-/// The largest number of tables that are moved concurrently.
+/// The maximum number of tables that are moved concurrently.
 const MAX_CONCURRENT_TABLES: usize = 16;
 
-/// The number of attempts to move all tables forward that Glue or S3 may leave unanswered before the group is flipped
-/// back.
+/// The number of unanswered attempts to move all tables forward after which the group is flipped back. An attempt is
+/// unanswered if Glue or S3 doesn't answer.
 const MAX_UNANSWERED: usize = 3;
 
 /// Who finished a flip.
@@ -52,7 +52,7 @@ pub enum Settled {
 }
 
 /// Finishes the group's flip in flight, forward or back. `ready` contains the moves that this invocation prepared
-/// before it started the flip, by dataset; it is empty if another invocation started the flip.
+/// before it started the flip, by dataset. It is empty if another invocation started the flip.
 pub async fn settle(env: &Environment, group: &Group<'_>, mut ready: BTreeMap<String, Ready>) -> Result<Settled> {
     let (mut target, mut unanswered, mut between) = (None, 0, None);
     let mut attempts = Attempts::on(group.name.record());
@@ -98,7 +98,7 @@ pub async fn settle(env: &Environment, group: &Group<'_>, mut ready: BTreeMap<St
             Forward::Failed(why) => why,
         };
         warn!(group = %group.name, run = %flipping.to.run, why = failed, "a group's flip is being reverted");
-        // If another invocation has replaced the record first, the next attempt reads the new one.
+        // If another invocation was first to replace the record, the next attempt reads the new one.
         found.replace(env, group.name, &found.record.turned(failed)).await?;
     }
 }
@@ -118,7 +118,7 @@ enum Forward<'a> {
     All(Vec<(&'a Dataset, &'a Member, TableState)>),
     /// Another writer has changed a table or the group's record: reload and retry.
     LookAgain,
-    /// Glue or S3 did not answer. Has a message that names the tables.
+    /// Glue or S3 didn't answer. Has a message that names the tables.
     Unanswered(String),
     /// The flip can't be carried out. Has the reasons.
     Failed(String),
@@ -127,14 +127,14 @@ enum Forward<'a> {
 /// The results of the members' canaries.
 #[derive(Default)]
 struct Canaries {
-    /// Messages from canaries that failed.
+    /// The messages from canaries that failed.
     failed: Vec<String>,
-    /// Messages from canaries that got no answer.
+    /// The messages from canaries that got no answer.
     notes: Vec<String>,
     checks: Vec<Scanned>,
 }
 
-/// A flip in flight, as the group's record describes it.
+/// A flip in flight, as described in the group's record.
 struct GroupFlip<'a> {
     env: &'a Environment,
     group: &'a Group<'a>,
@@ -148,7 +148,7 @@ impl<'a> GroupFlip<'a> {
         let of = |(name, member): (&String, &'a Member)| {
             let dataset = self.group.member(name);
             let dataset = dataset.ok_or_else(|| format!("{name} is no longer a member"))?;
-            // The record is only trusted as far as it names generations of the members themselves.
+            // The record is trusted only if it names the members' own generations.
             if member.location != dataset.paths.generation(&member.generation) {
                 return Err(format!(
                     "the group's record says that {} of {name} is at {}, which is not the generation's location",
@@ -192,7 +192,7 @@ impl<'a> GroupFlip<'a> {
         if again {
             return Ok(Forward::LookAgain);
         }
-        // If every table is still at its target after the last one was moved, all were live at the same time.
+        // If all tables are still at their targets after the last one was moved, all were live at the same time.
         let mut looks = Vec::new();
         for (dataset, member) in members {
             let loaded = TableState::at(self.env, dataset, &member.generation).await?;
@@ -254,14 +254,14 @@ impl<'a> GroupFlip<'a> {
         Ok(canaries)
     }
 
-    /// Moves back every table that this flip has moved, and fences every table that it has not moved yet, so that every
+    /// Moves back all tables that this flip has moved, and fences all tables that it hasn't moved yet, so that every
     /// `VersionId` that was read for this flip is stale.
     ///
     /// Returns a message for each table that can't be moved back.
     async fn go_back(&self) -> Result<Vec<String>> {
         let tables: Vec<_> =
             self.flipping.to.tables.iter().map(|(name, member)| self.move_back(name, member)).collect();
-        // An error for one table must not keep the others from being moved back.
+        // An error for one table must not stop the others from being moved back.
         let ended: Vec<_> = stream::iter(tables).buffered(MAX_CONCURRENT_TABLES).collect().await;
         let mut left = Vec::new();
         for (ended, name) in ended.into_iter().zip(self.flipping.to.tables.keys()) {
@@ -311,8 +311,8 @@ impl<'a> GroupFlip<'a> {
         }
     }
 
-    /// Returns the older of the two generations that the flip moves the table between. The flip records must be loaded
-    /// since the start of that generation.
+    /// Returns the older of the two generations between which the flip moves the table. The flip records since the
+    /// start of that generation must be loaded.
     fn oldest(&self, dataset: &Dataset, member: &Member) -> Generation {
         let from = self.flipping.from.get(&dataset.name).and_then(Option::as_ref);
         let from = from.and_then(|from| dataset.paths.parse_generation(from));
@@ -341,8 +341,8 @@ fn moved_by_others(dataset: &Dataset, loaded: &TableState) -> Error {
     ))
 }
 
-/// Audits only the structure of a member's generation, and returns what its `UpdateTable` needs. Fails as `Rejected` if
-/// the audit fails.
+/// Audits only the structure of a member's generation, and returns everything that its `UpdateTable` needs. Fails with
+/// `Rejected` if the audit fails.
 ///
 /// The generation has already passed its checks: before this flip started or, for a rollback, before it first went
 /// live.
@@ -364,8 +364,8 @@ pub async fn ready(
     Ok(Ready { candidate, loaded, input })
 }
 
-/// Fences the table, so that every `VersionId` that was read before is stale. Returns `false` if the table may not be
-/// fenced yet: reload and retry. A table that does not exist needs no fence.
+/// Fences the table, so that every `VersionId` that was read before is stale. Returns `false` if the fence may have
+/// failed: reload and retry. A table that doesn't exist needs no fence.
 async fn fence(env: &Environment, dataset: &Dataset, loaded: &TableState) -> Result<bool> {
     let Some(table) = loaded.table.as_ref().filter(|table| table.token.is_some()) else { return Ok(true) };
     match env.catalog.update(table, &TableChange::default()).await {

@@ -17,7 +17,7 @@ pub struct Found {
     etag: Option<String>,
 }
 
-/// Reads a group's record. Returns an empty one if the object does not exist yet.
+/// Reads a group's record. Returns an empty record if the object doesn't exist yet.
 pub async fn read(env: &Environment, group: &Group) -> Result<Found> {
     let key = group.record();
     let mut attempts = Attempts::on(group.record());
@@ -28,7 +28,7 @@ pub async fn read(env: &Environment, group: &Group) -> Result<Found> {
         };
         match env.objects.range(&key, &entry.etag, 0..entry.size).await {
             Ok(json) => return Ok(Found { record: record::from_json(&key, &json)?, etag: Some(entry.etag) }),
-            // Another invocation replaced the record between the two calls.
+            // Another invocation replaced the record between the two calls, so it is read again.
             Err(error) if error.kind() == Kind::Conflict => {}
             Err(error) => return Err(error),
         }
@@ -36,8 +36,8 @@ pub async fn read(env: &Environment, group: &Group) -> Result<Found> {
 }
 
 impl Found {
-    /// Replaces the record with `with`, if it has not changed since it was read. Returns `false` if it has: read it
-    /// again and retry.
+    /// Replaces the record with `with` if it hasn't changed since it was read. Returns `false` if it has changed: read
+    /// it again and retry.
     pub async fn replace(&self, env: &Environment, group: &Group, with: &Record) -> Result<bool> {
         let (key, json) = (group.record(), record::to_json(with).into());
         match &self.etag {

@@ -88,7 +88,7 @@ async fn a_stack_is_operated_from_the_command_line() {
         format!("from  {second} (110 rows)"),
         format!("to    {first} (100 rows)"),
         format!("undo  turntable flip users {second}{options}"),
-        "error: nobody can be asked, as standard input is not a terminal: pass --yes to go on".to_owned(),
+        "error: standard input is not a terminal, so you can't confirm this: pass --yes instead".to_owned(),
     ];
     assert_eq!(lines[1..], expected);
     assert_eq!(chain.rows().await, 110);

@@ -1,4 +1,5 @@
-//! Runs the commands in README, docs/deploy.md and docs/migration.md on the emulator, word for word.
+//! Runs the commands in docs/tutorial-account.md, docs/deploy.md, docs/migration.md and docs/migrate-glue.md on the
+//! emulator, word for word.
 
 use std::fs;
 
@@ -28,6 +29,15 @@ impl Chain {
     }
 }
 
+/// Has the page's commands ask the emulated Athena, and repeats the one that asks for a query's state until the query has
+/// succeeded, as the pages say.
+async fn asking_athena(page: Follower) -> Follower {
+    let state = "aws athena get-query-execution --query-execution-id \"$QUERY\" --query QueryExecution.Status.State --output text";
+    let repeated = format!("for _ in $(seq 100); do {state} | grep SUCCEEDED && break; sleep 0.2; done");
+    let athena = format!("aws --endpoint-url {} athena ", emulator().await.athena_endpoint);
+    page.replacing(state, repeated).replacing("aws athena ", athena)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pages_aws_commands_work() {
     let chain = Chain::start(USERS).await;
@@ -35,30 +45,41 @@ async fn the_pages_aws_commands_work() {
     let kept = chain.get("datasets.toml").await.unwrap();
     let database = async |name: &str| chain.glue.get_database().name(name).send().await.is_ok();
 
-    // Adds a table.
-    let page = chain.follower("README.md").await.replacing("Name=dmp", "Name=first");
+    // Adds a table, replaces it and rolls it back.
+    let page = chain.follower("docs/tutorial-account.md").await.with("DATABASE", "dmp");
+    let page = asking_athena(page).await;
+    let page = page.replacing("Name=$DATABASE", "Name=first").replacing("source/users/users.csv", "source/users/a.csv");
     chain.put("datasets.toml", "").await.unwrap();
-    page.follow("Deploy it", 1..3, &[]).await;
-    assert_eq!(chain.get("datasets.toml").await.unwrap(), kept);
+    page.follow("Deploy the stack", 1..2, &[]).await;
     assert!(database("first").await);
-    let told = page.follow("Add a table", 0..1, &[]).await;
+    fs::write(page.folder.join("users.csv"), users(100, 1)).unwrap();
+    page.follow("Describe the table", 0..1, &[]).await;
+    page.follow("Describe the table", 2..3, &[]).await;
+    assert_eq!(chain.get("datasets.toml").await.unwrap(), kept);
+    let told = page.follow("Export it", 0..2, &[]).await;
     let first = chain.next("users", None).await;
-    assert!(told.contains(&first.to_string()), "{told}");
+    assert!(told.contains(" 0 faults") && told.contains(&first.to_string()), "{told}");
+    page.follow("Export it", 2..3, &[]).await;
+    let told = page.follow("Query it", 0..3, &[]).await;
+    assert!(told.contains("SUCCEEDED\n100\n"), "{told}");
+    let before = chain.live("users").await;
+    fs::write(page.folder.join("users.csv"), users(110, 2)).unwrap();
+    page.follow("Replace it, and go back", 0..2, &[]).await;
+    chain.next("users", before.as_ref()).await;
+    let told = page.follow("Replace it, and go back", 2..5, &[]).await;
+    assert!(told.contains("+10"), "{told}");
+    assert_eq!(chain.live("users").await, before);
+    chain.put("source/users/a.csv", users(100, 1)).await.unwrap();
     page.finish("tests/tests/it/chain/pages.rs");
 
     // A bucket without events: new candidates wait.
-    let athena = format!("aws --endpoint-url {} athena ", emulator().await.athena_endpoint);
     let policy = cli::workspace::root().join("infra/deployer.json");
     let page = chain.follower("docs/deploy.md").await;
     let page = page.with("ACCOUNT", &chain.account).with("REGION", cli::laptop::REGION).with("DATABASE", "second");
     let page = page.with("DEPLOYER", "arn:aws:iam::*:root").replacing("infra/deployer.json", policy.to_string_lossy());
     let policies = cli::workspace::root().join("infra/policies");
     let page = page.replacing("infra/policies", policies.to_string_lossy());
-    // Repeats the command until the query has succeeded, as the page says.
-    let state = "aws athena get-query-execution --query-execution-id \"$QUERY\" --query QueryExecution.Status.State --output text";
-    let page =
-        page.replacing(state, format!("for _ in $(seq 100); do {state} | grep SUCCEEDED && break; sleep 0.2; done"));
-    let page = page.replacing("aws athena ", &athena).replacing("--work-group WORKGROUP", "--work-group primary");
+    let page = asking_athena(page).await.replacing("--work-group WORKGROUP", "--work-group primary");
     // The table is in the database that `datasets.toml` names.
     let page = page.replacing("\"Database=$DATABASE\"", "Database=dmp");
     let first = "From an empty account to the first query";
@@ -98,6 +119,18 @@ async fn the_pages_aws_commands_work() {
     assert_eq!(status["hold"]["reason"], "trying it out", "{status}");
     let newest = &status["generations"][0];
     assert_eq!((&newest["state"], &newest["live"]), (&json!("candidate"), &json!(false)), "{status}");
-    assert_eq!(chain.paths("users").parse_generation(&chain.live("users").await.unwrap()), Some(second));
+    let live = async || chain.paths("users").parse_generation(&chain.live("users").await.unwrap());
+    assert_eq!(live().await, Some(second));
+    page.finish("tests/tests/it/chain/pages.rs");
+
+    // The whole migration, and the way back.
+    chain.ask("flip", &json!({ "dataset": "users", "action": "release" })).await;
+    let page = chain.follower("docs/migrate-glue.md").await;
+    let told = page.follow("Build the first generation", 0..2, &[]).await;
+    let third = told.split("exported ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a generation");
+    page.follow("Switch", 0..2, &[("GENERATION", third)]).await;
+    assert_eq!(live().await.map(|generation| generation.to_string()), Some(third.to_owned()));
+    page.follow("Go back", 0..1, &[]).await;
+    assert_eq!(live().await, Some(second));
     page.finish("tests/tests/it/chain/pages.rs");
 }

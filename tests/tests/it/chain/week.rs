@@ -79,7 +79,9 @@ async fn a_week_of_faults_is_fixed_by_the_pages_commands() {
     assert!(told.contains("users") && told.contains("source/users/a.csv"), "{told}");
     chain.put("source/users/a.csv", users(130, 4)).await.unwrap();
     let queue = chain.outputs["ExportDeadLettersUrl"].clone();
-    page.follow("Dead letters", 2..5, &[("QUEUE", &queue)]).await;
+    let received: Value = serde_json::from_str(&told).unwrap();
+    let receipt = received[0][2].as_str().unwrap();
+    page.follow("Dead letters", 2..5, &[("QUEUE", &queue), ("RECEIPT", receipt)]).await;
     let wednesday = chain.next("users", before.as_ref()).await;
     assert_eq!((chain.rows().await, letters().await), (130, (0, 0)));
     sweep().await;

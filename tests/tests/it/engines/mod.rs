@@ -167,10 +167,10 @@ async fn a_refused_start_fails_at_once_and_leaves_nothing_pending() {
 async fn files_that_no_table_can_have_fail_with_advice() {
     for (files, expected) in [
         (vec![], "has no files: the query returned no rows, and UNLOAD writes no file for an empty result"),
-        (vec![("a.csv", "id\n1\n".into())], "write Parquet files with columns of Glue types"),
+        (vec![("a.csv", "id\n1\n".into())], "write Parquet files whose columns have Glue types"),
         (
             vec![("a", tests::engine::file(1).await), ("b/c", bytes::Bytes::from_static(b"PAR1"))],
-            "write Parquet files with columns of Glue types",
+            "write Parquet files whose columns have Glue types",
         ),
     ] {
         let rig = support::rig(ATHENA, "");
@@ -278,8 +278,8 @@ fn schedules() -> u64 {
     count("TURNTABLE_ENGINE_SCHEDULES", 400)
 }
 
-/// Requests, early, late and duplicate events, sweeps and the messages that sweeps send run concurrently; starts are
-/// lost, and processes die anywhere. In the end, every run is settled correctly.
+/// Requests, events (early, late and duplicate), sweeps and the messages that sweeps send are processed concurrently.
+/// Starts are lost, and processes die at any point. In the end, every run is settled correctly.
 #[tokio::test]
 async fn random_schedules_start_and_settle_each_run_once() {
     let (mut died, mut lost, mut complete, mut failed) = (0, 0, 0, 0);

@@ -107,7 +107,7 @@ async fn tables_of_other_formats_are_refused() {
             assert_eq!(
                 error.message(),
                 format!(
-                    "s3://lake/in/users/ is a table in {format} format, because {log} is there, and only the table's log \
+                    "s3://lake/in/users/ is a table in {format} format, as {log} shows, and only the table's log \
                      says which rows are current: export the table with source.athena and a query that selects from it, \
                      or put plain copies of its rows elsewhere"
                 )

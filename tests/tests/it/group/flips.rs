@@ -24,7 +24,7 @@ async fn the_last_manifest_flips_all_and_the_others_wait_for_it() {
     for early in ["a", "b"] {
         let waits = lake.ask(event(&run, early)).await.unwrap();
         assert_eq!(waits.outcome, Outcome::Waiting);
-        assert_eq!(waits.reasons, ["group core flips on the manifest of c, which is written last"]);
+        assert_eq!(waits.reasons, ["group core flips when the last manifest, that of c, is written"]);
     }
     assert!(lake.live().values().all(Option::is_none));
 

@@ -96,7 +96,7 @@ protects = {{ users = "number" }}
         checked.faults,
         [format!(
             "{}:10:14: datasets.optouts.protects.users: column \"id\" is timestamp, which can't match the key \"id\" \
-             (int): nobody would be left out",
+             (int), so nobody would be left out",
             file.0.display()
         )]
     );

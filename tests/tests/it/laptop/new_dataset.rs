@@ -72,7 +72,7 @@ location = "s3://${BUCKET}/schemas" # the parent of the tables' folders
 # "ID" is published as id_2: Glue's names are lower case, and id exists twice
 # price (numeric) becomes a string: a Glue decimal needs a precision of up to 38 digits: cast it in the query, if all values fit
 # during (interval) becomes a string: cast it in the query for another type
-# "zip code" is published as zip_code: Athena's names have letters, digits and _ only
+# "zip code" is published as zip_code: Athena's names have only letters, digits and _
 source.postgres.url = "${DATABASE_URL}" # postgres://…
 source.postgres.query = '''
 SELECT id, "ID" AS "id_2", "order", code, email, price, total, seen, during, mood,
@@ -84,7 +84,7 @@ checks.min_rows = 1
 checks.max_shrink = 0.2
 checks.not_null = ["id", "order", "code", "total", "seen"]
 # unique in the database, but not checked: ["email"]: email may be null, and the check counts two rows without a key as duplicates
-# unique in the database, but not checked: ["seen"]: seen is a timestamp, which Athena reads to milliseconds only
+# unique in the database, but not checked: ["seen"]: seen is a timestamp, which Athena reads only to the millisecond
 checks.unique = [["id"], ["order", "total"]]
 "##;
     assert_eq!(text, expected);
@@ -164,7 +164,7 @@ async fn names_and_columns_that_need_care_come_with_a_remark() {
     let first = written(&server.url(), &["顧客"]).await;
     let second = entries(&server.url(), &["受注".into()]).await.unwrap().text;
     let expected = "[datasets.u9867_5ba2]
-# u9867_5ba2 stands for `shop`.`顧客`: Glue's names have a to z, 0 to 9 and _ only. Choose a better one
+# u9867_5ba2 stands for `shop`.`顧客`, because Glue's names have only a to z, 0 to 9 and _. Choose a better name
 # secret is INVISIBLE, so SELECT * doesn't show it: remove it if readers must not see it
 # place (point) becomes WKB, x before y (longitude first), without its SRID
 ";

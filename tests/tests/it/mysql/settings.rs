@@ -122,6 +122,11 @@ async fn no_setting_of_the_server_changes_a_row() {
             println!("skipped: MySQL has no {setting}");
             continue;
         }
+        // Nobody can connect to such a server.
+        if server.is_mysql() && *setting == "max_error_count = 0" {
+            println!("skipped: MySQL aborts every connection for which init_connect sets {setting}");
+            continue;
+        }
         run(server, format!("SET GLOBAL init_connect = \"SET {setting}\"")).await;
         let found = results(&url, setting, &queries).await;
         for ((query, found), plain) in queries.iter().zip(&found).zip(&plain) {

@@ -11,7 +11,7 @@ use super::{context, fault, open, options, render, rows, run, shared};
 
 /// How a query reads a column, so that MariaDB's client prints it as the tests render it.
 #[derive(Clone, Copy, PartialEq)]
-pub enum RefreshOptions {
+pub enum Rendering {
     Plain,
     /// Bits and booleans.
     Number,
@@ -23,59 +23,59 @@ pub enum RefreshOptions {
 }
 
 /// Each column's name, type, Glue type, and how the client's query reads it.
-pub const COLUMNS: [(&str, &str, &str, RefreshOptions); 52] = [
-    ("id", "bigint NOT NULL PRIMARY KEY", "bigint", RefreshOptions::Plain),
-    ("flag", "boolean", "boolean", RefreshOptions::Number),
-    ("tiny1", "tinyint(1)", "boolean", RefreshOptions::Number),
-    ("tiny", "tinyint", "tinyint", RefreshOptions::Plain),
-    ("tiny_u", "tinyint unsigned", "smallint", RefreshOptions::Plain),
-    ("small", "smallint", "smallint", RefreshOptions::Plain),
-    ("small_u", "smallint unsigned", "int", RefreshOptions::Plain),
-    ("medium", "mediumint", "int", RefreshOptions::Plain),
-    ("medium_u", "mediumint unsigned", "int", RefreshOptions::Plain),
-    ("whole", "int", "int", RefreshOptions::Plain),
-    ("whole_u", "int unsigned", "bigint", RefreshOptions::Plain),
-    ("padded", "int(8) unsigned zerofill", "bigint", RefreshOptions::Number),
-    ("big", "bigint", "bigint", RefreshOptions::Plain),
-    ("big_u", "bigint unsigned", "decimal(20,0)", RefreshOptions::Plain),
-    ("half", "float", "float", RefreshOptions::Double),
-    ("twice", "double", "double", RefreshOptions::Plain),
-    ("twice_u", "double unsigned", "double", RefreshOptions::Plain),
-    ("price", "decimal(10,2)", "decimal(10,2)", RefreshOptions::Plain),
-    ("price_u", "decimal(10,2) unsigned", "decimal(10,2)", RefreshOptions::Plain),
-    ("units", "decimal(38,0)", "decimal(38,0)", RefreshOptions::Plain),
-    ("parts", "decimal(38,38)", "decimal(38,38)", RefreshOptions::Plain),
-    ("longest", "decimal(65,30)", "string", RefreshOptions::Plain),
-    ("bit1", "bit(1)", "boolean", RefreshOptions::Number),
-    ("bit9", "bit(9)", "bigint", RefreshOptions::Number),
-    ("bit63", "bit(63)", "bigint", RefreshOptions::Number),
-    ("bit64", "bit(64)", "decimal(20,0)", RefreshOptions::Number),
-    ("year", "year", "smallint", RefreshOptions::Number),
-    ("day", "date", "date", RefreshOptions::Plain),
-    ("moment", "datetime", "timestamp", RefreshOptions::Micros),
-    ("moment6", "datetime(6)", "timestamp", RefreshOptions::Micros),
-    ("at", "timestamp NULL", "timestamp", RefreshOptions::Micros),
-    ("at3", "timestamp(3) NULL", "timestamp", RefreshOptions::Micros),
-    ("clock", "time", "string", RefreshOptions::Plain),
-    ("clock6", "time(6)", "string", RefreshOptions::Plain),
-    ("chars", "char(8)", "string", RefreshOptions::Plain),
-    ("short", "varchar(200)", "string", RefreshOptions::Plain),
-    ("latin", "varchar(200) CHARACTER SET latin1", "string", RefreshOptions::Plain),
-    ("sjis", "varchar(200) CHARACTER SET sjis", "string", RefreshOptions::Plain),
-    ("wide", "varchar(200) CHARACTER SET utf16", "string", RefreshOptions::Plain),
-    ("sorted", "varchar(200) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", "string", RefreshOptions::Plain),
-    ("words", "text", "string", RefreshOptions::Plain),
-    ("long_words", "longtext", "string", RefreshOptions::Plain),
-    ("mood", "enum('嬉しい', 'so so', '')", "string", RefreshOptions::Plain),
-    ("tags", "set('a', 'b', '猫')", "string", RefreshOptions::Plain),
-    ("data", "json", "string", RefreshOptions::Plain),
-    ("guid", "uuid", "string", RefreshOptions::Plain),
-    ("net4", "inet4", "string", RefreshOptions::Plain),
-    ("net6", "inet6", "string", RefreshOptions::Plain),
-    ("fixed", "binary(4)", "binary", RefreshOptions::Hex),
-    ("bytes", "varbinary(200)", "binary", RefreshOptions::Hex),
-    ("blob_", "longblob", "binary", RefreshOptions::Hex),
-    ("place", "point", "binary", RefreshOptions::Wkb),
+pub const COLUMNS: [(&str, &str, &str, Rendering); 52] = [
+    ("id", "bigint NOT NULL PRIMARY KEY", "bigint", Rendering::Plain),
+    ("flag", "boolean", "boolean", Rendering::Number),
+    ("tiny1", "tinyint(1)", "boolean", Rendering::Number),
+    ("tiny", "tinyint", "tinyint", Rendering::Plain),
+    ("tiny_u", "tinyint unsigned", "smallint", Rendering::Plain),
+    ("small", "smallint", "smallint", Rendering::Plain),
+    ("small_u", "smallint unsigned", "int", Rendering::Plain),
+    ("medium", "mediumint", "int", Rendering::Plain),
+    ("medium_u", "mediumint unsigned", "int", Rendering::Plain),
+    ("whole", "int", "int", Rendering::Plain),
+    ("whole_u", "int unsigned", "bigint", Rendering::Plain),
+    ("padded", "int(8) unsigned zerofill", "bigint", Rendering::Number),
+    ("big", "bigint", "bigint", Rendering::Plain),
+    ("big_u", "bigint unsigned", "decimal(20,0)", Rendering::Plain),
+    ("half", "float", "float", Rendering::Double),
+    ("twice", "double", "double", Rendering::Plain),
+    ("twice_u", "double unsigned", "double", Rendering::Plain),
+    ("price", "decimal(10,2)", "decimal(10,2)", Rendering::Plain),
+    ("price_u", "decimal(10,2) unsigned", "decimal(10,2)", Rendering::Plain),
+    ("units", "decimal(38,0)", "decimal(38,0)", Rendering::Plain),
+    ("parts", "decimal(38,38)", "decimal(38,38)", Rendering::Plain),
+    ("longest", "decimal(65,30)", "string", Rendering::Plain),
+    ("bit1", "bit(1)", "boolean", Rendering::Number),
+    ("bit9", "bit(9)", "bigint", Rendering::Number),
+    ("bit63", "bit(63)", "bigint", Rendering::Number),
+    ("bit64", "bit(64)", "decimal(20,0)", Rendering::Number),
+    ("year", "year", "smallint", Rendering::Number),
+    ("day", "date", "date", Rendering::Plain),
+    ("moment", "datetime", "timestamp", Rendering::Micros),
+    ("moment6", "datetime(6)", "timestamp", Rendering::Micros),
+    ("at", "timestamp NULL", "timestamp", Rendering::Micros),
+    ("at3", "timestamp(3) NULL", "timestamp", Rendering::Micros),
+    ("clock", "time", "string", Rendering::Plain),
+    ("clock6", "time(6)", "string", Rendering::Plain),
+    ("chars", "char(8)", "string", Rendering::Plain),
+    ("short", "varchar(200)", "string", Rendering::Plain),
+    ("latin", "varchar(200) CHARACTER SET latin1", "string", Rendering::Plain),
+    ("sjis", "varchar(200) CHARACTER SET sjis", "string", Rendering::Plain),
+    ("wide", "varchar(200) CHARACTER SET utf16", "string", Rendering::Plain),
+    ("sorted", "varchar(200) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", "string", Rendering::Plain),
+    ("words", "text", "string", Rendering::Plain),
+    ("long_words", "longtext", "string", Rendering::Plain),
+    ("mood", "enum('嬉しい', 'so so', '')", "string", Rendering::Plain),
+    ("tags", "set('a', 'b', '猫')", "string", Rendering::Plain),
+    ("data", "json", "string", Rendering::Plain),
+    ("guid", "uuid", "string", Rendering::Plain),
+    ("net4", "inet4", "string", Rendering::Plain),
+    ("net6", "inet6", "string", Rendering::Plain),
+    ("fixed", "binary(4)", "binary", Rendering::Hex),
+    ("bytes", "varbinary(200)", "binary", Rendering::Hex),
+    ("blob_", "longblob", "binary", Rendering::Hex),
+    ("place", "point", "binary", Rendering::Wkb),
 ];
 
 /// The types that only MariaDB has.
@@ -98,12 +98,12 @@ pub fn create(server: &Mariadb, table: &str) -> String {
 /// Checks that the source reads the same rows from a table that the client prints.
 pub async fn same(server: &'static Mariadb, table: &str) {
     let asked = COLUMNS.iter().map(|(name, _, _, ask)| match ask {
-        RefreshOptions::Plain => format!("`{name}`"),
-        RefreshOptions::Number => format!("`{name}` + 0"),
-        RefreshOptions::Double => format!("CAST(`{name}` AS DOUBLE)"),
-        RefreshOptions::Hex => format!("hex(`{name}`)"),
-        RefreshOptions::Wkb => format!("hex(ST_AsBinary(`{name}`))"),
-        RefreshOptions::Micros => format!("date_format(`{name}`, '%Y-%m-%d %H:%i:%s.%f')"),
+        Rendering::Plain => format!("`{name}`"),
+        Rendering::Number => format!("`{name}` + 0"),
+        Rendering::Double => format!("CAST(`{name}` AS DOUBLE)"),
+        Rendering::Hex => format!("hex(`{name}`)"),
+        Rendering::Wkb => format!("hex(ST_AsBinary(`{name}`))"),
+        Rendering::Micros => format!("date_format(`{name}`, '%Y-%m-%d %H:%i:%s.%f')"),
     });
     let asked = format!("SELECT {} FROM {table} ORDER BY id", asked.collect::<Vec<_>>().join(", "));
     let mut expected = run(server, asked).await;
@@ -177,6 +177,8 @@ async fn every_type_is_exact_at_its_extremes() {
         let set = if set.is_empty() { String::new() } else { format!(", {set}") };
         sql += &format!("INSERT INTO extremes SET id = {id}{set};\n");
     }
+    // The longest time of MySQL has no fraction.
+    let sql = if server.is_mysql() { sql.replace("838:59:59.999999", "838:59:59") } else { sql };
     run(server, sql).await;
     same(server, "extremes").await;
 }

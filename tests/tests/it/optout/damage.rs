@@ -82,8 +82,8 @@ async fn objects_in_no_inbox_are_redelivered_and_need_attention() {
     lake.objects.put("s3://lake/inbox/retired/_published.json", "{}");
     let attention = flip::status_of_all(&lake.env(lake.wire())).await.unwrap().attention;
     let about = |text: &str| attention.iter().filter(|line| line.contains(text)).count();
-    assert_eq!(about("s3://lake/inbox/optout/: 1 object is in no inbox"), 1, "{attention:?}");
-    assert_eq!(about("optouts: rejected records of 1 drop are"), 1, "{attention:?}");
+    assert_eq!(about("s3://lake/inbox/optout/: 1 object is not in any inbox"), 1, "{attention:?}");
+    assert_eq!(about("optouts: rejected records from 1 drop are"), 1, "{attention:?}");
     assert_eq!(about("no inbox protects the table any more"), 0, "{attention:?}");
     assert_eq!(about("s3://lake/inbox/retired/ is an inbox that was published"), 1, "{attention:?}");
 }

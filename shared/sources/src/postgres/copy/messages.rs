@@ -18,7 +18,7 @@ pub struct Messages {
     partial_header: Vec<u8>,
     /// The number of bytes of the current body that are still to come.
     body_left: usize,
-    /// Whether the current body belongs to a row.
+    /// Whether the message that is being read carries rows.
     is_rows: bool,
     copy: Copy,
 }
