@@ -23,6 +23,7 @@ const LAMBDA: RunBy =
 const LONG: RunBy = Nobody("a measurement of many minutes, which a person starts");
 const CHAIN: RunBy = Test("tests/tests/it/chain/pages.rs");
 const COMMAND_LINE: RunBy = Test("tests/tests/it/chain/command_line.rs");
+const LEAVING: RunBy = Test("tests/tests/it/chain/leaving.rs");
 const WEEK: RunBy = Test("tests/tests/it/chain/week.rs");
 const RETIRE: RunBy = Test("tests/tests/it/chain/retire.rs");
 const RUNBOOK: RunBy = Test("tests/tests/it/chain/runbook.rs");
@@ -85,6 +86,8 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ),
     ("docs/groups.md", "aws s3 cp …", Nobody("reads one object, which tests/tests/it/chain/groups.rs reads too")),
     ("docs/groups.md", "GROUP=30 …", LONG),
+    ("docs/leave.md", "aws …", LEAVING),
+    ("docs/leave.md", "turntable …", LEAVING),
     ("docs/migration.md", "turntable …", CHAIN),
     (
         "docs/operate.md",
