@@ -23,6 +23,7 @@ const LAMBDA: RunBy =
 const LONG: RunBy = Nobody("a measurement of many minutes, which a person starts");
 const CHAIN: RunBy = Test("tests/tests/it/chain/pages.rs");
 const COMMAND_LINE: RunBy = Test("tests/tests/it/chain/command_line.rs");
+const LEAVING: RunBy = Test("tests/tests/it/chain/leaving.rs");
 const WEEK: RunBy = Test("tests/tests/it/chain/week.rs");
 const RETIRE: RunBy = Test("tests/tests/it/chain/retire.rs");
 const RUNBOOK: RunBy = Test("tests/tests/it/chain/runbook.rs");
@@ -117,6 +118,8 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
         Nobody("needs the file of the page; tests/tests/it/chain/adopted/mod.rs checks files against live tables"),
     ),
     ("docs/migrate-glue.md", "turntable …", CHAIN),
+    ("docs/leave.md", "aws …", LEAVING),
+    ("docs/leave.md", "turntable …", LEAVING),
     ("docs/migration.md", "turntable …", CHAIN),
     (
         "docs/operate.md",

@@ -31,6 +31,7 @@ pub fn environment(aws: &SdkConfig, file: &Path) -> Environment {
 /// Describes what the dataset's first flip does with its table, for the end of the dataset's section in the output.
 pub fn shown(dataset: &Dataset, first: &FirstFlip) -> String {
     let mut lines = match first {
+        FirstFlip::Rejects(_) => vec![format!("{} is live, and every candidate would be rejected", dataset.table)],
         FirstFlip::Refused(_) => vec![format!("{} exists, and no flip can take it over", dataset.table)],
         FirstFlip::TakesOver(table) => taken_over(dataset, table),
     };

@@ -184,7 +184,7 @@ async fn checked(file: &Path, datasets: &Datasets, clients: &Clients, catalog: O
         match first {
             Ok(Some(first)) => {
                 tables += &adoption::shown(dataset, &first);
-                if let FirstFlip::Refused(reasons) = first {
+                if let FirstFlip::Refused(reasons) | FirstFlip::Rejects(reasons) = first {
                     faults.extend(reasons.into_iter().map(|reason| (format!("datasets.{}", dataset.name), reason)));
                 }
             }

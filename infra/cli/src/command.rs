@@ -9,18 +9,19 @@ use crate::{
     ask::ask,
     change::{Action, change},
     check::Check,
-    diff::diff,
+    diff::{Keys, diff},
     doctor::doctor,
     done::Done,
     export::export,
     history::history,
     new_dataset::New,
+    old_table::{OldTable, Step, old_table},
+    optout::{Optout, optout},
     query::{Query, query},
     status::status,
     style::Style,
     sweep::{Sweep, sweep},
     target::{Format, Function, Output, Target},
-    trouble::explained,
     watch::watch,
 };
 
@@ -113,6 +114,15 @@ pub enum Command {
         from: Option<String>,
         /// The newer generation
         to: Option<String>,
+        /// Count the keys that came and went, too. Athena reads these columns of both generations
+        #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+        keys: Vec<String>,
+        /// Show as many keys of each kind. They may be personal
+        #[arg(long, value_name = "NUMBER", requires = "keys", default_value_t = 0, hide_default_value = true)]
+        show_keys: u32,
+        /// The workgroup in AWS that compares the keys
+        #[arg(long, default_value = "primary", value_name = "NAME")]
+        workgroup: String,
         #[command(flatten)]
         asked: Asked,
     },
@@ -166,6 +176,66 @@ pub enum Command {
         dataset: String,
         #[arg(long, help = REASON)]
         reason: Option<String>,
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Read an inbox now, and make what it says live; asks before it brings people back
+    Optout {
+        /// The inbox's dataset
+        dataset: String,
+        /// Compare with the whole `reconcile` source too
+        #[arg(long)]
+        reconcile: bool,
+        /// Let this refresh bring back as many people as this, instead of the inbox's max_returning
+        #[arg(long, value_name = "PEOPLE")]
+        max_returning: Option<u64>,
+        #[command(flatten)]
+        yes: Yes,
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Keep or drop a table whose dataset is no longer in datasets.toml
+    Retire {
+        /// The dataset that published the table, or DATABASE.TABLE
+        dataset: String,
+        /// What to do with the table
+        #[arg(long)]
+        table: OldTable,
+        #[arg(long, help = REASON)]
+        reason: String,
+        #[command(flatten)]
+        yes: Yes,
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Publish the table that datasets.toml names now instead of an old one
+    Rename {
+        /// The dataset
+        dataset: String,
+        /// The old table
+        #[arg(long, value_name = "DATABASE.TABLE")]
+        from: String,
+        /// What to do with the old table
+        #[arg(long)]
+        table: OldTable,
+        #[arg(long, help = REASON)]
+        reason: String,
+        #[command(flatten)]
+        yes: Yes,
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Leave the location that datasets.toml had before
+    Move {
+        /// The dataset
+        dataset: String,
+        /// The old location, such as s3://BUCKET/PREFIX
+        #[arg(long, value_name = "LOCATION")]
+        from: String,
+        #[arg(long, help = REASON)]
+        reason: String,
+        #[command(flatten)]
+        yes: Yes,
         #[command(flatten)]
         asked: Asked,
     },
@@ -261,9 +331,11 @@ impl Command {
                 status(&asked.target, dataset.as_deref(), asked.format(), Style::of_stdout()).await
             }
             Command::History { dataset, asked } => history(&asked.target, &dataset, asked.format()).await,
-            Command::Diff { dataset, from, to, asked } => {
+            Command::Diff { dataset, from, to, keys, show_keys, workgroup, asked } => {
                 let pair = from.as_deref().zip(to.as_deref());
-                Box::pin(diff(&asked.target, &dataset, pair, asked.format())).await
+                let keys =
+                    (!keys.is_empty()).then_some(Keys { columns: &keys, show: show_keys, workgroup: &workgroup });
+                Box::pin(diff(&asked.target, &dataset, pair, keys, asked.format())).await
             }
             Command::Export { datasets, all, asked } => {
                 export(&asked.target, (!all).then_some(&datasets), asked.format()).await
@@ -271,6 +343,19 @@ impl Command {
             Command::Sweep { dataset, dry_run, yes, asked } => {
                 let wanted = Sweep { dataset: dataset.as_deref(), dry_run, yes: yes.yes };
                 sweep(&asked.target, &wanted, asked.format()).await
+            }
+            Command::Optout { dataset, reconcile, max_returning, yes, asked } => {
+                let wanted = Optout { dataset: &dataset, reconcile, max_returning, yes: yes.yes };
+                optout(&asked.target, &wanted, asked.format()).await
+            }
+            Command::Retire { dataset, table, reason, yes, asked } => {
+                ended(&asked, &dataset, &Step::Retire { table }, (&reason, yes)).await
+            }
+            Command::Rename { dataset, from, table, reason, yes, asked } => {
+                ended(&asked, &dataset, &Step::Rename { from, table }, (&reason, yes)).await
+            }
+            Command::Move { dataset, from, reason, yes, asked } => {
+                ended(&asked, &dataset, &Step::Move { from }, (&reason, yes)).await
             }
             Command::Query { sql, write, workgroup, asked } => {
                 let wanted = Query { sql: &sql, write, workgroup: &workgroup };
@@ -296,11 +381,16 @@ impl Command {
     }
 }
 
+/// Says what happens to what datasets.toml no longer names.
+async fn ended(asked: &Asked, dataset: &str, step: &Step, (reason, yes): (&str, Yes)) -> Result<Done> {
+    Box::pin(old_table(&asked.target, dataset, step, (reason, yes.yes), asked.format())).await
+}
+
 async fn diagnosed(asked: &Asked) -> Result<Done> {
     let place = asked.target.place().await?;
     // Boxed, because the future is large.
     let report = Box::pin(doctor(&asked.target.stack, &place)).await;
-    let report = report.map_err(|error| explained(error, &asked.target.stack))?;
+    let report = report.map_err(|error| asked.target.explained(error))?;
     let text = match asked.format() {
         Format::Json => format!("{}\n", serde_json::to_string(&report)?),
         Format::Table => report.shown(),
@@ -327,6 +417,13 @@ mod tests {
         assert!(parse("turntable status users --aws --profile p --region r --stack s -o json").is_ok());
         assert!(parse("turntable export").is_err() && parse("turntable export --all").is_ok());
         assert!(parse("turntable hold users").is_err(), "a hold needs a reason");
+        assert!(parse("turntable retire users --table drop").is_err(), "so does the end of a table");
+        assert!(parse("turntable retire users --table burn --reason r").is_err());
+        assert!(parse("turntable move users --from s3://lake/a --reason r -y").is_ok());
+        assert!(parse("turntable rename users --reason r --table keep").is_err(), "a rename needs the old table");
+        assert!(parse("turntable diff users a b --show-keys 5").is_err(), "whose keys?");
+        assert!(parse("turntable diff users --keys id,day --show-keys 5").is_ok());
+        assert!(parse("turntable optout optouts --reconcile --max-returning 7 --yes").is_ok());
     }
 
     #[test]

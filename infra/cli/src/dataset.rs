@@ -20,6 +20,9 @@ pub struct Dataset {
     pub previous: Option<String>,
     #[serde(default)]
     pub reasons: Vec<String>,
+    /// What stays in the bucket after the table was retired.
+    #[serde(default)]
+    pub stays: Vec<Stays>,
     #[serde(default)]
     pub hold: Option<Hold>,
     #[serde(default)]
@@ -30,6 +33,13 @@ pub struct Dataset {
     pub inbox: Option<Inbox>,
     #[serde(default)]
     pub group: Option<Group>,
+}
+
+/// An object or a folder that stays in the bucket.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Stays {
+    pub at: String,
+    pub what: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]

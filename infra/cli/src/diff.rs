@@ -1,4 +1,7 @@
-//! `diff`: compares two generations of a dataset by their manifests and their files' footers. Reads no rows.
+//! `diff`: compares two generations of a dataset by their manifests and the files' footers. Reads no rows, unless the keys
+//! are to be compared too.
+
+mod keys;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -15,6 +18,10 @@ use turntable::{
     publish::gather,
 };
 
+pub use keys::Keys;
+
+use keys::KeyDifference;
+
 use crate::{
     dataset::Dataset,
     done::Done,
@@ -25,8 +32,14 @@ use crate::{
 /// The generations to compare: the older and the newer one. `None` means the live generation and the one before it.
 pub type Pair<'a> = Option<(&'a str, &'a str)>;
 
-/// Compares two generations.
-pub async fn diff(target: &Target, dataset: &str, pair: Pair<'_>, format: Format) -> Result<Done> {
+/// Compares two generations, and their keys if that is wanted.
+pub async fn diff(
+    target: &Target,
+    dataset: &str,
+    pair: Pair<'_>,
+    keys: Option<Keys<'_>>,
+    format: Format,
+) -> Result<Done> {
     let stack = target.connect().await?;
     let (from, to) = match pair {
         Some((from, to)) => (from.to_owned(), to.to_owned()),
@@ -38,7 +51,11 @@ pub async fn diff(target: &Target, dataset: &str, pair: Pair<'_>, format: Format
     let config = Config::parse(&at.to_string(), &String::from_utf8_lossy(&text))?;
     let configured = config.dataset(dataset)?;
     let (from, to) = (side(&objects, configured, &from).await?, side(&objects, configured, &to).await?);
-    let difference = Difference::of(dataset, &from, &to);
+    let mut difference = Difference::of(dataset, &from, &to);
+    if let Some(keys) = keys {
+        let sides = [&from.manifest, &to.manifest];
+        difference.keys = Some(keys::compared(&stack, &configured.table.database, sides, &keys).await?);
+    }
     Ok(Done::with(match format {
         Format::Json => format!("{}\n", serde_json::to_string(&difference)?),
         Format::Table => difference.to_string(),
@@ -99,6 +116,8 @@ struct Difference {
     files: [usize; 2],
     /// All columns in either generation, in order.
     columns: Vec<ColumnDifference>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys: Option<KeyDifference>,
 }
 
 #[derive(Debug, Serialize)]
@@ -145,6 +164,7 @@ impl Difference {
             bytes: sides.map(|side| side.manifest.bytes),
             files: sides.map(|side| side.manifest.files.len()),
             columns: names.iter().map(column).collect(),
+            keys: None,
         }
     }
 }
@@ -225,7 +245,8 @@ impl fmt::Display for Difference {
             ]
         };
         let rows: Vec<[String; 6]> = self.columns.iter().map(row).collect();
-        write!(f, "\n{}", table(["column", "type", "nulls", "min", "max", ""], [false; 6], &rows))
+        write!(f, "\n{}", table(["column", "type", "nulls", "min", "max", ""], [false; 6], &rows))?;
+        self.keys.iter().try_for_each(|keys| f.write_str(&keys.shown()))
     }
 }
 
@@ -259,6 +280,7 @@ mod tests {
                 column("name", [Some("string"), Some("string")], [Some(0), Some(1_000)], [Some("a"), Some("b")]),
                 column("new", [None, Some("date")], [None, Some(3)], [None, None]),
             ],
+            keys: None,
         };
         let expected = "\
 users: blue-1 → green-2

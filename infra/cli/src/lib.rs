@@ -8,6 +8,8 @@
 //! | [`status`], [`history`], [`dataset`] | show the state of all datasets, or of one |
 //! | [`diff`] | compares two generations |
 //! | [`export`], [`change`], [`sweep`], [`ask`] | send requests: build, flip, roll back, hold, release, delete |
+//! | [`optout`] | reads an inbox now |
+//! | [`old_table`] | retires, renames and moves what datasets.toml no longer names |
 //! | [`query`] | runs a statement in Athena |
 //! | [`check`], [`glue_table`], [`adoption`] | report the errors in a datasets.toml and show the tables that it defines |
 //! | [`graph`] | shows when each dataset is refreshed, and which datasets it is built from |
@@ -39,6 +41,8 @@ pub mod glue_table;
 pub mod graph;
 pub mod history;
 pub mod new_dataset;
+pub mod old_table;
+pub mod optout;
 pub mod place;
 pub mod prompt;
 pub mod query;

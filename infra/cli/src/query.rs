@@ -4,12 +4,10 @@ use anyhow::{Result, anyhow};
 use turntable::config::reads_only;
 
 use crate::{
-    athena::{self, Answer, QueryFailed, Results},
+    athena::{self, Answer, QueryFailed},
     done::Done,
-    laptop,
     table::aligned,
     target::{Format, Target},
-    trouble::explained,
 };
 
 /// What to run, and how.
@@ -28,15 +26,10 @@ pub async fn query(target: &Target, query: &Query<'_>, format: Format) -> Result
         false => reads_only(query.sql).map_err(|why| anyhow!("{why}; pass --write to run it anyway"))?,
     };
     let place = target.place().await?;
-    let results = match target.aws {
-        true => Results::OfWorkgroup(query.workgroup.to_owned()),
-        false => Results::In(format!("s3://{}/athena/", laptop::scratch_bucket(laptop::BUCKET))),
-    };
     let client = aws_sdk_athena::Client::new(&place.athena);
-    let answer = athena::answer(&client, &results, &sql).await;
+    let answer = athena::answer(&client, &target.results(query.workgroup), &sql).await;
     // A failed statement is not a problem with the stack, whatever its message says.
-    let answer =
-        answer.map_err(|error| if error.is::<QueryFailed>() { error } else { explained(error, &target.stack) })?;
+    let answer = answer.map_err(|error| if error.is::<QueryFailed>() { error } else { target.explained(error) })?;
     Ok(Done::with(match format {
         Format::Json => format!("{}\n", serde_json::to_string(&answer)?),
         Format::Table => shown(&answer),
@@ -45,16 +38,20 @@ pub async fn query(target: &Target, query: &Query<'_>, format: Format) -> Result
 
 /// Returns aligned lines, with the column names first. NULL is `NULL`, and an empty string is `''`.
 fn shown(answer: &Answer) -> String {
-    let cell = |cell: &Option<String>| match cell.as_deref() {
-        None => "NULL".to_owned(),
-        Some("") => "''".to_owned(),
-        Some("NULL") => "'NULL'".to_owned(),
-        Some(text) => one_line(text),
-    };
     let mut lines: Vec<Vec<String>> = vec![answer.columns.clone()];
     lines.extend(answer.rows.iter().map(|row| row.iter().map(cell).collect()));
     let lines: Vec<Vec<&str>> = lines.iter().map(|line| line.iter().map(String::as_str).collect()).collect();
     aligned(&lines, &[])
+}
+
+/// Returns a value as it is shown in a table.
+pub(crate) fn cell(cell: &Option<String>) -> String {
+    match cell.as_deref() {
+        None => "NULL".to_owned(),
+        Some("") => "''".to_owned(),
+        Some("NULL") => "'NULL'".to_owned(),
+        Some(text) => one_line(text),
+    }
 }
 
 /// Escapes control characters, so that a value can't break the table or control the terminal.

@@ -1,6 +1,6 @@
 //! The stack that a command acts on, and how its answer is printed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, env};
 
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, ValueEnum};
@@ -8,11 +8,12 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
+    athena::Results,
     caller,
     lambda::Lambda,
     laptop, outputs,
     place::Place,
-    trouble::{NoAnswer, explained, is_denied},
+    trouble::{Asked, NoAnswer, explained, is_denied, is_missing_function},
 };
 
 /// Which stack to use.
@@ -79,8 +80,7 @@ impl Function {
 
 /// A stack whose functions can be invoked.
 pub struct Stack {
-    name: String,
-    is_aws: bool,
+    target: Target,
     place: Place,
     lambda: Lambda,
     /// The stack's outputs. `None` if the caller may not read them.
@@ -96,6 +96,15 @@ impl Target {
         }
     }
 
+    /// Returns where Athena writes the results of queries: as the workgroup says, or on this machine into the emulator's
+    /// bucket.
+    pub fn results(&self, workgroup: &str) -> Results {
+        match self.aws {
+            true => Results::OfWorkgroup(workgroup.to_owned()),
+            false => Results::In(format!("s3://{}/athena/", laptop::scratch_bucket(laptop::BUCKET))),
+        }
+    }
+
     /// Finds the stack's functions in its outputs.
     pub async fn connect(&self) -> Result<Stack> {
         let place = self.place().await?;
@@ -103,10 +112,17 @@ impl Target {
             Ok(outputs) => Some(outputs),
             // Invoking the functions needs no permission to read the stack.
             Err(error) if is_denied(&error) => None,
-            Err(error) => return Err(explained(error, &self.stack)),
+            Err(error) => return Err(self.explained(error)),
         };
-        let lambda = Lambda::new(&place.aws).map_err(|error| explained(error, &self.stack))?;
-        Ok(Stack { name: self.stack.clone(), is_aws: self.aws, place, lambda, outputs })
+        let lambda = Lambda::new(&place.aws).map_err(|error| self.explained(error))?;
+        Ok(Stack { target: self.clone(), place, lambda, outputs })
+    }
+
+    /// Returns an error that says what to do, if the stack could not be asked.
+    pub fn explained(&self, error: anyhow::Error) -> anyhow::Error {
+        let variable = env::var("AWS_PROFILE").ok().filter(|name| !name.is_empty());
+        let profile = self.profile.as_deref().or(variable.as_deref());
+        explained(error, Asked { stack: &self.stack, profile })
     }
 
     /// Returns the options that select this stack, to print in the commands that the user may run next.
@@ -128,8 +144,30 @@ impl Target {
 impl Stack {
     /// Invokes a function and returns its answer. Fails if the function fails.
     pub async fn invoke(&self, function: Function, request: &Value) -> Result<Value> {
-        let answer = self.lambda.invoke_alias(&self.deployed(function)?, self.alias(function), request).await;
-        Ok(answer.map_err(|error| explained(error, &self.name))??)
+        let deployed = self.deployed(function)?;
+        let answer = self.lambda.invoke_alias(&deployed, self.alias(function), request).await;
+        Ok(answer.map_err(|error| match is_missing_function(&error) {
+            true => self.without(function, &deployed),
+            false => self.explained(error),
+        })??)
+    }
+
+    /// Returns the error for a function that does not exist.
+    fn without(&self, function: Function, deployed: &str) -> anyhow::Error {
+        let Stack { target: Target { stack, .. }, outputs, .. } = self;
+        let text = match (outputs, self.alias(function)) {
+            (None, _) => format!(
+                "no function {deployed} was found: check --stack, --profile and --region. If the functions have other names, \
+                 get cloudformation:DescribeStacks, so that the stack's outputs name them"
+            ),
+            (Some(_), None) => {
+                format!("stack {stack} is there, but its function {deployed} is not: deploy the stack again")
+            }
+            (Some(_), Some(alias)) => format!(
+                "stack {stack} is there, but its function {deployed} or the alias {alias} is not: deploy the stack again"
+            ),
+        };
+        anyhow!(NoAnswer(text))
     }
 
     /// Invokes a function and parses its answer.
@@ -152,12 +190,12 @@ impl Stack {
     /// Returns the function's deployed name.
     fn deployed(&self, function: Function) -> Result<String> {
         match &self.outputs {
-            None => Ok(format!("{}-{}", self.name, function.name())),
+            None => Ok(format!("{}-{}", self.target.stack, function.name())),
             Some(outputs) => outputs.get(function.output()).cloned().ok_or_else(|| {
                 anyhow!(NoAnswer(format!(
                     "stack {} has no output {}: it is not Turntable's, or its template is older than this command. Deploy \
                      the current template",
-                    self.name,
+                    self.target.stack,
                     function.output()
                 )))
             }),
@@ -170,7 +208,7 @@ impl Stack {
         let missing = || {
             NoAnswer(format!(
                 "stack {} has no output {name} that you may read: deploy the current template, or get cloudformation:DescribeStacks",
-                self.name
+                self.target.stack
             ))
         };
         found.map(String::as_str).ok_or_else(|| anyhow!(missing()))
@@ -181,14 +219,29 @@ impl Stack {
         &self.place.aws
     }
 
+    /// Returns the configuration for Athena.
+    pub fn athena(&self) -> &crate::aws::SdkConfig {
+        &self.place.athena
+    }
+
+    /// Returns where Athena writes the results of queries.
+    pub fn results(&self, workgroup: &str) -> Results {
+        self.target.results(workgroup)
+    }
+
+    /// Returns an error that says what to do, if the stack could not be asked.
+    pub fn explained(&self, error: anyhow::Error) -> anyhow::Error {
+        self.target.explained(error)
+    }
+
     /// Describes the caller and the stack, for the prompt.
     pub async fn described(&self) -> String {
-        if !self.is_aws {
-            return format!("you, on the local stack {}", self.name);
+        if !self.target.aws {
+            return format!("you, on the local stack {}", self.target.stack);
         }
         let region = self.place.aws.region().map(ToString::to_string).unwrap_or_default();
         let who = caller::arn(&self.place.aws).await;
-        let who = who.unwrap_or_else(|_| "an unknown caller".into());
-        format!("{who}, on stack {} in {region}", self.name)
+        let who = who.unwrap_or_else(|_| "somebody whom STS does not name".into());
+        format!("{who}, on stack {} in {region}", self.target.stack)
     }
 }

@@ -18,7 +18,16 @@ impl fmt::Display for NoAnswer {
 
 impl std::error::Error for NoAnswer {}
 
-/// Strings in AWS's errors, and what they mean for the user. The first one that matches counts.
+/// The stack that was asked, and whose credentials were used.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    pub stack: &'a str,
+    /// The profile that the user named, on the command line or in the environment.
+    pub profile: Option<&'a str>,
+}
+
+/// Strings in AWS's errors, and what they mean for the user. The first one that matches counts. `PROFILE` stands for the option
+/// ` --profile NAME`, if there is a profile.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_general.html>
 const MEANINGS: &[(&str, &str)] = &[
     ("ExpiredToken", EXPIRED),
@@ -30,21 +39,26 @@ const MEANINGS: &[(&str, &str)] = &[
     ("InvalidClientTokenId", UNKNOWN),
     ("UnrecognizedClientException", UNKNOWN),
     ("request signature we calculated does not match", UNKNOWN),
+    ("feature(s) enabled: sso", SSO),
     ("cannot load AWS credentials", NONE),
     ("no AWS credentials are configured", NONE),
     ("no AWS region is set", "no AWS region is set: pass --region, or set AWS_REGION"),
 ];
-const EXPIRED: &str = "the AWS credentials have expired: sign in again, such as with `aws sso login`, or renew them";
+const EXPIRED: &str = "the AWS credentials have expired: run `aws sso loginPROFILE`, or renew them, and set them again";
+const SSO: &str = "this profile signs in with SSO, which turntable leaves to the AWS CLI: run `aws sso loginPROFILE`, then \
+                   `eval \"$(aws configure export-credentialsPROFILE --format env)\"`";
 const CLOCK: &str = "AWS rejected the request because of its time: set this machine's clock";
 const UNKNOWN: &str = "AWS does not know these credentials: check --profile, AWS_PROFILE and AWS_ACCESS_KEY_ID";
 const NONE: &str = "no AWS credentials were found: run `aws configure`, pass --profile, or set AWS_PROFILE. For a profile that \
                     signs in with SSO, run `eval \"$(aws configure export-credentials --format env)\"` first";
 
 /// Returns an error that says what to do. An error that needs no explanation is returned unchanged.
-pub fn explained(error: Error, stack: &str) -> Error {
+pub fn explained(error: Error, asked: Asked<'_>) -> Error {
     let text = text(&error);
+    let stack = asked.stack;
     if let Some((_, meaning)) = MEANINGS.iter().find(|(part, _)| text.contains(part)) {
-        return anyhow!(NoAnswer((*meaning).to_owned()));
+        let profile = asked.profile.map(|name| format!(" --profile {name}")).unwrap_or_default();
+        return anyhow!(NoAnswer(meaning.replace("PROFILE", &profile)));
     }
     if is_missing(&text) {
         return anyhow!(NoAnswer(format!(
@@ -64,6 +78,12 @@ pub fn explained(error: Error, stack: &str) -> Error {
 pub fn is_denied(error: &Error) -> bool {
     let text = text(error);
     text.contains("AccessDenied") || text.contains("is not authorized to perform")
+}
+
+/// Returns whether AWS answered that there is no such function, or that it has no such alias.
+pub fn is_missing_function(error: &Error) -> bool {
+    let text = text(error);
+    text.contains("Function not found") || text.contains("ResourceNotFoundException")
 }
 
 fn is_missing(text: &str) -> bool {
@@ -95,12 +115,14 @@ fn message(text: &str) -> String {
 mod tests {
     use super::*;
 
+    const LAKE: Asked<'_> = Asked { stack: "lake", profile: None };
+
     fn refused(status: u16, text: &str) -> Error {
         anyhow!(Refused { status, date: None, text: text.into() }).context("cannot invoke turntable-flip")
     }
 
     fn told(error: Error) -> String {
-        let error = explained(error, "lake");
+        let error = explained(error, LAKE);
         assert!(error.downcast_ref::<NoAnswer>().is_some(), "{error:#}");
         error.to_string()
     }
@@ -108,7 +130,10 @@ mod tests {
     #[test]
     fn each_trouble_is_one_line_that_says_what_to_do() {
         let expired = r#"{"message":"The security token included in the request is expired"}"#;
-        assert_eq!(told(refused(403, expired)), EXPIRED);
+        let login = "the AWS credentials have expired: run `aws sso login`, or renew them, and set them again";
+        assert_eq!(told(refused(403, expired)), login);
+        let with_profile = explained(refused(403, expired), Asked { profile: Some("dev"), ..LAKE });
+        assert_eq!(with_profile.to_string(), login.replace("login", "login --profile dev"));
         let unknown = r#"{"message":"The security token included in the request is invalid."}"#;
         assert_eq!(told(refused(403, unknown)), UNKNOWN);
         let none = anyhow!("no providers in chain provided credentials").context("cannot load AWS credentials");
@@ -130,7 +155,7 @@ mod tests {
         let expected =
             "stack lake can't be reached: cannot invoke lake-flip: dispatch failure: io error: Connection refused";
         assert_eq!(told(anyhow!(unreachable).context("cannot invoke lake-flip")), expected);
-        let other = explained(refused(500, "odd"), "lake");
+        let other = explained(refused(500, "odd"), LAKE);
         assert_eq!(format!("{other:#}"), "cannot invoke turntable-flip: HTTP 500: odd");
     }
 }

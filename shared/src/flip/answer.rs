@@ -6,7 +6,7 @@ use serde::Serialize;
 use turntable_core::{decision::Live, group};
 
 use crate::{
-    publish::{self, FlipReport, Outcome, Scanned},
+    publish::{self, FlipReport, Outcome, Scanned, retire::Stays},
     status::{Overview, Status},
 };
 
@@ -22,6 +22,9 @@ pub struct Flipped {
     /// The checks that ran in Athena, with the number of bytes that each scanned.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Scanned>,
+    /// What stays in the bucket, after a table was retired.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stays: Vec<Stays>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
     /// The outcome for the whole group. `None` if the request concerned only one dataset.
@@ -57,6 +60,7 @@ impl Flipped {
             previous: ended.previous.as_ref().and_then(named),
             reasons: ended.reasons,
             checks: ended.checks,
+            stays: Vec::new(),
             status: None,
             group: None,
         }
@@ -72,6 +76,7 @@ impl Flipped {
             previous: ended.previous.get(dataset).and_then(named),
             reasons: ended.reasons,
             checks: ended.checks,
+            stays: Vec::new(),
             status: None,
             group: Some(FlippedGroup {
                 name: group.into(),

@@ -116,9 +116,10 @@ pub async fn carry_out(env: &Environment, request: request::Flip) -> Result<Flip
 
 /// Logs and returns the response to a request about an old table.
 fn ended_table(outcome: Outcome, ended: Retirement) -> Flipped {
-    let Retirement { dataset, live, reasons } = ended;
+    let Retirement { dataset, live, reasons, stays } = ended;
     info!(dataset, %outcome, ?reasons, "flip");
-    Flipped::new(&dataset, FlipReport { outcome, live, previous: None, reasons, checks: Vec::new() })
+    let report = FlipReport { outcome, live, previous: None, reasons, checks: Vec::new() };
+    Flipped { stays, ..Flipped::new(&dataset, report) }
 }
 
 /// Returns the status of all datasets.
@@ -168,6 +169,7 @@ fn unmanaged_table(table: &TableName) -> Flipped {
         previous: None,
         reasons: vec!["no dataset publishes to this table".into()],
         checks: Vec::new(),
+        stays: Vec::new(),
         status: None,
         group: None,
     }

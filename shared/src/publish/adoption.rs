@@ -27,10 +27,12 @@ pub(super) fn of_flip(loaded: &TableState, next: &NextTable) -> Option<Adoption>
     (is_elsewhere(&loaded.state.live) && loaded.flips.is_empty()).then(|| Adoption::of(table, change))
 }
 
-/// What a dataset's first flip would do with the table that already exists under the dataset's table name.
+/// What a dataset's next flip would do with the table that already exists under the dataset's table name.
 #[derive(Debug)]
 pub enum FirstFlip {
     TakesOver(Box<TakeOver>),
+    /// Turntable publishes the table, and the audit would reject every candidate, for these reasons.
+    Rejects(Vec<String>),
     /// The flip would refuse the table, or reject every candidate, for these reasons.
     Refused(Vec<String>),
 }
@@ -46,14 +48,20 @@ pub struct TakeOver {
 }
 
 /// Returns what the first flip would do. Changes nothing. Returns `None` if there is no table, or if Turntable has
-/// already published it. `files` are the columns that the source has now, including the partition columns. `None` means
-/// that they are unknown.
+/// already published it and its columns may stay. `files` are the columns that the source has now, including the
+/// partition columns. `None` means that they are unknown.
 pub async fn first_flip(env: &Environment, dataset: &Dataset, files: Option<&[Column]>) -> Result<Option<FirstFlip>> {
     let Some(table) = env.catalog.table(&dataset.table).await? else { return Ok(None) };
     let live = match live_of(env, dataset, Some(&table)).await {
         Ok(live) => live,
         Err(error) => return refused(error),
     };
+    if let (Live::Managed(_), Some(files), false) = (&live, files, dataset.is_inbox()) {
+        let read: Vec<Column> =
+            files.iter().filter(|column| !dataset.partition_by.contains(&column.name)).cloned().collect();
+        let against = against(dataset, &table, &read);
+        return Ok((!against.is_empty()).then_some(FirstFlip::Rejects(against)));
+    }
     let Live::Unmanaged(from) = &live else { return Ok(None) };
     if !is_elsewhere(&live) || !flips(env, dataset, None).await?.is_empty() {
         return Ok(None);
@@ -66,10 +74,9 @@ pub async fn first_flip(env: &Environment, dataset: &Dataset, files: Option<&[Co
     if let Some(files) = files {
         let (keys, columns): (Vec<Column>, Vec<Column>) =
             files.iter().cloned().partition(|column| dataset.partition_by.contains(&column.name));
-        let against = dataset.schema.refused(&table.columns, &columns);
+        let against = against(dataset, &table, &columns);
         if !against.is_empty() {
-            let reasons = against.iter().map(|change| format!("{}: schema: {change}", dataset.table)).collect();
-            return Ok(Some(FirstFlip::Refused(reasons)));
+            return Ok(Some(FirstFlip::Refused(against)));
         }
         change.columns = Some(dataset.schema.published(&table.columns, &columns));
         change.partitions = keys.into_iter().filter_map(unread).collect();
@@ -85,6 +92,12 @@ pub async fn first_flip(env: &Environment, dataset: &Dataset, files: Option<&[Co
         statistics: statistics(env, &table).await,
         crawler: table.crawler.clone(),
     }))))
+}
+
+/// Returns the differences from the table's columns that the dataset's policy doesn't allow.
+fn against(dataset: &Dataset, table: &TableVersion, columns: &[Column]) -> Vec<String> {
+    let against = dataset.schema.against(&table.columns, columns);
+    against.into_iter().map(|why| format!("{}: {why}", dataset.table)).collect()
 }
 
 /// Turns an error that means that the table is refused into [`FirstFlip::Refused`]. Returns any other error unchanged:

@@ -64,7 +64,7 @@ pub async fn relocate(
             live = leaving.live;
         }
     }
-    Ok(Retirement { dataset: dataset.name.clone(), live, reasons })
+    Ok(Retirement { dataset: dataset.name.clone(), live, reasons, stays: Vec::new() })
 }
 
 /// Returns the dataset's table and the folder that it leaves below `from`, or `None` if the table was never published

@@ -239,5 +239,5 @@ fn report(dataset: &Dataset, from: &TableName, now: &TableVersion, old_table: Ol
         OldTable::Drop => "is dropped",
     };
     let reasons = vec![format!("{} is published instead of {from}, which {old}", dataset.table)];
-    Retirement { dataset: dataset.name.clone(), live, reasons }
+    Retirement { dataset: dataset.name.clone(), live, reasons, stays: Vec::new() }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use serde::Serialize;
 use turntable_core::{
     config::{Config, Dataset},
     decision::Live,
@@ -10,7 +11,7 @@ use turntable_core::{
     layout::{Generation, Location, TableName, TablePaths},
     optout::view,
     record::{FlipOrigin, OldTable, PublishedTable},
-    retired::Retired,
+    retired::{self as records, Retired},
     table::TableVersion,
 };
 
@@ -59,6 +60,16 @@ pub struct Retirement {
     /// What the table reads. [`Live::NoTable`] if it was dropped.
     pub live: Live,
     pub reasons: Vec<String>,
+    /// What stays in the bucket, if a table was retired.
+    pub stays: Vec<Stays>,
+}
+
+/// An object or a folder that stays in the bucket after a table was retired.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Stays {
+    /// Its `s3://` URI.
+    pub at: String,
+    pub what: &'static str,
 }
 
 /// Retires the table that the dataset `named` published, or the table `named` as `DATABASE.TABLE`. Repeating the
@@ -347,5 +358,25 @@ fn report(record: &Retired, generation: Option<Generation>) -> Retirement {
             format!("{name} is dropped, and sweep deletes its files when no query can read them any more"),
         ),
     };
-    Retirement { dataset: record.dataset.clone(), live, reasons: vec![reason] }
+    Retirement { dataset: record.dataset.clone(), live, reasons: vec![reason], stays: stays(record, generation) }
+}
+
+/// Returns what sweep leaves in the bucket.
+fn stays(record: &Retired, generation: Option<Generation>) -> Vec<Stays> {
+    let paths = TablePaths::at(record.location.clone());
+    let mut stays = Vec::new();
+    let mut add = |at: String, what| stays.push(Stays { at, what });
+    match record.old_table {
+        OldTable::Keep => {
+            if let Some(generation) = generation {
+                add(paths.generation(&generation).to_string(), "the files that the table reads");
+                add(paths.manifest(&generation).to_string(), "their manifest");
+            }
+            add(paths.flips().to_string(), "the records of the flips, without rows");
+        }
+        OldTable::Drop => {}
+    }
+    add(paths.table().to_string(), "the table's name, without rows");
+    add(records::key(&record.location).to_string(), "this decision");
+    stays
 }

@@ -196,6 +196,44 @@ async fn check_announces_what_the_first_flip_records() {
     assert_eq!((history(0), history(1)), (None, Some(announced.adoption)));
 }
 
+/// Tables that Turntable publishes.
+#[tokio::test]
+async fn check_compares_a_live_table_with_what_the_file_makes_now() {
+    let rig = Rig::with("");
+    rig.source(3);
+    let generation = rig.export().await;
+    rig.deliver(&generation).await.unwrap();
+    let live = rig.catalog.get(&rig.table).unwrap();
+    let columns = live.storage_descriptor().unwrap().columns().to_vec();
+    let same: Vec<(&str, &str)> =
+        columns.iter().map(|column| (column.name(), column.r#type().unwrap_or_default())).collect();
+    assert!(first_flip(&rig, &same).await.is_none());
+    let more = [same.as_slice(), &[("extra", "int")]].concat();
+    match first_flip(&rig, &more).await {
+        Some(FirstFlip::Rejects(reasons)) => {
+            let expected = "dmp.users: schema: column \"extra\" int is not in the table; schema = \"additive\" in \
+                            datasets.toml allows this";
+            assert_eq!(reasons, [expected]);
+        }
+        other => panic!("{other:?}"),
+    }
+    // The dataset is partitioned from now on.
+    let text = String::from_utf8(rig.objects.body("s3://lake/datasets.toml").unwrap().to_vec()).unwrap();
+    let name = same[0].0;
+    let head = "[datasets.users]\n";
+    rig.objects.put("s3://lake/datasets.toml", text.replace(head, &format!("{head}partition_by = [\"{name}\"]\n")));
+    match first_flip(&rig, &same).await {
+        Some(FirstFlip::Refused(reasons)) => {
+            let expected = format!(
+                "dmp.users is not partitioned, but datasets.users.partition_by lists {name}: a flip can't change partition \
+                 keys; make partition_by match the table, or give the dataset another table"
+            );
+            assert_eq!(reasons, [expected]);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
 #[tokio::test]
 async fn check_refuses_what_every_candidate_would_be_rejected_for() {
     let rig = Rig::with("adopt = true\n");
@@ -203,7 +241,8 @@ async fn check_refuses_what_every_candidate_would_be_rejected_for() {
     rig.catalog.put("dmp", made_by_spark());
     match first_flip(&rig, &[("id", "bigint"), ("name", "string"), ("extra", "int")]).await {
         Some(FirstFlip::Refused(reasons)) => {
-            assert_eq!(reasons, ["dmp.users: schema: column \"extra\" int is not in the table"]);
+            let allows = "schema = \"additive\" in datasets.toml allows this";
+            assert_eq!(reasons, [format!("dmp.users: schema: column \"extra\" int is not in the table; {allows}")]);
         }
         other => panic!("{other:?}"),
     }

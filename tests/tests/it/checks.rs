@@ -381,7 +381,8 @@ async fn schema_strict_rejects_what_additive_publishes_in_one_update() {
         format!(
             "users: the candidate was rejected, and {first} stays live: \
              schema: column \"id\" is int in the table and the wider bigint in the new data; \
-             schema: column \"extra\" date is not in the table"
+             schema = \"additive\" in datasets.toml allows this; \
+             schema: column \"extra\" date is not in the table; schema = \"additive\" in datasets.toml allows this"
         )
     );
 

@@ -77,9 +77,11 @@ async fn kept_table_stays_with_its_files_and_is_listed_no_more() {
         "{listed:?}"
     );
     let before = rig.catalog.get(&rig.table);
+    let mut stays: Vec<String> = Vec::new();
     for _ in 0..2 {
         let answer = rig.ask(request("keep")).await.unwrap();
         assert_eq!((answer.outcome, answer.live), (Outcome::Retired, Some(second.to_string())));
+        stays = answer.stays.into_iter().map(|one| one.at).collect();
     }
     assert_eq!(rig.catalog.get(&rig.table), before);
     let Retired { why, dataset, old_table, gone, .. } = record(&rig);
@@ -92,6 +94,12 @@ async fn kept_table_stays_with_its_files_and_is_listed_no_more() {
     }
     assert_eq!((rig.live(), rig.files(&second).len()), (Some(second), 1));
     assert_eq!(rig.files(&first).len(), 0, "what nobody reads goes by the usual rules");
+    // The answer names everything that is left.
+    assert_eq!(stays.len(), 5, "{stays:?}");
+    let left = rig.objects.keys().into_iter().filter(|key| key.contains("schemas/users"));
+    for key in left {
+        assert!(stays.iter().any(|known| key.starts_with(known.as_str())), "{key}: {stays:?}");
+    }
 }
 
 #[tokio::test]
@@ -100,6 +108,8 @@ async fn dropped_table_is_swept_after_the_drain_and_a_repeated_request_is_done()
     rig.objects.put("s3://lake/schemas/users/notes.txt", "x");
     let answer = rig.ask(request("drop")).await.unwrap();
     assert_eq!((answer.outcome, answer.live), (Outcome::Retired, None));
+    let stays: Vec<&str> = answer.stays.iter().map(|one| one.at.as_str()).collect();
+    assert_eq!(stays, ["s3://lake/schemas/users/_table.json", "s3://lake/_retired/schemas/users.json"]);
     assert_eq!((rig.catalog.get(&rig.table), told(&rig).await), (None, Vec::new()));
 
     let swept = sweep(&rig).await.unwrap();

@@ -17,6 +17,8 @@ pub struct Table {
     pub is_empty: bool,
     /// The database's estimate of the number of rows.
     pub rows: u64,
+    /// Whether the table consists of partitions, so that it has no blocks of its own to split it by.
+    pub is_partitioned: bool,
 }
 
 pub struct Column {
@@ -28,6 +30,17 @@ pub struct Column {
     pub not_null: bool,
     /// Whether the column is INVISIBLE in MySQL or MariaDB, so that `SELECT *` leaves it out.
     pub is_invisible: bool,
+    /// What the values of a number without a precision need. `None` for other columns, and if there is no such value.
+    pub digits: Option<Digits>,
+}
+
+/// The digits that the values of a column need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digits {
+    pub before_point: u32,
+    pub after_point: u32,
+    /// The number of rows that were read, if not all were.
+    pub of: Option<u64>,
 }
 
 /// Columns that are unique together.

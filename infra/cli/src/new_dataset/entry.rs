@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::description::{Dialect, Key, LeftOut, Published, Table};
+use super::description::{Dialect, Digits, Key, LeftOut, Published, Table};
+use crate::table::thousands;
 
 /// The estimated number of rows above which it pays to read with several connections.
 const PARALLEL_FROM_ROWS: u64 = 1_000_000;
@@ -39,8 +40,7 @@ pub fn text(dialect: Dialect, name: &str, table: &Table, columns: &[Published], 
         "source.{kind}.url = \"${{DATABASE_URL}}\" # {scheme}://…\nsource.{kind}.query = {}\n",
         toml_query(&table.name, &columns.iter().collect::<Vec<_>>())
     );
-    let key = table.keys.iter().find(|key| key.is_primary);
-    if let (Dialect::Postgres, Some([column])) = (dialect, key.and_then(|key| names(key, columns)).as_deref()) {
+    if let (Dialect::Postgres, Some(column)) = (dialect, split_by(table, columns)) {
         text += &format!("source.{kind}.split_by = {}\n", quoted(column));
         if table.rows >= PARALLEL_FROM_ROWS {
             text += &format!("source.{kind}.parallel = 4 # connections; the table has about {} rows\n", table.rows);
@@ -62,6 +62,23 @@ pub fn text(dialect: Dialect, name: &str, table: &Table, columns: &[Published], 
         text += &format!("checks.unique = [{}]\n", keys.join(", "));
     }
     text
+}
+
+/// Returns the column whose ranges several connections can read: the primary key if it is one column. A partitioned table
+/// can't be split by its blocks, so it gets the best column of its key, or else of the table: a number or a time, as most
+/// of its values differ.
+fn split_by<'a>(table: &Table, columns: &'a [Published]) -> Option<&'a str> {
+    let key = table.keys.iter().find(|key| key.is_primary);
+    let of_key = key.and_then(|key| names(key, columns));
+    if let Some([column]) = of_key.as_deref() {
+        return Some(column);
+    }
+    let is_ordered = |one: &&Published| {
+        ["bigint", "int", "timestamp", "date"].contains(&one.glue_type.as_str()) && one.column.not_null
+    };
+    let is_in_key = |one: &&Published| of_key.iter().flatten().any(|name| *name == one.name);
+    let best = columns.iter().filter(is_in_key).chain(columns).find(is_ordered);
+    best.filter(|_| table.is_partitioned).map(|one| one.name.as_str())
 }
 
 /// Returns the query that selects the columns under their published names.
@@ -141,7 +158,20 @@ fn remarks(columns: &[Published], left_out: &[LeftOut]) -> Vec<String> {
             remarks
                 .push(format!("{name} ({database_type}) becomes WKB, x before y (longitude first), without its SRID"));
         }
+        if !column.is_invisible && is_named_like_a_secret(name) {
+            remarks.push(format!("{name} is named like a secret: remove it if readers must not see it"));
+        }
+        if database_type.starts_with("character(") {
+            remarks.push(format!(
+                "{name} ({database_type}) is published with the spaces that pad it: select rtrim({}) AS {} for none",
+                column.quoted, column.quoted
+            ));
+        }
         if glue_type != "string" || is_text(&database_type) {
+            continue;
+        }
+        if let Some(proposed) = column.digits.and_then(|digits| numeric(&column.quoted, digits)) {
+            remarks.push(format!("{name} ({database_type}) becomes a string: {proposed}"));
             continue;
         }
         let advice = match database_type.starts_with("numeric") || database_type.starts_with("decimal") {
@@ -151,6 +181,46 @@ fn remarks(columns: &[Published], left_out: &[LeftOut]) -> Vec<String> {
         remarks.push(format!("{name} ({}) becomes a string: {advice}", column.database_type));
     }
     remarks
+}
+
+/// The precisions of decimals that fit into 8 and 16 bytes. Glue's decimals have at most 38 digits.
+const PRECISIONS: [u32; 2] = [18, 38];
+
+/// Returns a remark that proposes a cast for numbers without a precision. `None` if Glue has no decimal for them.
+fn numeric(quoted: &str, digits: Digits) -> Option<String> {
+    let Digits { before_point, after_point, of } = digits;
+    let precision = PRECISIONS.into_iter().find(|precision| before_point + after_point <= *precision)?;
+    let of = of.map_or_else(|| "all its values".to_owned(), |rows| format!("the values of {} rows", thousands(rows)));
+    Some(format!(
+        "{of} fit numeric({precision},{after_point}), so select {quoted}::numeric({precision},{after_point}) AS {quoted} for a \
+         decimal; PostgreSQL rounds values with more decimals"
+    ))
+}
+
+/// Returns whether a column's name suggests that it holds a secret.
+fn is_named_like_a_secret(name: &str) -> bool {
+    const WORDS: [&str; 14] = [
+        "password",
+        "passwd",
+        "pwd",
+        "passphrase",
+        "secret",
+        "token",
+        "salt",
+        "otp",
+        "pin",
+        "cvv",
+        "cvc",
+        "ssn",
+        "iban",
+        "credential",
+    ];
+    const PAIRS: [&str; 5] = ["api_key", "apikey", "private_key", "access_key", "card_number"];
+    let is_word = |word: &str| {
+        name.split('_').any(|part| part == word || part.strip_suffix('s') == Some(word))
+            || word.len() > 5 && name.contains(word)
+    };
+    WORDS.iter().any(|word| is_word(word)) || PAIRS.iter().any(|pair| name.contains(pair))
 }
 
 /// The spatial types of MySQL and MariaDB.
@@ -267,6 +337,29 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_secrets_are_recognised_by_their_words() {
+        for name in
+            ["password", "password_hash", "userpassword", "api_key", "tokens", "refresh_token", "pin", "card_number"]
+        {
+            assert!(is_named_like_a_secret(name), "{name}");
+        }
+        for name in ["id", "shipping", "spin", "opinion", "email", "key", "pinned"] {
+            assert!(!is_named_like_a_secret(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_number_without_precision_gets_a_decimal_that_holds_its_values() {
+        let told = |before_point, after_point, of| numeric("price", Digits { before_point, after_point, of });
+        let expected = "all its values fit numeric(18,2), so select price::numeric(18,2) AS price for a decimal; PostgreSQL \
+                        rounds values with more decimals";
+        assert_eq!(told(5, 2, None).as_deref(), Some(expected));
+        let expected = "the values of 1,000,000 rows fit numeric(38,20), so";
+        assert!(told(18, 20, Some(1_000_000)).is_some_and(|text| text.starts_with(expected)));
+        assert_eq!(told(19, 20, None), None, "39 digits");
+    }
 
     #[test]
     fn names_outside_ascii_can_be_told_apart() {

@@ -47,7 +47,14 @@ pub async fn table(database: &Database, wanted: &str) -> Result<Table> {
         let row: Option<Vec<String>> = row.into_iter().collect();
         let [name, database_type, nullable, extra] = <[String; 4]>::try_from(row?).ok()?;
         let is_invisible = extra.to_uppercase().contains("INVISIBLE");
-        Some(Column { quoted: quoted(&name), name, database_type, not_null: nullable == "NO", is_invisible })
+        Some(Column {
+            quoted: quoted(&name),
+            name,
+            database_type,
+            not_null: nullable == "NO",
+            is_invisible,
+            digits: None,
+        })
     };
     Ok(Table {
         columns: columns
@@ -59,6 +66,8 @@ pub async fn table(database: &Database, wanted: &str) -> Result<Table> {
         keys: keys(unique),
         is_empty,
         rows: rows.parse().unwrap_or_default(),
+        // A partitioned table is read like any other.
+        is_partitioned: false,
     })
 }
 

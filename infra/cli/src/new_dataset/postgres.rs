@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 
 use super::{
     database::Database,
-    description::{Column, Table, keys},
+    description::{Column, Digits, Table, keys},
 };
 
 /// Describes a table or view, given as NAME or SCHEMA.NAME.
@@ -17,14 +17,18 @@ pub async fn table(database: &Database, wanted: &str) -> Result<Table> {
     let found = database
         .rows(&format!(
             "SELECT c.oid::text AS oid, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS name, \
-               c.reltuples::bigint::text AS rows \
+               (WITH RECURSIVE parts (oid) AS (SELECT c.oid UNION ALL \
+                  SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN parts p ON p.oid = i.inhparent) \
+                SELECT coalesce(sum(greatest(l.reltuples, 0)) FILTER (WHERE l.relkind <> 'p'), 0)::bigint::text \
+                FROM parts p JOIN pg_catalog.pg_class l ON l.oid = p.oid) AS rows, \
+               (c.relkind = 'p')::text AS is_partitioned \
              FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
              WHERE {schema} AND lower(c.relname) = lower({name}) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') \
              ORDER BY c.relname = {name} DESC LIMIT 1"
         ))
         .await?;
     let found: Vec<String> = found.into_iter().next().into_iter().flatten().flatten().collect();
-    let [oid, name, rows] = found.as_slice() else {
+    let [oid, name, rows, is_partitioned] = found.as_slice() else {
         bail!("this user sees no table or view {wanted}: try SCHEMA.TABLE");
     };
     let columns = database
@@ -51,14 +55,46 @@ pub async fn table(database: &Database, wanted: &str) -> Result<Table> {
     let column = |row: Vec<Option<String>>| {
         let row: Option<Vec<String>> = row.into_iter().collect();
         let [name, quoted, database_type, not_null] = <[String; 4]>::try_from(row?).ok()?;
-        Some(Column { name, quoted, database_type, not_null: not_null == "true", is_invisible: false })
+        Some(Column { name, quoted, database_type, not_null: not_null == "true", is_invisible: false, digits: None })
     };
-    Ok(Table {
-        name: name.clone(),
-        columns: columns.into_iter().map(column).collect::<Option<_>>().context("the catalog returned a null name")?,
-        keys: keys(unique),
-        is_empty,
-        rows: rows.parse().unwrap_or_default(),
+    let columns: Option<Vec<Column>> = columns.into_iter().map(column).collect();
+    let mut columns = columns.context("the catalog returned a null name")?;
+    let rows: u64 = rows.parse().unwrap_or_default();
+    for column in columns.iter_mut().filter(|column| column.database_type == "numeric") {
+        column.digits = digits(database, name, &column.quoted, rows).await?;
+    }
+    let is_partitioned = is_partitioned == "true";
+    Ok(Table { name: name.clone(), columns, keys: keys(unique), is_empty, rows, is_partitioned })
+}
+
+/// The number of rows up to which all values of a column are read.
+const READ_ROWS: u64 = 1_000_000;
+
+/// Returns the digits that the values of a `numeric` column need. Reads at most [`READ_ROWS`] rows. Returns `None` if there
+/// is no value, or one that is no number, or if the user may not read the column.
+async fn digits(database: &Database, table: &str, column: &str, rows: u64) -> Result<Option<Digits>> {
+    let is_part = rows > READ_ROWS;
+    let limit = if is_part { format!(" LIMIT {READ_ROWS}") } else { String::new() };
+    let found = database
+        .rows(&format!(
+            "SELECT max(pg_catalog.length(pg_catalog.trunc(pg_catalog.abs(x))::text))::text AS before_point, \
+               max(pg_catalog.scale(x))::text AS after_point, \
+               pg_catalog.bool_or(x::text IN ('NaN', 'Infinity', '-Infinity'))::text AS is_odd \
+             FROM (SELECT {column} AS x FROM {table}{limit}) t"
+        ))
+        .await;
+    // The export needs the same rights, and reports what is missing.
+    let Ok(found) = found else { return Ok(None) };
+    Ok(match found.first().map(Vec::as_slice) {
+        Some([Some(before), Some(after), Some(odd)]) if odd == "false" => {
+            let number = before.parse().ok().zip(after.parse().ok());
+            number.map(|(before_point, after_point)| Digits {
+                before_point,
+                after_point,
+                of: is_part.then_some(READ_ROWS),
+            })
+        }
+        _ => None,
     })
 }
 

@@ -29,8 +29,7 @@ pub fn verdict(evidence: &Evidence) -> Verdict {
         structure.extend(structure::partition_keys(manifest, keys));
     }
     if let Some(table) = evidence.table {
-        let refused = evidence.policy.refused(table, &manifest.columns);
-        structure.extend(refused.into_iter().map(|change| format!("schema: {change}")));
+        structure.extend(evidence.policy.against(table, &manifest.columns));
     }
     let mut content = rows::rows(checks, manifest.rows, evidence.live_rows);
     // These checks need all footers. If one is missing, `structure` already has the reason.

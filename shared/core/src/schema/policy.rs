@@ -37,6 +37,16 @@ impl Policy {
         changes(table, files).into_iter().filter(|change| !self.allows(change)).collect()
     }
 
+    /// Returns a message for each difference that this policy doesn't allow. The message says which policy would allow it, if
+    /// that policy keeps all data.
+    pub fn against(self, table: &[Column], files: &[Column]) -> Vec<String> {
+        let told = |change: Change| match self == Policy::Strict && Policy::Additive.allows(&change) {
+            true => format!("schema: {change}; schema = \"additive\" in datasets.toml allows this"),
+            false => format!("schema: {change}"),
+        };
+        self.refused(table, files).into_iter().map(told).collect()
+    }
+
     fn allows(self, change: &Change) -> bool {
         match (self, change) {
             (Policy::Any, _) => true,
@@ -96,6 +106,25 @@ mod tests {
         assert_eq!(refused(Policy::Strict, &[("a", "varchar(5)")], &[("a", "string")]), [""; 0]);
         assert_eq!(refused(Policy::Strict, &[("a", "varchar(5)")], &[("a", "varchar(6)")]).len(), 1);
         assert_eq!(Policy::Strict.published(&columns(&TABLE), &columns(&TABLE)), columns(&TABLE));
+    }
+
+    #[test]
+    fn a_refusal_by_strict_names_additive_where_that_helps() {
+        let table = columns(&[("id", "int"), ("name", "string")]);
+        let files = columns(&[("id", "bigint"), ("extra", "date")]);
+        assert_eq!(
+            Policy::Strict.against(&table, &files),
+            [
+                "schema: column \"id\" is int in the table and the wider bigint in the new data; schema = \"additive\" in \
+                 datasets.toml allows this",
+                "schema: column \"name\" string is missing from the new data",
+                "schema: column \"extra\" date is not in the table; schema = \"additive\" in datasets.toml allows this",
+            ]
+        );
+        assert_eq!(
+            Policy::Additive.against(&table, &files),
+            ["schema: column \"name\" string is missing from the new data"]
+        );
     }
 
     #[test]

@@ -114,12 +114,13 @@ pub async fn unverified(options: &Postgres, context: &Context) -> Result<Option<
     Ok(Server::from_options(options, context).await?.unverified())
 }
 
-/// Returns the columns of the query without running it. Fails if the query can't be read in the parts that the options
-/// ask for.
+/// Returns the columns of the query without running it. Fails if the user may not run it, or if it can't be read in the
+/// parts that the options ask for.
 pub async fn schema(options: &Postgres, context: &Context) -> Result<SchemaRef> {
     let server = Server::from_options(options, context).await?;
     let session = Session::begin(&server, None).await?;
     let described = describe::describe(&session.link.client, &server, &options.query).await?;
+    plan::allowed(&session.link.client, &server, &options.query).await?;
     // The caller reports a column that is missing, with its place in the file.
     if options.split_by.as_deref().is_none_or(|name| parts::column(&described, name).is_ok()) {
         parts::check(&session.link.client, &server, &described, options).await?;

@@ -63,6 +63,13 @@ const NAMES: [&str; 17] = [
     "Operation",
 ];
 
+/// Checks that the user may run the query. To describe a query, PostgreSQL needs no right on its tables.
+pub async fn allowed(client: &Client, server: &Server, query: &str) -> Result<()> {
+    let sql = format!("EXPLAIN {query}");
+    let explained = client.batch_execute(&sql).await;
+    explained.map_err(|error| failure::in_statement(server, &sql, query, error))
+}
+
 /// Checks that the query's rows are the same in each run, and that `split_by`, if given, is a column of a table.
 /// Returns whether the rows may depend on the order in which the server reads a table.
 pub async fn check(

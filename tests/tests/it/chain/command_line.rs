@@ -8,15 +8,15 @@ use tokio::process::Command;
 use super::{Chain, USERS, emulator, users};
 
 /// What a command printed, and its exit code.
-struct Ended {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub struct Ended {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
 }
 
 impl Chain {
     /// Runs `turntable … --aws --stack NAME` with this stack's credentials.
-    async fn turntable(&self, words: &[&str]) -> Ended {
+    pub async fn turntable(&self, words: &[&str]) -> Ended {
         let program = cli::workspace::target().unwrap().join("debug/turntable");
         let mut command = Command::new(program);
         command.args(words).args(["--aws", "--stack", &self.name]).env_clear();
@@ -32,7 +32,7 @@ impl Chain {
         Ended { code: status.code(), out, err }
     }
 
-    async fn exactly(&self, words: &[&str], code: i32, out: &str) {
+    pub async fn exactly(&self, words: &[&str], code: i32, out: &str) {
         let ended = self.turntable(words).await;
         assert_eq!((ended.code, ended.out.as_str()), (Some(code), out), "{words:?}: {}", ended.err);
     }
@@ -141,7 +141,8 @@ async fn page_commands(chain: &Chain) {
     let before = chain.live("users").await;
     page.follow(heading, 1..2, &[]).await;
     let newest = chain.next("users", before.as_ref()).await.to_string();
-    let told = page.follow(heading, 2..11, &[("GENERATION", &newest)]).await;
+    let told = page.follow(heading, 2..12, &[("GENERATION", &newest)]).await;
+    assert!(told.contains("keys (id): 0 went, 0 came\n"), "{told}");
     assert!(told.contains("is held: prices") && told.contains("would delete 0 bytes"), "{told}");
     assert_eq!(chain.live("users").await, Some(chain.paths("users").generation(&newest.parse().unwrap())));
     page.finish("tests/tests/it/chain/command_line.rs");

@@ -65,7 +65,11 @@ async fn postgres_sources() {
     client
         .batch_execute(
             "CREATE TABLE n AS SELECT g AS id, ARRAY[g] AS list FROM generate_series(1, 100) g;
-             CREATE VIEW cut AS SELECT id FROM n LIMIT 50",
+             CREATE VIEW cut AS SELECT id FROM n LIMIT 50;
+             CREATE TABLE parted (id int, day date) PARTITION BY RANGE (day);
+             CREATE TABLE parted_1 PARTITION OF parted DEFAULT;
+             CREATE VIEW shown AS SELECT id FROM n;
+             CREATE ROLE no_reader LOGIN PASSWORD 'secret'",
         )
         .await
         .unwrap();
@@ -93,6 +97,14 @@ async fn postgres_sources() {
         (of("SELECT id FROM n WHERE random() > 0.5", split), Fault("it calls random, which is volatile")),
         (of("SELECT row_number() OVER () AS id FROM n", split), Fault("a window function without ORDER BY")),
         (of("SELECT id + 0 AS id FROM n", split), Fault("split_by \"id\" is not a column of a table")),
+        (of("SELECT id FROM parted", split), Table("id  int")),
+        (of("SELECT id FROM parted", ", parallel = 4"), Fault("parallel needs split_by, unless the query is")),
+        (of("SELECT id FROM shown", ", parallel = 4"), Fault("parallel needs split_by, unless the query is")),
+        // Rows that the user may not read.
+        (
+            of("SELECT id FROM n", "").replace("turntable:", "no_reader:"),
+            Fault("rejected the query: permission denied for table n"),
+        ),
         // Nested columns.
         (list("not_null = [\"list\"]"), Table("list  array<int>")),
         (list("range = { list = { min = 0 } }"), Fault("its type is array<int>, which has no range")),
@@ -129,6 +141,7 @@ async fn mysql_sources() {
     let url = server.url().replace("turntable:", "ed:");
     let of = |query: &str, more: &str| format!("source.mysql = {{ url = \"{url}\", query = \"{query}\"{more} }}");
     let cases = [
+        (of("SELECT user FROM mysql.user", ""), Fault("denied")),
         (of("SELECT seq FROM seq_1_to_9", ""), Table("seq  decimal(20,0)")),
         (of("SELECT repeat('x', 2000000000) AS r", ""), Fault("the server raised warnings: 1301")),
         (of("SELECT 1 / 0 AS q", ""), Fault("allow_warnings = [1365]")),

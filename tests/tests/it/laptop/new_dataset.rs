@@ -70,7 +70,7 @@ location = "s3://${BUCKET}/schemas" # the parent of the tables' folders
 [datasets.order_items]
 # left out: odd (shop.odd): column "odd": type "odd" has a field "a b", but the names of a struct's fields in Athena consist of letters, digits, _, . and $; select to_jsonb(…) of the column instead; cast it in the query to publish it
 # "ID" is published as id_2: Glue's names are lower case, and id exists twice
-# price (numeric) becomes a string: a Glue decimal needs a precision of up to 38 digits: cast it in the query, if all values fit
+# price (numeric) becomes a string: all its values fit numeric(18,0), so select price::numeric(18,0) AS price for a decimal; PostgreSQL rounds values with more decimals
 # during (interval) becomes a string: cast it in the query for another type
 # "zip code" is published as zip_code: Athena's names have only letters, digits and _
 source.postgres.url = "${DATABASE_URL}" # postgres://…
@@ -171,4 +171,91 @@ async fn names_and_columns_that_need_care_come_with_a_remark() {
     assert!(first.contains(expected), "{first}");
     assert!(second.contains("[datasets.u53d7_6ce8]\n"), "{second}");
     works(&format!("{first}{second}"), &server.url(), "u9867_5ba2", 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn padding_secrets_and_digits_of_postgresql_come_with_a_remark() {
+    let server = Database::create().await;
+    let url = server.url();
+    let client = server.client().await;
+    client
+        .batch_execute(
+            r#"CREATE TABLE accounts (id int, country char(3), password_hash text, "Api Key" text, rate numeric, odd numeric, wide numeric);
+            INSERT INTO accounts VALUES (1, 'jp', 'x', 'y', 1234.5678, 'NaN', 1e30 + 1e-20), (2, NULL, NULL, NULL, -0.5, 1, NULL);"#,
+        )
+        .await
+        .unwrap();
+    let text = written(&url, &["accounts"]).await;
+    let expected = r##"[datasets.accounts]
+# country (character(3)) is published with the spaces that pad it: select rtrim(country) AS country for none
+# password_hash is named like a secret: remove it if readers must not see it
+# "Api Key" is published as api_key: Athena's names have letters, digits and _ only
+# api_key is named like a secret: remove it if readers must not see it
+# rate (numeric) becomes a string: all its values fit numeric(18,4), so select rate::numeric(18,4) AS rate for a decimal; PostgreSQL rounds values with more decimals
+# odd (numeric) becomes a string: a Glue decimal needs a precision of up to 38 digits: cast it in the query, if all values fit
+# wide (numeric) becomes a string: a Glue decimal needs a precision of up to 38 digits: cast it in the query, if all values fit
+"##;
+    assert!(text.contains(expected), "{text}");
+    let cast = "rate::numeric(18,4) AS rate";
+    works(&text.replace(", rate,", &format!(", {cast},")), &url, "accounts", 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitioned_tables_of_postgresql_are_split_by_a_column_that_works() {
+    let server = Database::create().await;
+    let url = server.url();
+    let client = server.client().await;
+    client
+        .batch_execute(
+            "CREATE TABLE events (tenant text, day date, id bigint, PRIMARY KEY (tenant, day, id)) PARTITION BY RANGE (day);
+             CREATE TABLE events_1 PARTITION OF events FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+             CREATE TABLE events_2 PARTITION OF events FOR VALUES FROM ('2026-02-01') TO ('2026-03-01') PARTITION BY LIST (tenant);
+             CREATE TABLE events_2_a PARTITION OF events_2 DEFAULT;
+             INSERT INTO events SELECT 'a', date '2026-01-01' + g % 50, g FROM generate_series(1, 1000) g;
+             CREATE TABLE log (at timestamptz NOT NULL, line text) PARTITION BY HASH (line);
+             CREATE TABLE log_1 PARTITION OF log FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+             INSERT INTO log SELECT to_timestamp(g), g::text FROM generate_series(1, 100) g;
+             ANALYZE events; ANALYZE log;",
+        )
+        .await
+        .unwrap();
+    for (table, column, rows) in [("events", "day", 1_000), ("log", "at", 100)] {
+        let text = written(&url, &[table]).await;
+        let line = format!("source.postgres.split_by = \"{column}\"\n");
+        assert!(text.contains(&line), "{text}");
+        works(&text, &url, table, rows).await;
+        works(&text.replace(&line, &format!("{line}source.postgres.parallel = 4\n")), &url, table, rows).await;
+    }
+    // A table with so many rows, by the database's own statistics, is read over several connections.
+    client.batch_execute("UPDATE pg_class SET reltuples = 600000 WHERE relname LIKE 'events\\_%'").await.unwrap();
+    let text = written(&url, &["events"]).await;
+    assert!(text.contains("source.postgres.parallel = 4 # connections; the table has about 1200000 rows\n"), "{text}");
+    works(&text, &url, "events", 1_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_tables_that_the_user_may_read_are_named_by_a_pattern() {
+    let server = Database::create().await;
+    let client = server.client().await;
+    client
+        .batch_execute(
+            "CREATE SCHEMA shop; CREATE SCHEMA \"Odd.One\"; CREATE TABLE shop.orders (id int); CREATE TABLE shop.items (id int);
+             CREATE TABLE shop.parts (id int) PARTITION BY RANGE (id); CREATE TABLE shop.parts_1 PARTITION OF shop.parts DEFAULT;
+             CREATE VIEW shop.seen AS SELECT 1 AS id; CREATE TABLE people (id int);
+             CREATE ROLE shopper LOGIN PASSWORD 'secret'; GRANT USAGE ON SCHEMA shop TO shopper; GRANT SELECT ON shop.orders TO shopper",
+        )
+        .await
+        .unwrap();
+    let names = async |url: &str, tables: &[&str]| -> Vec<String> {
+        let text = written(url, tables).await;
+        text.lines().filter_map(|line| Some(line.strip_prefix("[datasets.")?.strip_suffix(']')?.to_owned())).collect()
+    };
+    let url = server.url();
+    assert_eq!(names(&url, &["shop.*"]).await, ["items", "orders", "parts"]);
+    assert_eq!(names(&url, &["*"]).await, ["people", "items", "orders", "parts"]);
+    assert_eq!(names(&url, &["people", "shop.*", "people"]).await, ["people", "items", "orders", "parts"]);
+    let shopper = url.replace("turntable:", "shopper:");
+    assert_eq!(names(&shopper, &["*"]).await, ["orders"]);
+    let none = entries(&url, &["Odd.One.*".into()]).await.err().unwrap().to_string();
+    assert_eq!(none, "this user may read no table of schema Odd.One: grant SELECT, or name the tables");
 }

@@ -1,5 +1,7 @@
 //! The program `turntable` without a stack: exit codes, messages, and the old name of the runner.
 
+mod asking;
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
