@@ -4,7 +4,10 @@
 //! stores the due times. So a tick that came late or never is made up for by the next one, with one run. If it dies
 //! before it has stored them, the next tick queues them again, and [`super::refreshes`] lets only one of the messages
 //! run.
+//!
+//! A tick also looks for puts whose messages were lost.
 
+use jiff::Timestamp;
 use serde_json::json;
 use tracing::info;
 use turntable_core::{
@@ -14,20 +17,24 @@ use turntable_core::{
     record,
 };
 
-use super::{answer::Answer, environment::Export};
+use super::{answer::Answer, environment::Export, puts};
 
 /// Queues one message for each dataset or group that has become due. If nothing is due, this takes one request more
-/// than reading datasets.toml does, or none if no dataset has a schedule.
+/// than reading datasets.toml does, or none if no dataset has a schedule, and one for each dataset that puts refresh.
 pub(super) async fn tick(export: &Export, config: &Config) -> Result<Answer> {
+    let now = export.env.clock.now();
+    let mut queued = if has_schedules(config) { queue_due(export, config, now).await? } else { Vec::new() };
+    queued.extend(puts::queue_overdue(export, config, now).await?);
+    Ok(Answer::Queued { queued })
+}
+
+async fn queue_due(export: &Export, config: &Config, now: Timestamp) -> Result<Vec<String>> {
     let env = &export.env;
-    if !has_schedules(config) {
-        return Ok(Answer::Queued { queued: Vec::new() });
-    }
     let key = env.stack_record("refresh.json").ok_or_else(|| {
         Error::config("a tick needs datasets.toml in S3, beside which it keeps the due times: set DATASETS to s3://…")
     })?;
     let last: LastDue = env.record(&key).await?.unwrap_or_default();
-    let (found, next) = due(config, &last, env.clock.now());
+    let (found, next) = due(config, &last, now);
     let message = |due: &Due| json!({ "dataset": due.dataset, "due": due.at }).to_string();
     if !found.is_empty() {
         export.queue.send(found.iter().map(message).collect()).await?;
@@ -38,5 +45,5 @@ pub(super) async fn tick(export: &Export, config: &Config) -> Result<Answer> {
         // nothing.
         env.objects.put(&key, record::to_json(&next).into()).await?;
     }
-    Ok(Answer::Queued { queued: found.into_iter().map(|due| due.dataset).collect() })
+    Ok(found.into_iter().map(|due| due.dataset).collect())
 }

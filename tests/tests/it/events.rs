@@ -38,6 +38,8 @@ fn exports() -> Vec<(&'static str, Export)> {
         ("export-tick.json", Export::Tick),
         ("export-due.json", Export::Due("users".into(), "2024-11-21T02:00:00Z".parse().unwrap())),
         ("export-inputs.json", Export::Inputs("users".into())),
+        ("export-changed.json", Export::Changed("users".into())),
+        ("export-put.json", Export::Put("s3://lake/source/prices/2026-11-30.csv".parse().unwrap())),
         ("export-flipped.json", Export::Flipped(users, record)),
         ("export-sqs.json", queue),
         ("export-athena.json", Export::Ended(query)),

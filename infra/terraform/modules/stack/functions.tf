@@ -133,7 +133,7 @@ resource "aws_lambda_event_source_mapping" "queue" {
   for_each = local.queues
 
   event_source_arn        = aws_sqs_queue.work[each.key].arn
-  function_name           = aws_lambda_function.this[each.key].function_name
+  function_name           = aws_lambda_function.this[each.value.function].function_name
   batch_size              = each.value.batch
   function_response_types = ["ReportBatchItemFailures"]
 

@@ -44,6 +44,11 @@ pub async fn find(options: &Files, objects: &dyn Objects) -> Result<Option<(Form
     Ok(format.map(|format| (format, found)))
 }
 
+/// Lists the objects that the options name, whatever their formats.
+pub async fn entries(options: &Files, objects: &dyn Objects) -> Result<Vec<Entry>> {
+    Ok(list_entries(options, objects).await?.1)
+}
+
 /// Returns the object whose key is exactly the location, if it exists. Otherwise lists the folder, without hidden
 /// objects. Also returns the folder. Fails if the folder is a table in another format, or belongs to one.
 async fn list_entries(options: &Files, objects: &dyn Objects) -> Result<(Location, Vec<Entry>)> {

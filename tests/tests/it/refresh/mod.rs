@@ -2,6 +2,7 @@
 
 mod inputs;
 mod page;
+mod puts;
 mod support;
 
 use std::sync::{Arc, Mutex};
