@@ -43,6 +43,7 @@ locals {
       variables = {
         QUEUE_URL        = aws_sqs_queue.work["export"].url # For checks of engine runs whose end event never arrived.
         DEAD_LETTERS_URL = aws_sqs_queue.dead_letters["export"].url
+        LIVE_AGE_SECONDS = tostring(var.live_age_seconds)
       }
     }
   }

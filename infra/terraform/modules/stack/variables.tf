@@ -262,7 +262,7 @@ variable "alarm_topic_arn" {
 }
 
 variable "live_age_seconds" {
-  description = "Age of live data, in seconds since its snapshot, above which LiveAgeAlarm is raised. Set it above the period of `schedule` plus the longest export. `sweep` reports the age."
+  description = "Age of live data, in seconds since its snapshot, above which LiveAgeAlarm is raised for datasets without a `refresh` of their own. Set it above the period of `schedule` plus the longest export."
   type        = number
   default     = 93600
   nullable    = false
