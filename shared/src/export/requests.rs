@@ -127,7 +127,8 @@ async fn handle_puts(export: &Export, messages: Vec<Message>) -> (Vec<String>, V
     for message in messages {
         let event = request::message(&message.body).and_then(|event| request::Export::parse(&event));
         match event {
-            Ok(request::Export::Put(key)) => {
+            // A record is no source, but its key may have the prefix of puts.
+            Ok(request::Export::Put(key) | request::Export::Flipped(_, key)) => {
                 keys.push(key);
                 ids.push(message.id);
             }

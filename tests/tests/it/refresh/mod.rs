@@ -4,6 +4,7 @@ mod inputs;
 mod page;
 mod puts;
 mod support;
+mod week;
 
 use std::sync::{Arc, Mutex};
 
