@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use tests::{disturbed::Disturbed, rig::Rig};
-use turntable::manifest::Manifest;
+use tests::{disturbed::Disturbed, rig::Rig, wire::Fate};
+use turntable::{manifest::Manifest, read::Read};
 
-use super::support::{deliver, handle, queued, tick};
+use super::support::{Disturbing, deliver, handle, queued, tick};
 
 const NOW: &str = "refresh = { on_put = true }\n";
 const SETTLE: &str = "refresh = { on_put = true, settle = \"30s\" }\n";
@@ -201,4 +201,68 @@ async fn events_that_can_not_be_noted_are_delivered_again() {
     let rig = Rig::with(NOW);
     rig.objects.put("s3://lake/datasets.toml", "[".to_owned());
     assert_eq!(events(&rig, &["in/users.csv", "in/more.csv"]).await, 2);
+}
+
+/// Invokes `export` with a message, disturbed or not. Returns whether SQS is done with it.
+async fn is_done(rig: &Rig, body: &str, wire: &Arc<Disturbing>) -> bool {
+    let attributes = json!({ "ApproximateReceiveCount": "1" });
+    let message = json!({ "messageId": "m", "receiptHandle": "receipt", "body": body, "attributes": attributes });
+    let answer = wire.invoke(rig, json!({ "Records": [message] })).await;
+    let failures = |answer| serde_json::to_value(answer).unwrap()["batchItemFailures"].as_array().unwrap().len();
+    answer.is_some_and(|answer| failures(answer.unwrap()) == 0)
+}
+
+/// Puts an object while the call number `at` of the event's invocation (`stage` 0), of the message's (1) or of a tick's
+/// (2) has this fate, and delivers again what SQS would. Returns whether there was such a call.
+async fn put_with_fault(stage: usize, at: i64, fate: Fate) -> bool {
+    let rig = Rig::with(NOW);
+    let undisturbed = || Disturbing::new(i64::MAX, Fate::Arrives);
+    let wires: Vec<_> = (0..3).map(|of| if of == stage { Disturbing::new(at, fate) } else { undisturbed() }).collect();
+    let event = event("in/users.csv").to_string();
+    if !is_done(&rig, &event, &wires[0]).await {
+        rig.advance(seconds(90 * 60));
+        assert!(is_done(&rig, &event, &undisturbed()).await, "the event comes again");
+    }
+    let mut again = Vec::new();
+    for round in 0..6 {
+        let messages: Vec<String> = again.drain(..).chain(queued(&rig)).collect();
+        for message in messages {
+            if !is_done(&rig, &message, if round == 0 { &wires[1] } else { &wires[2] }).await {
+                again.push(message);
+            }
+        }
+        // A message of a run that died comes again after the queue's visibility timeout, long after the next ticks.
+        rig.advance(seconds(if again.is_empty() { 61 } else { 90 * 60 }));
+        wires[2].invoke(&rig, json!({ "action": "tick" })).await;
+    }
+    let case = format!("{fate:?} at call {at} of stage {stage}");
+    assert_eq!((again.len(), queued(&rig).len(), rig.queue.dead()), (0, 0, 0), "{case}");
+    let entries = rig.env().objects.list(&"s3://lake/in/".parse().unwrap(), None).await.unwrap();
+    let read: Vec<_> = manifests(&rig).into_iter().map(|manifest| manifest.read).collect();
+    assert_eq!(read, [Some(Read::of(&entries))], "{case}: it is read once");
+    // The next put is read too.
+    rig.advance(seconds(16 * 60));
+    rig.source(9);
+    assert!(is_done(&rig, &event, &undisturbed()).await);
+    for message in queued(&rig) {
+        assert!(is_done(&rig, &message, &undisturbed()).await);
+    }
+    assert_eq!(manifests(&rig).len(), 2, "{case}");
+    wires[stage].has_come()
+}
+
+#[tokio::test]
+async fn a_put_is_read_once_whatever_call_fails_or_is_the_last() {
+    let mut cases = 0;
+    for stage in 0..3 {
+        for fate in [Fate::Fails, Fate::NeverLeaves, Fate::LastOfAll] {
+            for at in 0.. {
+                if !put_with_fault(stage, at, fate).await {
+                    break;
+                }
+                cases += 1;
+            }
+        }
+    }
+    assert!(cases > 60, "{cases}");
 }

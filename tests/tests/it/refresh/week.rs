@@ -4,23 +4,15 @@
 //!
 //! `TURNTABLE_REFRESH_WEEKS` is the number of weeks, each with another seed.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tests::{
     random::{Random, count, named},
     rig::Rig,
-    wire::{Call, Fate, Wire, wired},
+    wire::Fate,
 };
-use tokio::sync::Notify;
 use turntable::{
     config::{Config, Dataset},
     inputs,
@@ -29,6 +21,8 @@ use turntable::{
     read::Read,
     refresh,
 };
+
+use super::support::Disturbing;
 
 const DATASETS: usize = 200;
 const WEEK: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -74,27 +68,6 @@ enum Event {
     Put(String),
     /// What sweep does for lost events.
     MakeUp,
-}
-
-/// Disturbs a later call: the process dies before it or after it, or the call fails once.
-struct Disturbing {
-    left: AtomicI64,
-    fate: Fate,
-    died: Notify,
-}
-
-#[async_trait]
-impl Wire for Disturbing {
-    async fn fate(&self, _: Call) -> Fate {
-        let left = self.left.fetch_sub(1, Ordering::Relaxed);
-        if left > 0 || left < 0 && self.fate == Fate::Fails {
-            return Fate::Arrives;
-        }
-        if self.fate != Fate::Fails {
-            self.died.notify_one();
-        }
-        self.fate
-    }
 }
 
 #[derive(Default, Debug)]
@@ -178,13 +151,7 @@ impl World {
             _ => Fate::Arrives,
         };
         let left = if fate == Fate::Arrives { i64::MAX } else { self.random.below(40) as i64 };
-        let wire = Arc::new(Disturbing { left: AtomicI64::new(left), fate, died: Notify::new() });
-        let env = wired(&self.rig.env(), wire.clone());
-        let answer = tokio::select! {
-            biased;
-            answer = self.rig.export_with(env, event) => Some(answer),
-            () = wire.died.notified() => None,
-        };
+        let answer = Disturbing::new(left, fate).invoke(&self.rig, event).await;
         self.tally.died += usize::from(answer.is_none());
         self.drain();
         answer
