@@ -11,7 +11,7 @@ use turntable_core::{
 
 use crate::{
     event::{by_hand, created_object, is_scheduled},
-    message::{Message, queue},
+    message::{Message, message as body, queue},
     run,
 };
 
@@ -31,8 +31,6 @@ pub enum Export {
     Flipped(TablePaths, Key),
     /// Export one dataset, if its source has objects that it wasn't built from.
     Changed(String),
-    /// An object was put into a source: queue what reads it.
-    Put(Key),
     /// Queue what has become due by the datasets' own schedules.
     Tick,
     /// Handle messages from the queue.
@@ -44,6 +42,11 @@ pub enum Export {
 }
 
 impl Export {
+    /// Returns the object that was put, if a message from the queue of puts is such an event. `None` for other messages.
+    pub fn put(message: &Message) -> Option<Key> {
+        created_object(&body(&message.body).ok()?).ok()?
+    }
+
     pub fn parse(event: &Value) -> Result<Export> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
@@ -82,10 +85,10 @@ impl Export {
             return Ok(Export::Ended(run));
         }
         if let Some(key) = created_object(event)? {
-            return Ok(match TablePaths::of_flip(&key) {
-                Some(paths) => Export::Flipped(paths, key),
-                None => Export::Put(key),
-            });
+            let paths = TablePaths::of_flip(&key).ok_or_else(|| {
+                Error::input(format!("{key} is not a flip's record: expected …/TABLE/_flips/ULID.json"))
+            })?;
+            return Ok(Export::Flipped(paths, key));
         }
         let request: Request = by_hand(event, "{} or {\"dataset\": NAME or [NAME, …]}")?;
         if let Some(Action::Tick) = request.action {

@@ -44,7 +44,6 @@ pub async fn carry_out(export: &Export, request: request::Export) -> Result<Answ
         }
         request::Export::Inputs(name) => refresh_by_hand(export, &config, config.dataset(&name)?, Why::Inputs).await,
         request::Export::Changed(name) => refresh_by_hand(export, &config, config.dataset(&name)?, Why::Put).await,
-        request::Export::Put(key) => puts::put(export, &config, &[key]).await,
         request::Export::Tick => tick::tick(export, &config).await,
         request::Export::Flipped(paths, record) => flipped::flipped(export, &config, &paths, &record).await,
         request::Export::Ended(run) => {
@@ -125,14 +124,12 @@ async fn handle_messages(export: &Export, messages: Vec<Message>) -> Vec<String>
 async fn handle_puts(export: &Export, messages: Vec<Message>) -> (Vec<String>, Vec<Message>) {
     let (mut keys, mut ids, mut others) = (Vec::new(), Vec::new(), Vec::new());
     for message in messages {
-        let event = request::message(&message.body).and_then(|event| request::Export::parse(&event));
-        match event {
-            // A record is no source, but its key may have the prefix of puts.
-            Ok(request::Export::Put(key) | request::Export::Flipped(_, key)) => {
+        match request::Export::put(&message) {
+            Some(key) => {
                 keys.push(key);
                 ids.push(message.id);
             }
-            _ => others.push(message),
+            None => others.push(message),
         }
     }
     if keys.is_empty() {
