@@ -73,7 +73,7 @@ def test_sums(page):
 
 
 def test_there_are_sums():
-    assert len(sums("cost.md")) == 17
+    assert len(sums("cost.md")) == 20
 
 
 def test_a_month():

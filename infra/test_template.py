@@ -127,7 +127,7 @@ def test_default_schedules_are_valid_expressions():
 def test_visibility_timeout_is_at_least_six_times_the_functions_timeout():
     functions, queues = of("AWS::Lambda::Function"), of("AWS::SQS::Queue")
     mappings = of("AWS::Lambda::EventSourceMapping")
-    assert len(mappings) == 2
+    assert len(mappings) == 3
     for mapping in mappings.values():
         queue, function = queues[named(mapping["EventSourceArn"])], functions[named(mapping["FunctionName"])]
         assert queue["VisibilityTimeout"] >= 6 * function["Timeout"]
@@ -218,7 +218,7 @@ def test_rules_match_only_the_recorded_events():
     bucket = manifest["detail"]["bucket"]["name"]
     drop["detail"]["bucket"]["name"] = bucket
     query, job = event("export-athena.json"), event("export-glue.json")
-    names = {"EngineWorkgroups": "a,etl", "GlueJobs": "build-users"}
+    names = {"EngineWorkgroups": "a,etl", "GlueJobs": "build-users", "PutBuckets": "exports,feeds"}
     rules = of("AWS::Events::Rule", BucketName=bucket, **names)
     events = {"manifest": manifest, "change": change, "drop": drop, "query": query, "job": job}
     data = json.loads(json.dumps(manifest))
@@ -230,6 +230,10 @@ def test_rules_match_only_the_recorded_events():
     ddl, running = json.loads(json.dumps(query)), json.loads(json.dumps(job))
     ddl["detail"]["statementType"] = "DDL"
     running["detail"]["state"] = "RUNNING"
+    put, source_put = json.loads(json.dumps(manifest)), json.loads(json.dumps(other))
+    put["detail"]["object"]["key"] = "source/prices/2026-11-30.csv"
+    source_put["detail"]["bucket"]["name"] = "feeds"
+    events |= {"put": put, "put into a source bucket": source_put}
     events |= {"data": data, "other bucket": other, "DDL": ddl, "running job": running, "flip": flip}
     found = {
         (name, what) for name, rule in rules.items() for what, each in events.items() if matches(rule["EventPattern"], each)
@@ -239,6 +243,8 @@ def test_rules_match_only_the_recorded_events():
         ("FlipFunctionTableChanged", "change"),
         ("OptoutDrops", "drop"),
         ("ExportFunctionFlipped", "flip"),
+        ("ExportPuts", "put"),
+        ("ExportSourcePuts", "put into a source bucket"),
         ("ExportFunctionQueryEnded", "query"),
         ("ExportFunctionJobEnded", "job"),
     }

@@ -25,6 +25,11 @@ def event(key):
     return camel(key) if camel(key) in resources else f"{camel(function)}Function{camel(name)}"
 
 
+def mapping(key):
+    """Returns the logical ID of the mapping of a queue to its function."""
+    return "ExportFunctionPutQueue" if key == "put" else f"{camel(key)}FunctionQueue"
+
+
 # CloudFormation's type for a resource of Terraform, and its logical ID for the key in `for_each`.
 KINDS = {
     "aws_cloudwatch_dashboard.this": ("AWS::CloudWatch::Dashboard", lambda _: "Dashboard"),
@@ -35,7 +40,7 @@ KINDS = {
     "aws_iam_role.function": ("AWS::IAM::Role", lambda key: f"{camel(key)}Role"),
     "aws_iam_role.schedule": ("AWS::IAM::Role", lambda key: f"{event(key)}Role"),
     "aws_lambda_alias.operator": ("AWS::Lambda::Alias", lambda _: "FlipOperator"),
-    "aws_lambda_event_source_mapping.queue": ("AWS::Lambda::EventSourceMapping", lambda key: f"{camel(key)}FunctionQueue"),
+    "aws_lambda_event_source_mapping.queue": ("AWS::Lambda::EventSourceMapping", mapping),
     "aws_lambda_function.this": ("AWS::Lambda::Function", lambda key: f"{camel(key)}Function"),
     "aws_lambda_function_event_invoke_config.this": (
         "AWS::Lambda::EventInvokeConfig",

@@ -44,6 +44,8 @@ EVERYTHING = {
     "InboxPrefix": "drops/",
     "ArchiveDays": "7",
     "SourceBuckets": "files,more-files",
+    "PutPrefix": "exports/",
+    "PutBuckets": "files,more-files",
     "BucketOwners": "files=210987654321,more-files=111122223333",
     "SecretArns": "arn:aws:secretsmanager:*:*:secret:a,arn:aws:secretsmanager:*:*:secret:b",
     "RdsUserArns": f"arn:aws:rds-db:{PLACE}:dbuser:db-1/reader",

@@ -5,6 +5,7 @@ use turntable_core::{
     due::{Inputs, is_due_after},
     error::Result,
     layout::{Location, TablePaths},
+    manifest::Manifest,
 };
 
 use crate::{environment::Environment, publish};
@@ -24,10 +25,15 @@ pub async fn live(env: &Environment, dataset: &Dataset) -> Result<Inputs> {
 /// Returns the inputs from which the dataset's newest complete generation was built. Empty if there is no generation.
 /// Makes two requests.
 pub async fn built(env: &Environment, dataset: &Dataset) -> Result<Inputs> {
+    Ok(newest(env, dataset).await?.map(|manifest| manifest.inputs).unwrap_or_default())
+}
+
+/// Returns the manifest of the dataset's newest complete generation, whether that is live or not. Takes two requests.
+pub async fn newest(env: &Environment, dataset: &Dataset) -> Result<Option<Manifest>> {
     let manifests = env.objects.list(&dataset.paths.manifests(), None).await?;
     let complete = manifests.iter().filter_map(|entry| TablePaths::parse_manifest(&entry.key));
-    let Some((_, newest)) = complete.max_by_key(|(_, generation)| generation.ulid) else { return Ok(Inputs::new()) };
-    Ok(publish::manifest(env, dataset, &newest).await?.map(|manifest| manifest.inputs).unwrap_or_default())
+    let Some((_, newest)) = complete.max_by_key(|(_, generation)| generation.ulid) else { return Ok(None) };
+    publish::manifest(env, dataset, &newest).await
 }
 
 /// Returns whether the dataset must be built again, because its inputs have flipped since its newest generation was

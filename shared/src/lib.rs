@@ -21,7 +21,7 @@
 
 pub use turntable_aws as aws;
 pub use turntable_core::{
-    audit, bucket_settings, config, consent, decision, error, group, history, layout, manifest, partition, port,
+    audit, bucket_settings, config, consent, decision, error, group, history, layout, manifest, partition, port, read,
     record, refresh, retired, schema, table, unload,
 };
 pub use turntable_events as request;

@@ -36,6 +36,8 @@ pub enum Metric {
     /// Time since the live generation's snapshot was taken or, if the dataset has its own schedules, since the first
     /// due time after it. Each sweep reports it for each dataset that is refreshed by a schedule and is not an inbox.
     LiveAge,
+    /// Time by which live is older than the dataset's own interval allows, or 0. Only for the whole stack.
+    LiveOverdue,
     /// Bytes that sweep has deleted.
     SweptBytes,
     /// Time since the oldest replaced generation that still exists was replaced.
@@ -73,6 +75,7 @@ impl Metric {
             Metric::DamagedLive => ("DamagedLive", "Count"),
             Metric::ViewDrift => ("ViewDrift", "Count"),
             Metric::LiveAge => ("LiveAge", "Seconds"),
+            Metric::LiveOverdue => ("LiveOverdue", "Seconds"),
             Metric::SweptBytes => ("SweptBytes", "Bytes"),
             Metric::OldestReplaced => ("OldestReplaced", "Seconds"),
             Metric::BeyondMaxAge => ("BeyondMaxAge", "Seconds"),
@@ -91,6 +94,13 @@ pub fn emit(now: Timestamp, dataset: &str, metrics: &[(Metric, f64)]) {
     if let Some(stack) = environment::optional("STACK") {
         let each = environment::optional("DATASET_METRICS").as_deref() != Some("false");
         println!("{}", line(now, &stack, dataset, each, metrics));
+    }
+}
+
+/// Writes one log line with metrics of a dataset that only the whole stack has, such as one for an alarm alone.
+pub fn emit_for_stack(now: Timestamp, dataset: &str, metrics: &[(Metric, f64)]) {
+    if let Some(stack) = environment::optional("STACK") {
+        println!("{}", line(now, &stack, dataset, false, metrics));
     }
 }
 

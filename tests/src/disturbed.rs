@@ -1,4 +1,5 @@
-//! In-memory S3 with faults: chosen writes fail, and a callback from the test runs before chosen listings.
+//! In-memory S3 with faults: chosen writes fail, and a callback from the test runs before chosen
+//! listings or writes.
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ type Act = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 pub struct Disturbed {
     refuse: Option<String>,
     before_list: Option<(String, Act)>,
+    before_put: Option<(String, Act)>,
 }
 
 impl Disturbed {
@@ -32,6 +34,12 @@ impl Disturbed {
         self
     }
 
+    /// Runs `act` before each `put_new` with a key that contains `part`.
+    pub fn before_put(mut self, part: &str, act: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static) -> Self {
+        self.before_put = Some((part.into(), Box::new(act)));
+        self
+    }
+
     /// Returns `objects` as a port that has these faults.
     pub fn on(self, objects: &memory::Objects) -> Arc<dyn Objects> {
         let port: Arc<dyn Objects> = Arc::new(objects.clone());
@@ -43,14 +51,16 @@ impl Disturbed {
 impl Wire for Disturbed {
     async fn fate(&self, call: Call) -> Fate {
         let of = |part: &str| call.on.contains(part);
+        let act = match call.op {
+            Op::List => &self.before_list,
+            Op::PutNew => &self.before_put,
+            _ => &None,
+        };
+        if let Some((_, act)) = act.as_ref().filter(|(part, _)| of(part)) {
+            act().await;
+        }
         match call.op {
             Op::PutNew if self.refuse.as_deref().is_some_and(of) => Fate::Fails,
-            Op::List => {
-                if let Some((_, act)) = self.before_list.as_ref().filter(|(part, _)| of(part)) {
-                    act().await;
-                }
-                Fate::Arrives
-            }
             _ => Fate::Arrives,
         }
     }

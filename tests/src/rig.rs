@@ -61,6 +61,11 @@ impl Queue for Sent {
         Ok(())
     }
 
+    async fn send_later(&self, body: String, after: Duration) -> Result<()> {
+        self.1.lock().expect("no test panics with it").push(format!("{body} comes after {after:?}"));
+        self.send(vec![body]).await
+    }
+
     async fn change_visibility(&self, receipt: &str, after: Duration) -> Result<()> {
         self.1.lock().expect("no test panics with it").push(format!("{receipt} comes again after {after:?}"));
         Ok(())

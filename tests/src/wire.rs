@@ -383,6 +383,11 @@ impl Queue for Wired<dyn Queue> {
         self.twice(Op::Send, bodies.join(", "), (), self.port.send(bodies), again).await
     }
 
+    async fn send_later(&self, body: String, after: Duration) -> Result<()> {
+        let again = self.port.send_later(body.clone(), after);
+        self.twice(Op::Send, body.clone(), (), self.port.send_later(body, after), again).await
+    }
+
     async fn change_visibility(&self, receipt: &str, after: Duration) -> Result<()> {
         self.once(Op::GiveBack, receipt, (), self.port.change_visibility(receipt, after)).await
     }

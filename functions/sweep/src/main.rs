@@ -14,7 +14,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
             environment::required("QUEUE_URL")?,
             environment::required("DEAD_LETTERS_URL")?,
         )),
-        limits: Limits::default(),
+        limits: Limits::default().with_live_age(&environment::required("LIVE_AGE_SECONDS")?)?,
     };
     lambda::serve(sweep, sweep::handle).await
 }

@@ -73,6 +73,10 @@ fn when(dataset: &Dataset) -> String {
     if let Some(zone) = refresh.zone.iana_name().filter(|zone| !times.is_empty() && *zone != "UTC") {
         times.push(format!("in {zone}"));
     }
+    times.extend(refresh.on_put.map(|puts| match puts.settle.is_zero() {
+        true => "on put".to_owned(),
+        false => format!("on put, {:#} after the last", puts.settle),
+    }));
     times.extend(refresh.after.iter().map(|after| {
         let inputs: Vec<&str> = after.inputs.iter().map(|input| input.dataset.as_str()).collect();
         format!("after {}", inputs.join(if after.any { " or " } else { " and " }))
@@ -91,6 +95,7 @@ mod tests {
             "[defaults]\ndatabase = \"d\"\nlocation = \"s3://lake/s\"\n[datasets.archive]\n{files}refresh = \"manual\"\n\
              [datasets.orders]\n{files}refresh = [\"rate(1 hour)\", \"cron(0 2 * * ? *)\"]\ntimezone = \"Asia/Tokyo\"\n\
              [datasets.prices]\n{files}\
+             [datasets.rates]\n{files}refresh = [\"rate(1 day)\", {{ on_put = true, settle = \"30s\" }}]\n\
              [datasets.sales]\n{files}refresh = {{ after = [\"prices\", \"orders\"] }}\n\
              [datasets.totals]\n{files}refresh = [\"rate(1 day)\", {{ after = [\"sales\"], any = true }}]\n"
         );
@@ -100,17 +105,18 @@ mod tests {
             "archive  by hand\n\
              orders   rate(1 hour), cron(0 2 * * ? *), in Asia/Tokyo\n\
              prices   the stack's Schedule\n\
+             rates    rate(1 day), on put, 30s after the last\n\
              sales    after orders and prices\n\
              totals   rate(1 day), after sales\n"
         );
         assert_eq!(
             shown(&config, Form::Mermaid),
-            "graph LR\n    archive\n    orders\n    prices\n    sales\n    totals\n    orders --> sales\n    prices --> sales\n    \
+            "graph LR\n    archive\n    orders\n    prices\n    rates\n    sales\n    totals\n    orders --> sales\n    prices --> sales\n    \
              sales -.-> totals\n"
         );
         assert_eq!(
             shown(&config, Form::Dot),
-            "digraph datasets {\n    rankdir=LR;\n    archive;\n    orders;\n    prices;\n    sales;\n    totals;\n    \
+            "digraph datasets {\n    rankdir=LR;\n    archive;\n    orders;\n    prices;\n    rates;\n    sales;\n    totals;\n    \
              orders -> sales;\n    prices -> sales;\n    sales -> totals [style=dashed];\n}\n"
         );
     }

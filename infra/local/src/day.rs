@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use client::datasets::Datasets;
-use serde_json::Value;
+use serde_json::{Value, json};
 use turntable::{
     config::Dataset,
     layout::{Generation, Location, TableName},
@@ -36,10 +36,13 @@ pub struct Day<'a> {
 }
 
 impl<'a> Day<'a> {
-    pub async fn new(stack: &'a Stack, datasets: &'a Datasets) -> Result<Day<'a>> {
+    /// Prepares a day of the datasets that the stack's schedule exports. With `all`, also of those that have a `refresh`
+    /// of their own.
+    pub async fn new(stack: &'a Stack, datasets: &'a Datasets, all: bool) -> Result<Day<'a>> {
         let mut pending = Vec::new();
-        // The schedule doesn't export inboxes.
-        for dataset in datasets.config.datasets().filter(|dataset| !dataset.is_inbox()) {
+        // Drops refresh inboxes.
+        let of_the_day = |dataset: &&Dataset| !dataset.is_inbox() && (all || dataset.refresh.is_none());
+        for dataset in datasets.config.datasets().filter(of_the_day) {
             pending.push((dataset, live(stack, &dataset.table).await?));
         }
         let since = jiff::Timestamp::now().as_millisecond();
@@ -50,6 +53,7 @@ impl<'a> Day<'a> {
     /// to the reader. When waiting longer is pointless, adds faults to the report and returns.
     pub async fn pass(mut self, reader: &Reader, report: &mut Report) -> Result<()> {
         self.stack.fire_schedule().await?;
+        self.export_unscheduled().await?;
         say("the schedule is due; the emulator fires it within ten seconds");
         let mut patience = Patience::new();
         while !self.pending.is_empty() {
@@ -57,7 +61,7 @@ impl<'a> Day<'a> {
             for (dataset, manifest) in &flipped {
                 say(format_args!("{} is live with {}: {} rows", dataset.name, manifest.generation, manifest.rows));
                 reader.add(&dataset.table);
-                report.builds.push(self.build(dataset, manifest).await?);
+                report.builds.push(build(self.stack, self.since, dataset, manifest).await?);
             }
             let lines = self.lines().await?;
             if patience.is_over(&lines) {
@@ -65,6 +69,17 @@ impl<'a> Day<'a> {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    /// Requests the exports that the schedule leaves out. What is built from other datasets follows these by itself.
+    async fn export_unscheduled(&self) -> Result<()> {
+        let is_asked = |dataset: &Dataset| dataset.refresh.as_ref().is_some_and(|refresh| refresh.after.is_empty());
+        let pending = self.pending.iter().filter(|(dataset, _)| is_asked(dataset));
+        let names: Vec<&str> = pending.map(|(dataset, _)| dataset.name.as_str()).collect();
+        if !names.is_empty() {
+            self.stack.invoke("export", &json!({ "dataset": names })).await??;
         }
         Ok(())
     }
@@ -112,41 +127,44 @@ impl<'a> Day<'a> {
     }
 
     async fn lines(&self) -> Result<Vec<Value>> {
-        let mut lines = self.stack.logs("export", self.since).await?;
-        lines.extend(self.stack.logs("flip", self.since).await?);
-        Ok(lines)
+        lines(self.stack, self.since).await
     }
+}
 
-    /// Describes a generation that has just gone live. Its durations come from the functions' logs, which the emulator
-    /// delivers at the end of an invocation, shortly after the flip.
-    async fn build(&self, dataset: &Dataset, manifest: &Manifest) -> Result<LiveGeneration> {
-        let mut build = LiveGeneration {
-            dataset: dataset.name.clone(),
-            generation: manifest.generation,
-            rows: manifest.rows,
-            bytes: manifest.bytes,
-            export_s: 0.0,
-            flip_s: 0.0,
+async fn lines(stack: &Stack, since: i64) -> Result<Vec<Value>> {
+    let mut lines = stack.logs("export", since).await?;
+    lines.extend(stack.logs("flip", since).await?);
+    Ok(lines)
+}
+
+/// Describes a generation that has just gone live. Its durations come from the functions' logs, which the emulator
+/// delivers at the end of an invocation, shortly after the flip.
+pub async fn build(stack: &Stack, since: i64, dataset: &Dataset, manifest: &Manifest) -> Result<LiveGeneration> {
+    let mut build = LiveGeneration {
+        dataset: dataset.name.clone(),
+        generation: manifest.generation,
+        rows: manifest.rows,
+        bytes: manifest.bytes,
+        export_s: 0.0,
+        flip_s: 0.0,
+    };
+    let generation = manifest.generation.to_string();
+    let start = Instant::now();
+    while start.elapsed() < QUIET_PERIOD {
+        let lines = lines(stack, since).await?;
+        let seconds = |keys: &[&str]| {
+            let has = |line: &Value, key| field(line, key).as_str().is_some_and(|value| value.contains(&generation));
+            let names = |line: &&Value| keys.iter().any(|key| has(line, key));
+            field(lines.iter().find(names)?, "seconds").as_f64()
         };
-        let generation = manifest.generation.to_string();
-        let start = Instant::now();
-        while start.elapsed() < QUIET_PERIOD {
-            let lines = self.lines().await?;
-            let seconds = |keys: &[&str]| {
-                let has =
-                    |line: &Value, key| field(line, key).as_str().is_some_and(|value| value.contains(&generation));
-                let names = |line: &&Value| keys.iter().any(|key| has(line, key));
-                field(lines.iter().find(names)?, "seconds").as_f64()
-            };
-            // For a group, one line names the generations of all members.
-            if let (Some(export_s), Some(flip_s)) = (seconds(&["generation"]), seconds(&["live", "members"])) {
-                (build.export_s, build.flip_s) = (export_s, flip_s);
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        // For a group, one line names the generations of all members.
+        if let (Some(export_s), Some(flip_s)) = (seconds(&["generation"]), seconds(&["live", "members"])) {
+            (build.export_s, build.flip_s) = (export_s, flip_s);
+            break;
         }
-        Ok(build)
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    Ok(build)
 }
 
 /// Decides when to stop waiting for datasets that are not live.

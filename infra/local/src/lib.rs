@@ -36,6 +36,7 @@ pub mod optouts;
 pub mod outcome;
 pub mod progress;
 pub mod reader;
+pub mod refresh;
 pub mod report;
 pub mod run;
 pub mod sample;

@@ -39,6 +39,15 @@ pub struct Move {
     pub seconds: f64,
 }
 
+/// A refresh that a put started, and the one that followed it.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Refreshed {
+    /// Seconds from the put until the table was live.
+    pub on_put_s: f64,
+    /// Seconds from then until the table that is built from it was live.
+    pub after_s: f64,
+}
+
 /// One person's opt-out from an extraction.
 #[derive(Debug, Clone, Serialize)]
 pub struct OptedOut {

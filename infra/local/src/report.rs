@@ -7,7 +7,7 @@ use serde::Serialize;
 use turntable::layout::Generation;
 
 use crate::{
-    outcome::{LiveGeneration, Move, OptedOut, Rejected},
+    outcome::{LiveGeneration, Move, OptedOut, Refreshed, Rejected},
     reader::Tally,
 };
 
@@ -18,6 +18,8 @@ pub struct Report {
     pub rejected: Vec<Rejected>,
     /// The flips that an operator requested, in order.
     pub moves: Vec<Move>,
+    /// The refresh by a put, and the one that followed it.
+    pub refreshed: Option<Refreshed>,
     pub opted_out: Vec<OptedOut>,
     pub reader: Tally,
     /// Why the run failed; empty if it succeeded.
@@ -76,6 +78,10 @@ impl Report {
             "rejected": self.rejected,
             "moves": self.moves,
             "opted_out": self.opted_out,
+            "refresh": self.refreshed.map(|refreshed| Refreshed {
+                on_put_s: round(refreshed.on_put_s),
+                after_s: round(refreshed.after_s),
+            }),
             "faults": self.faults,
         })
         .to_string()
@@ -117,6 +123,12 @@ impl fmt::Display for Report {
         }
         for Move { action, from, to, seconds, .. } in &self.moves {
             writeln!(f, "{action:<8}  {from} → {to} in {seconds:.2} s")?;
+        }
+        if let Some(Refreshed { on_put_s, after_s }) = self.refreshed {
+            writeln!(
+                f,
+                "put       its table is live after {on_put_s:.2} s, and what is built from it after {after_s:.2} s more"
+            )?;
         }
         for OptedOut { view, before, after, seconds, .. } in &self.opted_out {
             writeln!(f, "opt-out   {before} row of a person in {view}; a drop arrives: {after} after {seconds:.2} s")?;
@@ -175,7 +187,8 @@ mod tests {
             after: 0,
             seconds: 0.2149,
         };
-        Report { rejected: vec![rejected], moves: vec![back], opted_out: vec![opted_out], ..report() }
+        let refreshed = Some(Refreshed { on_put_s: 1.2345, after_s: 2.3456 });
+        Report { rejected: vec![rejected], moves: vec![back], refreshed, opted_out: vec![opted_out], ..report() }
     }
 
     #[test]
@@ -195,6 +208,7 @@ mod tests {
         assert_eq!(json["datasets"][0], live("users", back), "after a rollback the earlier generation is live");
         assert_eq!(json["moves"][0]["to"], back);
         assert_eq!(json["rejected"][0]["rows"], 25_000);
+        assert_eq!(json["refresh"], serde_json::json!({ "on_put_s": 1.235, "after_s": 2.346 }));
         assert_eq!((&json["opted_out"][0]["before"], &json["opted_out"][0]["after"]), (&1.into(), &0.into()));
     }
 
@@ -227,6 +241,7 @@ a        blue    blue-01JDA00000000000000000000C   100,000  6,543,210      1.23 
 rejected  blue-01JDA00000000000000000000D of 25,000 rows
           users: the candidate was rejected
 rollback  green-01JDA00000000000000000000B → blue-01JDA00000000000000000000A in 0.04 s
+put       its table is live after 1.23 s, and what is built from it after 2.35 s more
 opt-out   1 row of a person in dmp.users_protected; a drop arrives: 0 after 0.21 s
 
 reader's queries: 1,234 ok, 0 failed, 0 mixed

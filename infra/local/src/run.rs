@@ -22,6 +22,7 @@ use crate::{
     outcome::Rejected,
     progress::say,
     reader::{Reader, Tally},
+    refresh,
     report::Report,
     sample,
     stack::Stack,
@@ -61,7 +62,11 @@ pub async fn start(file: Option<&Path>, name: &str) -> Result<Started> {
         stack.create_database(database).await?;
     }
     match file.and_then(Path::parent) {
-        None => put_sample(&stack, 0).await?,
+        None => {
+            let beside = Path::new(sample::DATASETS).parent().unwrap_or(Path::new(""));
+            engines::create(&stack, &datasets.config, beside).await?;
+            put_sample(&stack, 0).await?;
+        }
         Some(beside) => {
             engines::create(&stack, &datasets.config, beside).await?;
             put_folder(&stack, &beside.join(BUCKET_FOLDER)).await?;
@@ -122,7 +127,7 @@ pub async fn run(file: Option<PathBuf>) -> Result<Report> {
         if day > 0 {
             put_sample(&stack, day).await?;
         }
-        Day::new(&stack, &datasets).await?.pass(&reader, &mut report).await?;
+        Day::new(&stack, &datasets, file.is_some()).await?.pass(&reader, &mut report).await?;
         emulator.check()?;
         if !report.faults.is_empty() {
             break;
@@ -130,6 +135,9 @@ pub async fn run(file: Option<PathBuf>) -> Result<Report> {
     }
     if file.is_none() && report.faults.is_empty() {
         bad_day(&stack, &datasets, &mut report).await?;
+        let (refreshed, builds) = refresh::put_and_follow(&stack, &datasets, &reader).await?;
+        report.refreshed = Some(refreshed);
+        report.builds.extend(builds);
         let inbox = datasets.config.dataset(sample::OPTOUTS)?;
         let (opted_out, build) = optouts::person_opts_out(&stack, inbox, &reader).await?;
         report.builds.push(build);

@@ -16,6 +16,15 @@ pub const OPTOUTS: &str = "optouts";
 /// The opt-outs' inbox.
 pub const INBOX: &str = "inbox/optouts";
 
+/// The name of the dataset that a put refreshes.
+pub const CAMPAIGNS: &str = "campaigns";
+
+/// The name of the dataset that follows the one with the campaigns.
+pub const CAMPAIGN_USERS: &str = "campaign_users";
+
+/// The object that is put.
+pub const CAMPAIGNS_OBJECT: &str = "source/campaigns/campaigns.csv";
+
 /// How many users opted out before the first day: one in a hundred.
 pub const OPTED_OUT: u64 = USERS / 100;
 
@@ -75,6 +84,12 @@ pub fn truncated(day: u32) -> Vec<(String, String)> {
     let mut objects = objects(day);
     objects.iter_mut().skip(1).for_each(|(_, csv)| csv.truncate(HEADER.len()));
     objects
+}
+
+/// Returns the campaigns, one for every prefecture but the first.
+pub fn campaigns() -> String {
+    let rows: Vec<String> = PREFECTURES.iter().skip(1).map(|name| format!("{name},{name}の秋まつり\n")).collect();
+    format!("prefecture,campaign\n{}", rows.concat())
 }
 
 /// Returns the drop for the users who opted out before the first day.
@@ -149,6 +164,17 @@ mod tests {
         let sample = Datasets::read(Path::new(DATASETS), "bucket").unwrap();
         assert_eq!(sample.config.databases().into_iter().collect::<Vec<_>>(), ["dmp"]);
         assert_eq!(sample.config.dataset(DATASET).unwrap().table.to_string(), "dmp.users");
+    }
+
+    #[test]
+    fn a_put_refreshes_the_campaigns_and_another_dataset_follows() {
+        let sample = Datasets::read(Path::new(DATASETS), "bucket").unwrap();
+        let object = format!("s3://bucket/{CAMPAIGNS_OBJECT}").parse().unwrap();
+        let read = sample.config.refreshed_on_put().filter(|(_, files)| files.reads(&object));
+        assert_eq!(read.map(|(dataset, _)| dataset.name.as_str()).collect::<Vec<_>>(), [CAMPAIGNS]);
+        let follows = sample.config.dependants(CAMPAIGNS).map(|dataset| dataset.name.as_str());
+        assert_eq!(follows.collect::<Vec<_>>(), [CAMPAIGN_USERS]);
+        assert_eq!(campaigns().lines().count(), 8);
     }
 
     fn rows(day: u32) -> usize {

@@ -33,6 +33,8 @@ impl Sqs {
 
 /// The maximum number of messages in one `SendMessageBatch`.
 const MAX_BATCH_MESSAGES: usize = 10;
+/// The longest time that SQS delays a message.
+const MAX_DELAY_SECONDS: i32 = 900;
 
 #[async_trait]
 impl Queue for Sqs {
@@ -56,6 +58,13 @@ impl Queue for Sqs {
             self.url,
             bodies.len()
         )))
+    }
+
+    async fn send_later(&self, body: String, after: Duration) -> Result<()> {
+        // Rounded up, so that the message doesn't come too early.
+        let seconds = i32::try_from(after.as_millis().div_ceil(1000)).unwrap_or(i32::MAX).min(MAX_DELAY_SECONDS);
+        let request = self.client.send_message().queue_url(&self.url).message_body(body).delay_seconds(seconds);
+        request.send().await.map(drop).map_err(|error| fault("sqs:SendMessage", &self.url, error))
     }
 
     async fn change_visibility(&self, receipt: &str, after: Duration) -> Result<()> {

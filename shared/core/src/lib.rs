@@ -44,6 +44,7 @@ pub mod optout;
 pub mod partition;
 pub mod port;
 pub mod rds;
+pub mod read;
 pub mod record;
 pub mod refresh;
 pub mod retired;

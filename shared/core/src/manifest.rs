@@ -13,6 +13,7 @@ use crate::{
     error::{Error, Result},
     layout::{Generation, Key, Location},
     partition::Partition,
+    read::Read,
     schema::Column,
 };
 
@@ -73,6 +74,9 @@ pub struct Manifest {
     /// `refresh = { after = … }`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub inputs: BTreeMap<String, Generation>,
+    /// The source's objects. Only with `refresh = { on_put = true }`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read: Option<Read>,
 }
 
 /// Everything about a generation that is fixed before its files are written.
@@ -208,7 +212,7 @@ impl File {
 }
 
 impl Manifest {
-    /// Returns a manifest without `merge` and `group`. Every manifest is made by this function; callers then set these
+    /// Returns a manifest without `merge`, `group` and `read`. Every manifest is made by this function; callers then set these
     /// fields.
     pub fn new(identity: Identity, contents: Contents, created_at: Timestamp) -> Manifest {
         let Identity { dataset, generation, location, base, as_of, spec, inputs } = identity;
@@ -234,6 +238,7 @@ impl Manifest {
             merge: None,
             group: None,
             inputs,
+            read: None,
         }
     }
 

@@ -226,6 +226,9 @@ pub trait Queue: Send + Sync {
     /// Sends every body. An error says how many messages were not sent; sending all of them again may send some twice.
     async fn send(&self, bodies: Vec<String>) -> Result<()>;
 
+    /// Sends a message that is delivered after this time, at most 15 minutes.
+    async fn send_later(&self, body: String, after: Duration) -> Result<()>;
+
     /// Makes a received message visible again after this time instead of the queue's own visibility timeout.
     async fn change_visibility(&self, receipt: &str, after: Duration) -> Result<()>;
 

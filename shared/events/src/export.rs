@@ -11,7 +11,7 @@ use turntable_core::{
 
 use crate::{
     event::{by_hand, created_object, is_scheduled},
-    message::{Message, queue},
+    message::{Message, message as body, queue},
     run,
 };
 
@@ -29,6 +29,8 @@ pub enum Export {
     Inputs(String),
     /// A table has flipped, and this is its flip's record: queue what is built from it.
     Flipped(TablePaths, Key),
+    /// Export one dataset, if its source has objects that it wasn't built from.
+    Changed(String),
     /// Queue what has become due by the datasets' own schedules.
     Tick,
     /// Handle messages from the queue.
@@ -40,6 +42,11 @@ pub enum Export {
 }
 
 impl Export {
+    /// Returns the object that was put, if a message from the queue of puts is such an event. `None` for other messages.
+    pub fn put(message: &Message) -> Option<Key> {
+        created_object(&body(&message.body).ok()?).ok()?
+    }
+
     pub fn parse(event: &Value) -> Result<Export> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
@@ -52,6 +59,8 @@ impl Export {
             due: Option<Timestamp>,
             #[serde(default)]
             inputs: bool,
+            #[serde(default)]
+            put: bool,
             #[serde(default)]
             action: Option<Action>,
         }
@@ -84,15 +93,19 @@ impl Export {
         let request: Request = by_hand(event, "{} or {\"dataset\": NAME or [NAME, …]}")?;
         if let Some(Action::Tick) = request.action {
             return match request {
-                Request { dataset: None, generation: None, due: None, inputs: false, .. } => Ok(Export::Tick),
+                Request { dataset: None, generation: None, due: None, inputs: false, put: false, .. } => {
+                    Ok(Export::Tick)
+                }
                 _ => Err(Error::input("the request is a tick, which is for all datasets: send only the action")),
             };
         }
-        if request.inputs {
+        if request.inputs || request.put {
             return match (request.dataset, request.generation, request.due) {
-                (Some(OneOrMany::One(name)), None, None) => Ok(Export::Inputs(name)),
+                (Some(OneOrMany::One(name)), None, None) if !request.put => Ok(Export::Inputs(name)),
+                (Some(OneOrMany::One(name)), None, None) if !request.inputs => Ok(Export::Changed(name)),
                 _ => Err(Error::input(
-                    "the request is about inputs, which belong to one dataset: name exactly one in \"dataset\"",
+                    "the request is about inputs or puts, which belong to one dataset: name exactly one in \"dataset\", \
+                     and send either \"inputs\" or \"put\"",
                 )),
             };
         }
@@ -129,13 +142,15 @@ mod tests {
         let export = |event: Value| Export::parse(&event).unwrap_err().report();
         assert_eq!(
             export(json!({"datset": "users"})),
-            "invalid request: expected {} or {\"dataset\": NAME or [NAME, …]}: unknown field `datset`, expected one of `dataset`, `datasets`, `generation`, `due`, `inputs`, `action`"
+            "invalid request: expected {} or {\"dataset\": NAME or [NAME, …]}: unknown field `datset`, expected one of `dataset`, `datasets`, `generation`, `due`, `inputs`, `put`, `action`"
         );
         for (both, error) in [
             (json!({"action": "tick", "dataset": "users"}), "the request is a tick"),
             (json!({"dataset": ["users"], "due": "2026-11-30T02:00:00Z"}), "the request has a due time"),
             (json!({"due": "2026-11-30T02:00:00Z"}), "the request has a due time"),
             (json!({"dataset": ["users"], "inputs": true}), "the request is about inputs"),
+            (json!({"dataset": ["users"], "put": true}), "the request is about inputs or puts"),
+            (json!({"dataset": "users", "inputs": true, "put": true}), "the request is about inputs or puts"),
         ] {
             assert!(export(both.clone()).starts_with(error), "{both}");
         }

@@ -6,7 +6,7 @@ use arrow_schema::Schema;
 use jiff::Timestamp;
 use turntable_core::{
     config::{OnUnrepresentable, Parquet},
-    layout::TableName,
+    layout::{Entry, TableName},
     manifest::TypedBy,
     port::{Objects, Secrets, TokenSigner},
 };
@@ -25,6 +25,8 @@ pub struct Opened {
     pub unrepresentable: Arc<Unrepresentable>,
     /// Whether the database is on another machine and wasn't required to prove its identity.
     pub is_unverified: bool,
+    /// The objects that the rows come from. Empty for a database.
+    pub objects: Vec<Entry>,
 }
 
 /// Which Parquet objects may pass through unchanged.

@@ -9,6 +9,7 @@ use turntable_core::{
     layout::{Generation, Location},
     manifest::{Contents, File, Identity, Manifest, is_ahead},
     partition::Partition,
+    read::Read,
     schema::Column,
 };
 use turntable_parquet::{Progress, Rows, arrow_types, partitioned};
@@ -52,7 +53,7 @@ impl<'a> NewGeneration<'a> {
                 dataset.name
             ))
         })?;
-        let Opened { rows, as_of, typed_by, unrepresentable, is_unverified } = opened;
+        let Opened { rows, as_of, typed_by, unrepresentable, is_unverified, objects } = opened;
         let now = export.env.clock.now();
         if is_unverified {
             emit(now, &dataset.name, &[(Metric::UnverifiedTls, 1.0)]);
@@ -81,7 +82,9 @@ impl<'a> NewGeneration<'a> {
         let (nulled, unmatched) = (unrepresentable.nulled(), &unrepresentable.unmatched);
         let (missing, ignored) = (unmatched.missing(), unmatched.ignored());
         let contents = Contents { typed_by, columns, partitions, files, nulled, missing, ignored };
-        Ok(Build::Complete(Box::new(Manifest::new(identity, contents, export.env.clock.now()))))
+        let read = dataset.files_on_put().map(|_| Read::of(&objects));
+        let manifest = Manifest { read, ..Manifest::new(identity, contents, export.env.clock.now()) };
+        Ok(Build::Complete(Box::new(manifest)))
     }
 }
 

@@ -9,11 +9,13 @@ mod failure;
 mod flipped;
 mod generation;
 mod group;
+mod puts;
 mod refreshes;
 mod report;
 mod requests;
 mod single;
 mod tick;
+pub(crate) mod unread;
 
 pub use answer::{Answer, EngineOutcome, EngineResponse, Exported, ExportedGroup};
 pub use environment::Export;

@@ -16,7 +16,7 @@ use turntable_core::{
     refresh::{Claim, Next, Record, Running},
 };
 
-use super::environment::Export;
+use super::{environment::Export, unread};
 use crate::{environment::Environment, inputs};
 
 /// How many times to try to update the record if other invocations change it at the same time.
@@ -29,6 +29,8 @@ pub(super) enum Why {
     Due(Timestamp),
     /// Its inputs may have flipped since it was built.
     Inputs,
+    /// Its source may have objects that it wasn't built from.
+    Put,
 }
 
 /// What the handler of a message about a due dataset must do.
@@ -36,7 +38,37 @@ pub(super) enum Claimed {
     Run(Running),
     /// Check again after this time.
     Wait(Duration),
+    /// Puts still come. Send another message that is delivered after this time.
+    Settle(Duration),
     Nothing,
+}
+
+/// What became of a put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Noted {
+    /// It must be followed by a message.
+    First,
+    /// A message or a run in progress serves it.
+    Known,
+}
+
+/// Notes that an object was put into the dataset's source.
+pub(super) async fn note_put(env: &Environment, dataset: &Dataset) -> Result<Noted> {
+    let settle = dataset.refresh.as_ref().map(Refresh::settle).unwrap_or_default();
+    for _ in 0..MAX_ATTEMPTS {
+        let (stored, now) = (Stored::read(env, dataset).await?, env.clock.now());
+        let is_first = stored.record.put.is_none() && stored.record.in_progress(now).is_none();
+        let noted = if is_first { Noted::First } else { Noted::Known };
+        match stored.record.with_put(settle, now) {
+            Some(next) if !stored.replace(env, &next).await? => {}
+            _ => return Ok(noted),
+        }
+    }
+    Err(changing(dataset))
+}
+
+fn changing(lead: &Dataset) -> Error {
+    Error::conflict(format!("{}: others keep changing {}: invoke the function again", lead.name, lead.paths.refresh()))
 }
 
 /// How a run ended.
@@ -60,6 +92,10 @@ pub(super) async fn claim(env: &Environment, lead: &Dataset, why: Why) -> Result
             // The inputs are read after the record, because a run that ends in between makes the record stale.
             Why::Inputs if inputs::is_due(env, lead).await? => stored.record.claim_after_inputs(env.clock.now()),
             Why::Inputs => Claim::Done,
+            Why::Put => match claim_after_puts(env, lead, &stored).await? {
+                Some(claim) => claim,
+                None => continue,
+            },
         };
         match claim {
             Claim::Run(next) => {
@@ -74,17 +110,32 @@ pub(super) async fn claim(env: &Environment, lead: &Dataset, why: Why) -> Result
                 }
             }
             Claim::Wait(time) => return Ok(Claimed::Wait(Duration::try_from(time).unwrap_or_default())),
+            Claim::Settle(time) => return Ok(Claimed::Settle(Duration::try_from(time).unwrap_or_default())),
             Claim::Done => {
                 info!(dataset = lead.name, ?why, "nothing is due");
                 return Ok(Claimed::Nothing);
             }
         }
     }
-    Err(Error::conflict(format!(
-        "{}: other invocations keep changing {}: invoke the function again",
-        lead.name,
-        lead.paths.refresh()
-    )))
+    Err(changing(lead))
+}
+
+/// Decides what to do about puts. Returns `None` if the record must be read again.
+async fn claim_after_puts(env: &Environment, lead: &Dataset, stored: &Stored) -> Result<Option<Claim>> {
+    let settle = lead.refresh.as_ref().map(Refresh::settle).unwrap_or_default();
+    let claim = stored.record.claim_after_puts(settle, env.clock.now());
+    if !matches!(claim, Claim::Run(_)) {
+        return Ok(Some(claim));
+    }
+    let read = stored.record.without_puts(env.clock.now());
+    // Listed after the record was read: a put that comes in between makes the record stale.
+    if unread::is_unread(env, lead, read.is_some()).await? {
+        return Ok(Some(claim));
+    }
+    Ok(match read {
+        Some(next) if !stored.replace(env, &next).await? => None,
+        _ => Some(Claim::Done),
+    })
 }
 
 /// If the recorded run died after it had written its manifest, records its end, so that its due time isn't exported
@@ -133,19 +184,25 @@ async fn try_end(export: &Export, lead: &Dataset, running: &Running, ended: Ende
             };
         }
     }
-    Err(Error::conflict(format!("other invocations keep changing {}", lead.paths.refresh())))
+    Err(changing(lead))
 }
 
 /// Queues the run that waited for a run that has ended or failed for good. A failure is only logged, because the next
 /// due time makes up for it.
 pub(super) async fn follow(export: &Export, lead: &Dataset) {
-    let is_manual = |refresh: &Refresh| refresh.schedules.is_empty() && refresh.after.is_empty();
-    if lead.refresh.as_ref().is_none_or(is_manual) {
+    if lead.refresh.as_ref().is_none_or(Refresh::is_manual) {
         return;
     }
     let followed = async {
-        let stored = Stored::read(&export.env, lead).await?;
-        queue(export, lead, &stored.record).await
+        for _ in 0..MAX_ATTEMPTS {
+            let stored = Stored::read(&export.env, lead).await?;
+            match stored.record.given_up() {
+                Some(next) if !stored.replace(&export.env, &next).await? => {}
+                Some(next) => return queue(export, lead, &next).await,
+                None => return queue(export, lead, &stored.record).await,
+            }
+        }
+        Err(changing(lead))
     };
     if let Err(error) = followed.await {
         warn!(dataset = lead.name, error = error.report(), "the run that waits was not queued");
@@ -153,9 +210,13 @@ pub(super) async fn follow(export: &Export, lead: &Dataset) {
 }
 
 async fn queue(export: &Export, lead: &Dataset, record: &Record) -> Result<()> {
-    let body = match record.follows() {
+    let settle = lead.refresh.as_ref().map(Refresh::settle).unwrap_or_default();
+    let body = match record.follows(settle, export.env.clock.now()) {
         Some(Next::Due(due)) => json!({ "dataset": lead.name, "due": due }),
         Some(Next::Inputs) => json!({ "dataset": lead.name, "inputs": true }),
+        Some(Next::Put(after)) => {
+            return export.queue.send_later(unread::message(&lead.name), after.try_into().unwrap_or_default()).await;
+        }
         None => return Ok(()),
     };
     export.queue.send(vec![body.to_string()]).await

@@ -15,9 +15,9 @@ use super::{
     batch::{MessageOutcome, enqueue, settle},
     engine_run,
     environment::Export,
-    failure, flipped, group,
+    failure, flipped, group, puts,
     refreshes::{self, Claimed, Ended, Why},
-    single, tick,
+    single, tick, unread,
 };
 use crate::config_faults;
 
@@ -43,6 +43,7 @@ pub async fn carry_out(export: &Export, request: request::Export) -> Result<Answ
             refresh_by_hand(export, &config, config.dataset(&name)?, Why::Due(due)).await
         }
         request::Export::Inputs(name) => refresh_by_hand(export, &config, config.dataset(&name)?, Why::Inputs).await,
+        request::Export::Changed(name) => refresh_by_hand(export, &config, config.dataset(&name)?, Why::Put).await,
         request::Export::Tick => tick::tick(export, &config).await,
         request::Export::Flipped(paths, record) => flipped::flipped(export, &config, &paths, &record).await,
         request::Export::Ended(run) => {
@@ -65,7 +66,7 @@ pub async fn carry_out(export: &Export, request: request::Export) -> Result<Answ
 /// Exports a dataset that is due, for a request that isn't a queue message.
 async fn refresh_by_hand(export: &Export, config: &Config, dataset: &Dataset, why: Why) -> Result<Answer> {
     match refresh(export, config, dataset, why).await {
-        Ok(Handled::Done) => Ok(Answer::Queued { queued: Vec::new() }),
+        Ok(Handled::Done | Handled::Settling) => Ok(Answer::Queued { queued: Vec::new() }),
         Ok(Handled::Exported(answer)) => Ok(*answer),
         Ok(Handled::Wait(time)) => Err(Error::conflict(format!(
             "{}: a run for this due time is in progress, or has died: invoke export again in {} s",
@@ -81,10 +82,10 @@ async fn refresh_by_hand(export: &Export, config: &Config, dataset: &Dataset, wh
 
 /// Handles all messages. Returns the ids of the messages to redeliver.
 async fn handle_messages(export: &Export, messages: Vec<Message>) -> Vec<String> {
-    let mut redelivered = Vec::new();
+    let (mut redelivered, messages) = handle_puts(export, messages).await;
     for message in messages {
         let failure = match handle_message(export, &message.body).await {
-            Ok(Handled::Done | Handled::Exported(_)) => continue,
+            Ok(Handled::Done | Handled::Settling | Handled::Exported(_)) => continue,
             Ok(Handled::Wait(time)) => {
                 info!(message_id = message.id, seconds = time.as_secs(), "checked again later");
                 if let Err(error) = export.queue.change_visibility(&message.receipt, time).await {
@@ -117,6 +118,33 @@ async fn handle_messages(export: &Export, messages: Vec<Message>) -> Vec<String>
     redelivered
 }
 
+/// Handles the messages that are events of puts, all at once. Returns the ids of those to redeliver, and the other
+/// messages. Events that can't be handled come again after the queue's visibility timeout; until then, sweep makes up
+/// for them.
+async fn handle_puts(export: &Export, messages: Vec<Message>) -> (Vec<String>, Vec<Message>) {
+    let (mut keys, mut ids, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    for message in messages {
+        match request::Export::put(&message) {
+            Some(key) => {
+                keys.push(key);
+                ids.push(message.id);
+            }
+            None => others.push(message),
+        }
+    }
+    if keys.is_empty() {
+        return (Vec::new(), others);
+    }
+    let noted = async { puts::put(export, &export.env.config().await?, &keys).await };
+    match noted.await {
+        Ok(_) => (Vec::new(), others),
+        Err(error) => {
+            error!(puts = ids.len(), kind = error.kind().as_str(), error = error.report(), "puts were not noted");
+            (ids, others)
+        }
+    }
+}
+
 /// Handles one queue message: a request for one dataset.
 ///
 /// If `datasets.toml` can't be read, the message fails, but not the invocation. A failed invocation would leave the
@@ -130,6 +158,7 @@ async fn handle_message(export: &Export, body: &str) -> Result<Handled> {
         }
         request::Export::Due(name, due) => refresh(export, &config, config.dataset(&name)?, Why::Due(due)).await,
         request::Export::Inputs(name) => refresh(export, &config, config.dataset(&name)?, Why::Inputs).await,
+        request::Export::Changed(name) => refresh(export, &config, config.dataset(&name)?, Why::Put).await,
         request::Export::Pending(name, generation) => {
             let answer = engine_run::pending(export, config.dataset(&name)?, &generation).await?;
             follow(export, &config, &answer).await;
@@ -144,6 +173,8 @@ enum Handled {
     Exported(Box<Answer>),
     /// Nothing was due, or another run serves the message.
     Done,
+    /// Puts still come, and another message was sent.
+    Settling,
     /// A run for the due time is in progress. If it dies, this message must start another, so it is checked again after
     /// this time.
     Wait(Duration),
@@ -156,6 +187,11 @@ async fn refresh(export: &Export, config: &Config, dataset: &Dataset, why: Why) 
     let running = match claimed {
         Claimed::Run(running) => running,
         Claimed::Wait(time) => return Ok(Handled::Wait(time)),
+        Claimed::Settle(time) => {
+            // Not a redelivery, because SQS gives up a message that it has delivered too often.
+            let sent = export.queue.send_later(unread::message(&lead.name), time).await;
+            return sent.map(|()| Handled::Settling).map_err(|failure| failure.of(&lead.name));
+        }
         Claimed::Nothing => return Ok(Handled::Done),
     };
     let built = export_one(export, config, lead).await;

@@ -21,6 +21,9 @@ pub struct RefreshStatus {
     /// The datasets after whose flips it is refreshed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<String>,
+    /// Whether a put into its source refreshes it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub on_put: bool,
     /// The last due time for which an export has succeeded. `None` if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<Timestamp>,
@@ -42,7 +45,7 @@ pub struct RefreshStatus {
 /// one request. For a dataset with inputs, makes two more requests, and one for each input.
 pub async fn load(env: &Environment, dataset: &Dataset, now: Timestamp) -> Result<Option<RefreshStatus>> {
     let Some(refresh) = &dataset.refresh else { return Ok(None) };
-    if refresh.schedules.is_empty() && refresh.after.is_empty() {
+    if refresh.is_manual() {
         return Ok(Some(RefreshStatus::default()));
     }
     let record: Record = env.record(&refresh.record).await?.unwrap_or_default();
@@ -54,6 +57,7 @@ pub async fn load(env: &Environment, dataset: &Dataset, now: Timestamp) -> Resul
     Ok(Some(RefreshStatus {
         schedules: refresh.schedules.iter().map(|schedule| schedule.text().to_owned()).collect(),
         after: refresh.inputs().into_iter().map(|input| input.dataset.clone()).collect(),
+        on_put: refresh.on_put.is_some(),
         last: record.done,
         next: refresh.next(now),
         running_since: running.map(|running| running.since),
@@ -65,18 +69,36 @@ pub async fn load(env: &Environment, dataset: &Dataset, now: Timestamp) -> Resul
 /// Returns what the next export waits for, apart from its due time.
 fn waits(refresh: &Refresh, record: &Record, (built, live): (&Inputs, &Inputs), now: Timestamp) -> Option<String> {
     if let Some(running) = record.in_progress(now) {
-        let next = match (record.waiting, record.waiting_for_inputs) {
-            (Some(due), _) => format!("the export for {due}"),
-            (None, true) => "the export for the inputs that have flipped".into(),
-            (None, false) => return None,
+        let next = match (record.waiting, record.waiting_for_inputs, record.put) {
+            (Some(due), _, _) => format!("the export for {due}"),
+            (None, true, _) => "the export for the inputs that have flipped".into(),
+            (None, false, Some(put)) => format!("the export for the put at {}", seconds(put)),
+            (None, false, None) => return None,
         };
         return Some(format!("{next} starts when the one that started at {} has ended", seconds(running.since)));
     }
-    if let Some(Next::Due(due)) = record.follows() {
-        return Some(format!("the export for {due} starts when the engine run has ended, or at the next due time"));
+    if let Some(waits) = waits_after_puts(refresh, record, now) {
+        return Some(waits);
+    }
+    if let Some(Next::Due(due)) = record.follows(refresh.settle(), now) {
+        return Some(format!("the export for {due} starts when the engine's run has ended, or at the next due time"));
     }
     let awaited = awaited(refresh, built, live).filter(|awaited| !awaited.is_empty())?;
     Some(format!("flips of {}", awaited.join(", ")))
+}
+
+/// Returns what the next export after puts waits for. `None` if there were none since the last one.
+fn waits_after_puts(refresh: &Refresh, record: &Record, now: Timestamp) -> Option<String> {
+    if let Some(left) = record.unsettled(refresh.settle(), now) {
+        let starts = now.checked_add(left).map_or(now, seconds);
+        let put = seconds(record.put?);
+        return Some(format!("the last put was at {put}, and the export starts at {starts} if no other follows"));
+    }
+    match (record.put, record.retried_put) {
+        (Some(put), _) => Some(format!("the export for the put at {} is queued", seconds(put))),
+        (None, Some(put)) => Some(format!("the export for the put at {} failed, and is tried again", seconds(put))),
+        (None, None) => None,
+    }
 }
 
 /// Returns a message about inputs that have been rolled back since the live generation was built from them. Returns

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use turntable_core::port::Queue;
+use turntable_core::{
+    error::{Error, Result},
+    port::Queue,
+};
 
 use crate::environment::Environment;
 
@@ -23,11 +26,25 @@ pub struct Limits {
     pub time: SignedDuration,
     /// The maximum number of objects to delete or move.
     pub objects: usize,
+    /// The age of live above which a dataset without a `refresh` of its own is overdue.
+    pub live_age: SignedDuration,
+}
+
+impl Limits {
+    /// Sets the age of live above which a dataset without a `refresh` of its own is overdue, from a number of seconds.
+    pub fn with_live_age(self, seconds: &str) -> Result<Limits> {
+        let fault = |fault: std::num::ParseIntError| {
+            Error::config("LIVE_AGE_SECONDS is not a whole number: set the template's LiveAgeSeconds").caused_by(fault)
+        };
+        let seconds = seconds.parse().map_err(fault)?;
+        Ok(Limits { live_age: SignedDuration::from_secs(seconds), ..self })
+    }
 }
 
 impl Default for Limits {
-    /// Returns limits of one million objects and of 12 minutes, because the timeout in the template is 15 minutes.
+    /// Returns limits of 12 minutes, because the template's timeout is 15 minutes, of one million objects, and of 26
+    /// hours, because the template's schedule is daily.
     fn default() -> Self {
-        Limits { time: SignedDuration::from_mins(12), objects: 1_000_000 }
+        Limits { time: SignedDuration::from_mins(12), objects: 1_000_000, live_age: SignedDuration::from_hours(26) }
     }
 }

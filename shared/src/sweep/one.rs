@@ -23,6 +23,7 @@ use super::{
 use crate::{
     catalog::Tables,
     environment::Environment,
+    export::unread,
     inputs,
     publish::{
         self, Attempts, FlipReport, Outcome, identity, published,
@@ -109,6 +110,7 @@ pub(super) async fn sweep_one(round: &Round<'_>, dataset: &Dataset) -> Result<(O
         if attempts.lost() == 0 && !dry_run {
             queue_pending_runs(sweep, dataset, &loaded).await?;
             queue_after_inputs(sweep, dataset).await?;
+            queue_after_puts(sweep, dataset).await?;
         }
         if attempts.lost() == 0 {
             let found = verify_and_repair(env, dataset, &loaded, dry_run).await?;
@@ -182,6 +184,15 @@ async fn queue_after_inputs(sweep: &Sweep, dataset: &Dataset) -> Result<()> {
     }
     info!(dataset = dataset.name, "inputs have flipped");
     sweep.queue.send(vec![json!({ "dataset": dataset.name, "inputs": true }).to_string()]).await
+}
+
+/// Sends `export` a message for a dataset that puts refresh, because a put's event may have been lost. `export` compares
+/// the source with what was read, because it may read the source's bucket.
+async fn queue_after_puts(sweep: &Sweep, dataset: &Dataset) -> Result<()> {
+    match dataset.files_on_put() {
+        Some(_) => sweep.queue.send(vec![unread::message(&dataset.name)]).await,
+        None => Ok(()),
+    }
 }
 
 /// Moves drops that have been in the table for longer than `drain` from the inbox to the archive. In a dry run, in

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tracing::{info, warn};
 use turntable_core::{
     config::{Dataset, Refresh, Source},
@@ -16,8 +16,9 @@ use super::{
     answer::{Item, Skipped, Swept},
     archive::Archived,
     contents::TableContents,
+    environment::Limits,
 };
-use crate::metric::{Metric, emit};
+use crate::metric::{Metric, emit, emit_for_stack};
 
 #[derive(Default)]
 pub struct Report {
@@ -31,8 +32,8 @@ pub struct Report {
     max_age: i64,
     /// Seconds since the earliest replacement of a generation that still exists.
     oldest_replaced: Option<i64>,
-    /// Seconds since live's snapshot was taken. `None` for an inbox, or if live is unmanaged.
-    live_age: Option<i64>,
+    /// How old live is; `None` for an inbox, or if live is unmanaged.
+    live: Option<LiveAge>,
     /// Drops that were moved to the archive.
     archived: Option<Item>,
     more: bool,
@@ -41,8 +42,8 @@ pub struct Report {
 impl Report {
     /// Returns the report on a dataset that was skipped for `reason`.
     pub fn skipped(dataset: &Dataset, now: Timestamp, loaded: &TableContents, reason: String) -> Report {
-        let live_age = live_age(dataset, now, loaded);
-        Report { dataset: dataset.name.clone(), skipped: Some(reason), live_age, ..Report::default() }
+        let live = live_age(dataset, now, loaded);
+        Report { dataset: dataset.name.clone(), skipped: Some(reason), live, ..Report::default() }
     }
 
     /// Returns the report for a dry run: what a sweep would do.
@@ -106,7 +107,7 @@ impl Report {
             objects: done.objects,
             max_age: dataset.retain.max_age.as_secs(),
             oldest_replaced: plan.oldest_replaced.map(|at| now.duration_since(at).as_secs()),
-            live_age: live_age(dataset, now, loaded),
+            live: live_age(dataset, now, loaded),
             archived: None,
             more: done.more,
         }
@@ -135,16 +136,19 @@ impl Report {
             (Metric::BeyondMaxAge, beyond(oldest) as f64),
         ];
         let swept = swept.into_iter().filter(|_| self.skipped.is_none());
-        self.live_age.map(|age| (Metric::LiveAge, age as f64)).into_iter().chain(swept).collect()
+        self.live.map(|live| (Metric::LiveAge, live.age as f64)).into_iter().chain(swept).collect()
     }
 
     /// Logs the report, emits its metrics unless it is a dry run, and adds it to the answer.
-    pub fn log_and_add(self, now: Timestamp, swept: &mut Swept, took: Duration) {
+    pub fn log_and_add(self, now: Timestamp, limits: &Limits, swept: &mut Swept, took: Duration) {
         let bytes: u64 = self.deleted.iter().map(|item| item.bytes).sum();
         let (dry_run, seconds) = (swept.dry_run, took.as_secs_f64());
         let metrics = self.metrics(bytes);
         if !dry_run && !metrics.is_empty() {
             emit(now, &self.dataset, &metrics);
+        }
+        if let Some(live) = self.live.filter(|_| !dry_run) {
+            emit_for_stack(now, &self.dataset, &[(Metric::LiveOverdue, live.overdue(limits) as f64)]);
         }
         match self.skipped {
             Some(reason) => {
@@ -173,24 +177,46 @@ impl Report {
     }
 }
 
-/// Returns the age of live's snapshot in seconds, or `None` for an inbox, or if live is unmanaged. An opt-out table
-/// gets older only because no drops arrive, which is not a fault. Inboxes have the metric `OptoutLag` instead.
-fn live_age(dataset: &Dataset, now: Timestamp, loaded: &TableContents) -> Option<i64> {
+/// How old live is, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct LiveAge {
+    age: i64,
+    /// The age above which live is overdue. `None` if the stack's schedule refreshes the dataset.
+    allowed: Option<i64>,
+}
+
+impl LiveAge {
+    /// Returns by how many seconds live is older than it may be, or 0.
+    fn overdue(self, limits: &Limits) -> i64 {
+        (self.age - self.allowed.unwrap_or(limits.live_age.as_secs())).max(0)
+    }
+}
+
+/// Returns the age of live's snapshot; `None` for an inbox, or if live is unmanaged. An opt-out table gets older only
+/// because no drop arrives, which is not a fault. For inboxes there is the metric `OptoutLag` instead.
+fn live_age(dataset: &Dataset, now: Timestamp, loaded: &TableContents) -> Option<LiveAge> {
     let scheduled = !matches!(dataset.source, Source::Inbox(_));
     let live = loaded.live_manifest.as_ref().filter(|_| scheduled)?;
     age(dataset.refresh.as_ref(), live.snapshot_at(), now)
 }
 
-/// Returns the age of a snapshot in seconds. If the dataset has its own schedules, the age counts from the first due
-/// time after the snapshot, so a table that is due once a month doesn't count as too old before that. If the dataset is
-/// refreshed by hand or after its inputs, it has no age.
-fn age(refresh: Option<&Refresh>, snapshot: Timestamp, now: Timestamp) -> Option<i64> {
-    let since = match refresh {
-        None => snapshot,
-        Some(refresh) if refresh.schedules.is_empty() => return None,
-        Some(refresh) => refresh.next(snapshot).unwrap_or(now).min(now),
+/// How late a refresh may be, however long its interval is.
+const MAX_DELAY: SignedDuration = SignedDuration::from_hours(24);
+
+/// Returns the age of a snapshot. If the dataset has schedules of its own, the age counts from the first due time after
+/// the snapshot, so a table that is due once a month isn't too old before. Then it may be as late as until the next due
+/// time, or a day. If the dataset is only refreshed by hand, after its inputs or by puts, it has no age.
+fn age(refresh: Option<&Refresh>, snapshot: Timestamp, now: Timestamp) -> Option<LiveAge> {
+    let Some(refresh) = refresh else {
+        return Some(LiveAge { age: now.duration_since(snapshot).as_secs(), allowed: None });
     };
-    Some(now.duration_since(since).as_secs())
+    if refresh.schedules.is_empty() {
+        return None;
+    }
+    let due = refresh.next(snapshot).unwrap_or(now);
+    let interval = refresh.next(due).map_or(MAX_DELAY, |next| next.duration_since(due));
+    let age = now.duration_since(due.min(now)).as_secs();
+    Some(LiveAge { age, allowed: Some(interval.min(MAX_DELAY).as_secs()) })
 }
 
 #[cfg(test)]
@@ -208,13 +234,30 @@ mod tests {
             );
             let config = Config::parse("f", &text).unwrap();
             let refresh = config.dataset("a").unwrap().refresh.clone();
-            super::age(refresh.as_ref(), snapshot.parse().unwrap(), now.parse().unwrap())
+            let age = super::age(refresh.as_ref(), snapshot.parse().unwrap(), now.parse().unwrap());
+            age.map(|live| (live.age, live.overdue(&Limits::default())))
         };
-        let (noon, evening) = ("2026-11-30T12:00:00Z", "2026-11-30T18:00:00Z");
-        assert_eq!(age("", noon, evening), Some(6 * 3600));
-        assert_eq!(age("refresh = \"rate(1 hour)\"", noon, evening), Some(5 * 3600));
-        assert_eq!(age("refresh = \"cron(0 0 1 * ? *)\"", "2026-11-05T00:00:00Z", evening), Some(0));
-        assert_eq!(age("refresh = \"manual\"", noon, evening), None);
+        let (noon, evening, hour) = ("2026-11-30T12:00:00Z", "2026-11-30T18:00:00Z", 3600);
+        for (refresh, snapshot, expected) in [
+            ("", noon, Some((6 * hour, 0))),
+            ("", "2026-11-29T12:00:00Z", Some((30 * hour, 4 * hour))),
+            ("refresh = \"rate(1 hour)\"", noon, Some((5 * hour, 4 * hour))),
+            ("refresh = \"rate(1 hour)\"", "2026-11-30T16:00:01Z", Some((hour, 0))),
+            ("refresh = \"rate(5 minutes)\"", "2026-11-30T17:30:00Z", Some((1500, 1200))),
+            ("refresh = \"cron(0 0 1 * ? *)\"", "2026-11-05T00:00:00Z", Some((0, 0))),
+            (
+                "refresh = \"cron(0 0 1 * ? *)\"",
+                "2026-10-05T00:00:00Z",
+                Some((30 * 24 * hour - 6 * hour, 29 * 24 * hour - 6 * hour)),
+            ),
+            ("refresh = \"at(2026-11-30T16:00:00)\"", noon, Some((2 * hour, 0))),
+            ("refresh = \"at(2026-11-30T10:00:00)\"", noon, Some((0, 0))),
+            ("refresh = \"manual\"", noon, None),
+            ("refresh = { on_put = true }", noon, None),
+            ("refresh = [{ on_put = true }, \"rate(1 hour)\"]", noon, Some((5 * hour, 4 * hour))),
+        ] {
+            assert_eq!(age(refresh, snapshot, evening), expected, "{refresh} {snapshot}");
+        }
     }
 
     fn metric(report: &Report, name: Metric) -> Option<f64> {

@@ -110,7 +110,7 @@ async fn sweep_all(round: &Round<'_>, datasets: &[&Dataset]) -> (Swept, Vec<(Str
         match result {
             Ok((drift, report)) => {
                 swept.notes.extend(drift);
-                report.log_and_add(round.now, swept, started.elapsed());
+                report.log_and_add(round.now, &round.sweep.limits, swept, started.elapsed());
             }
             Err(failure) => {
                 let kind = failure.kind().as_str();

@@ -98,6 +98,7 @@ impl Turntable {
             ignored: Default::default(),
             merge,
             group: None,
+            read: None,
             inputs: Default::default(),
         }
     }

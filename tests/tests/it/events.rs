@@ -38,6 +38,8 @@ fn exports() -> Vec<(&'static str, Export)> {
         ("export-tick.json", Export::Tick),
         ("export-due.json", Export::Due("users".into(), "2024-11-21T02:00:00Z".parse().unwrap())),
         ("export-inputs.json", Export::Inputs("users".into())),
+        ("export-changed.json", Export::Changed("users".into())),
+        ("export-put.json", Export::Queue(vec![message("export-put.json")])),
         ("export-flipped.json", Export::Flipped(users, record)),
         ("export-sqs.json", queue),
         ("export-athena.json", Export::Ended(query)),
@@ -96,14 +98,17 @@ fn sweeps() -> Vec<(&'static str, (Option<String>, bool))> {
     vec![("sweep.json", (None, false)), ("sweep-dry-run.json", (Some("users".into()), true))]
 }
 
+/// Returns the message in a queue's event.
+fn message(name: &str) -> Message {
+    let file = event(name);
+    let text = |field: &str| file["Records"][0][field].as_str().unwrap().to_owned();
+    Message { id: text("messageId"), body: text("body"), receipt: text("receiptHandle"), received: 1 }
+}
+
 fn optouts() -> Vec<(&'static str, Optout)> {
-    let file = event("optout-sqs.json");
-    let message = &file["Records"][0];
-    let text = |field: &str| message[field].as_str().unwrap().to_owned();
-    let (id, body, receipt) = (text("messageId"), text("body"), text("receiptHandle"));
     vec![
         ("optout.json", Optout::One { dataset: "optouts".into(), reconcile: false, max_returning: None }),
-        ("optout-sqs.json", Optout::Queue(vec![Message { id, body, receipt, received: 1 }])),
+        ("optout-sqs.json", Optout::Queue(vec![message("optout-sqs.json")])),
     ]
 }
 
@@ -124,6 +129,9 @@ fn every_event_is_the_request_that_it_says() {
     let body = event("optout-sqs.json")["Records"][0]["body"].as_str().unwrap().to_owned();
     let drop = "s3://lake/inbox/optouts/2024-11-21T0200.csv".parse().unwrap();
     assert_eq!(Optout::parse_message(&body).unwrap(), Optout::Put(drop));
+    let put = "s3://lake/source/prices/2026-11-30.csv".parse().unwrap();
+    assert_eq!(Export::put(&message("export-put.json")), Some(put));
+    assert_eq!(Export::put(&message("export-sqs.json")), None);
     for (name, expected) in sweeps() {
         let sweep = Sweep::parse(&event(name)).unwrap();
         assert_eq!((sweep.dataset, sweep.dry_run), expected, "{name}");

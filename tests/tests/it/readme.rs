@@ -24,13 +24,16 @@ async fn story(page: &Follower) {
     let text = page.follow("Turntable", 0..1, &[]).await;
     assert!(text.contains("reader's queries:") && text.contains(" 0 failed, 0 mixed"), "{text}");
     assert!(text.contains("rejected  ") && text.contains("rollback  "), "{text}");
+    assert!(text.contains("put       its table is live after "), "{text}");
 }
 
 async fn story_as_json(page: &Follower) {
     let text = page.follow("Run the demo", 1..2, &[]).await;
     let json: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     assert_eq!((&json["reader"]["failed"], &json["reader"]["mixed"]), (&0.into(), &0.into()), "{json}");
-    assert_eq!(json["datasets"].as_array().unwrap().len(), 2, "{json}");
+    assert_eq!(json["datasets"].as_array().unwrap().len(), 4, "{json}");
+    let seconds = |part: &str| json["refresh"][part].as_f64().unwrap();
+    assert!(seconds("on_put_s") > 0.0 && seconds("after_s") > 0.0, "{json}");
 }
 
 /// Runs the page's datasets.toml on a database with the table that the file names.

@@ -5,11 +5,11 @@ locals {
 
   metric_alarms = {
     live_age = {
-      description = "A table's live data is older than LiveAgeSeconds. Look for a hold, rejected candidates or a failed export. See docs/operate.md#live-is-old."
-      metric      = "LiveAge"
+      description = "A table's live data is older than its interval allows. Look for a hold, rejected candidates or a failed export. See docs/operate.md#live-is-old."
+      metric      = "LiveOverdue"
       statistic   = "Maximum"
       period      = 3600
-      threshold   = var.live_age_seconds
+      threshold   = 0
     }
     optout_lag = {
       description = "A drop waited longer than OptoutLagSeconds to be published. Its people may still be in extractions. Look for a hold, an error of OptoutFunction, or a long min_interval. See docs/operate.md#an-opt-out-waits."

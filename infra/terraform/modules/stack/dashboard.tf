@@ -3,7 +3,14 @@
 locals {
   # Graphs of the functions' own metrics, one line per dataset. `alarm` draws the threshold.
   dataset_graphs = [
-    { place = [0, 3], width = 12, period = 3600, title = "Age of live data, s", metrics = { LiveAge = "Maximum" }, alarm = var.live_age_seconds },
+    {
+      place   = [0, 3]
+      width   = 12
+      period  = 3600
+      title   = "Age of live data, overdue in the stack, s"
+      metrics = { LiveAge = "Maximum", LiveOverdue = "Maximum" }
+      stack   = ["LiveOverdue"] # Without a line per dataset.
+    },
     { place = [12, 3], width = 12, period = 60, title = "Opt-out lag, from put to flip, s", metrics = { OptoutLag = "Maximum" }, alarm = var.optout_lag_seconds },
     {
       place   = [0, 9]
@@ -69,8 +76,8 @@ locals {
         lines = [
           for metric, statistic in graph.metrics : [{
             expression = format(
-              "SEARCH('{Turntable,Stack,Dataset} Stack=\"%s\" MetricName=\"%s\"', '%s', %d)",
-              var.stack_name, metric, statistic, try(graph.periods[metric], graph.period),
+              "SEARCH('{Turntable,Stack%s} Stack=\"%s\" MetricName=\"%s\"', '%s', %d)",
+              contains(try(graph.stack, []), metric) ? "" : ",Dataset", var.stack_name, metric, statistic, try(graph.periods[metric], graph.period),
             )
           }]
         ]

@@ -46,7 +46,7 @@ locals {
     export_flipped = {
       description = null
       function    = "export"
-      queued      = false
+      queue       = null
       retries     = 185
       max_age     = 86400
       pattern = {
@@ -58,11 +58,38 @@ locals {
         }
       }
     }
+    export_puts = {
+      description = "Sends an event to the put queue for each object with the prefix of puts."
+      function    = "export"
+      queue       = "put"
+      retries     = 185
+      max_age     = 86400
+      pattern = {
+        source      = ["aws.s3"]
+        detail-type = ["Object Created"]
+        detail = {
+          bucket = { name = [var.bucket_name] }
+          object = { key = [{ prefix = var.put_prefix }] }
+        }
+      }
+    }
+    export_source_puts = {
+      description = "Sends an event to the put queue for each object in the buckets of puts."
+      function    = "export"
+      queue       = "put"
+      retries     = 185
+      max_age     = 86400
+      pattern = {
+        source      = ["aws.s3"]
+        detail-type = ["Object Created"]
+        detail      = { bucket = { name = length(var.put_buckets) > 0 ? var.put_buckets : [""] } } # Matches nothing.
+      }
+    }
     # AWS delivers it at best effort. If it is lost, sweep queues a check of the run.
     export_query_ended = {
       description = null
       function    = "export"
-      queued      = false
+      queue       = null
       retries     = 185
       max_age     = 86400
       pattern = {
@@ -78,7 +105,7 @@ locals {
     export_job_ended = {
       description = null
       function    = "export"
-      queued      = false
+      queue       = null
       retries     = 185
       max_age     = 86400
       pattern = {
@@ -93,7 +120,7 @@ locals {
     flip_manifest = {
       description = null
       function    = "flip"
-      queued      = false
+      queue       = null
       retries     = 185
       max_age     = 86400
       pattern = {
@@ -109,7 +136,7 @@ locals {
     flip_table_changed = {
       description = null
       function    = "flip"
-      queued      = false
+      queue       = null
       retries     = 5
       max_age     = 3600
       pattern = {
@@ -121,7 +148,7 @@ locals {
     optout_drops = {
       description = "Sends an event to the opt-out queue for each object that is created in an inbox."
       function    = "optout"
-      queued      = true
+      queue       = "optout"
       retries     = 185
       max_age     = 86400
       pattern = {
@@ -179,7 +206,7 @@ resource "aws_cloudwatch_event_target" "this" {
   for_each = local.rules
 
   rule = aws_cloudwatch_event_rule.this[each.key].name
-  arn  = each.value.queued ? aws_sqs_queue.work[each.value.function].arn : aws_lambda_function.this[each.value.function].arn
+  arn  = each.value.queue != null ? aws_sqs_queue.work[each.value.queue].arn : aws_lambda_function.this[each.value.function].arn
 
   retry_policy {
     maximum_retry_attempts       = each.value.retries
@@ -192,7 +219,7 @@ resource "aws_cloudwatch_event_target" "this" {
 }
 
 resource "aws_lambda_permission" "rule" {
-  for_each = { for key, rule in local.rules : key => rule.function if !rule.queued }
+  for_each = { for key, rule in local.rules : key => rule.function if rule.queue == null }
 
   action        = "lambda:InvokeFunction"
   function_name = aws_lambda_function.this[each.value].function_name

@@ -43,6 +43,7 @@ locals {
       variables = {
         QUEUE_URL        = aws_sqs_queue.work["export"].url # For checks of engine runs whose end event never arrived.
         DEAD_LETTERS_URL = aws_sqs_queue.dead_letters["export"].url
+        LIVE_AGE_SECONDS = tostring(var.live_age_seconds)
       }
     }
   }
@@ -133,7 +134,7 @@ resource "aws_lambda_event_source_mapping" "queue" {
   for_each = local.queues
 
   event_source_arn        = aws_sqs_queue.work[each.key].arn
-  function_name           = aws_lambda_function.this[each.key].function_name
+  function_name           = aws_lambda_function.this[each.value.function].function_name
   batch_size              = each.value.batch
   function_response_types = ["ReportBatchItemFailures"]
 

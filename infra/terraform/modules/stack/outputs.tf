@@ -50,6 +50,11 @@ output "export_queue_url" {
   value       = aws_sqs_queue.work["export"].url
 }
 
+output "put_queue_url" {
+  description = "URL of the queue of events for objects that were put into sources."
+  value       = aws_sqs_queue.work["put"].url
+}
+
 output "export_dead_letters_url" {
   description = "URL of the dead-letter queue of the function `export`."
   value       = aws_sqs_queue.dead_letters["export"].url

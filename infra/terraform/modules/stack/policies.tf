@@ -67,6 +67,10 @@ locals {
         resources = [aws_sqs_queue.work["export"].arn]
       },
       {
+        actions   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
+        resources = [aws_sqs_queue.work["put"].arn]
+      },
+      {
         actions   = ["sqs:SendMessage"]
         resources = [aws_sqs_queue.dead_letters["export"].arn]
       },

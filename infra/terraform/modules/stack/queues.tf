@@ -2,11 +2,20 @@ locals {
   # Six times the function's timeout is visible to no other invocation, as Lambda advises.
   queues = {
     export = {
+      function    = "export"
       visibility  = 5400
       batch       = 1 # One dataset may need the whole timeout.
       concurrency = var.export_concurrency
     }
+    # Apart from `export`, so that no export waits for the events of a burst.
+    put = {
+      function    = "export"
+      visibility  = 5400 # Sweep makes up for an event sooner.
+      batch       = 10
+      concurrency = 2 # The minimum that Lambda accepts.
+    }
     optout = {
+      function   = "optout"
       visibility = 1800 # The schedule retries sooner.
       # No batching window: its minimum is 1 second. A refresh takes in every unread drop, so the two concurrent
       # invocations combine a burst anyway.
@@ -26,7 +35,7 @@ resource "aws_sqs_queue" "work" {
   kms_master_key_id          = local.key
 
   redrive_policy = jsonencode({
-    deadLetterTargetArn = aws_sqs_queue.dead_letters[each.key].arn
+    deadLetterTargetArn = aws_sqs_queue.dead_letters[each.value.function].arn
     maxReceiveCount     = 3
   })
 }
@@ -50,7 +59,7 @@ locals {
   }
   feeders = {
     for name in keys(local.queues) :
-    name => [for key, rule in local.rules : aws_cloudwatch_event_rule.this[key].arn if rule.function == name && rule.queued]
+    name => [for key, rule in local.rules : aws_cloudwatch_event_rule.this[key].arn if rule.queue == name]
   }
 }
 
@@ -72,7 +81,7 @@ resource "aws_sqs_queue_policy" "dead_letters" {
 }
 
 resource "aws_sqs_queue_policy" "work" {
-  for_each = toset([for rule in values(local.rules) : rule.function if rule.queued])
+  for_each = toset([for rule in values(local.rules) : rule.queue if rule.queue != null])
 
   queue_url = aws_sqs_queue.work[each.key].url
 

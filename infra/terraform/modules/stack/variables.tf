@@ -89,6 +89,25 @@ variable "source_buckets" {
   nullable    = false
 }
 
+variable "put_prefix" {
+  description = "Key prefix in the bucket below which a put refreshes the tables that read it, if they have `refresh = { on_put = true }`. Each put with this prefix sends a message to `export`."
+  type        = string
+  default     = "source/"
+  nullable    = false
+
+  validation {
+    condition     = length(var.put_prefix) >= 1 && length(var.put_prefix) <= 512
+    error_message = "The length must be between 1 and 512."
+  }
+}
+
+variable "put_buckets" {
+  description = "Those of `source_buckets` in which a put refreshes the tables that read it, whatever the key. They must send their events to EventBridge. Empty for none."
+  type        = list(string)
+  default     = []
+  nullable    = false
+}
+
 variable "bucket_owners" {
   description = "Buckets of other accounts and the accounts that own them, as BUCKET=ACCOUNT, separated by commas. All other buckets must belong to this account."
   type        = string
@@ -243,7 +262,7 @@ variable "alarm_topic_arn" {
 }
 
 variable "live_age_seconds" {
-  description = "Age of live data, in seconds since its snapshot, above which LiveAgeAlarm is raised. Set it above the period of `schedule` plus the longest export. `sweep` reports the age."
+  description = "Age of live data, in seconds since its snapshot, above which LiveAgeAlarm is raised for datasets without a `refresh` of their own. Set it above the period of `schedule` plus the longest export."
   type        = number
   default     = 93600
   nullable    = false

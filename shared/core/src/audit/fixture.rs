@@ -32,6 +32,7 @@ pub fn manifest() -> Manifest {
         merge: None,
         group: None,
         inputs: Default::default(),
+        read: None,
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
     files::files,
     group, inbox,
     names::{folders, identifier},
+    puts,
     read::{Fault, Faults, Keys, described},
     refresh::{self, Unresolved},
     settings::Defaults,
@@ -76,6 +77,9 @@ fn file(table: &Table, outlines: &BTreeMap<String, Outline>, faults: &Faults) ->
     if let Some(refresh) = defaults.refresh.as_mut().filter(|refresh| !refresh.after.is_empty()) {
         faults.push("defaults.refresh", "after names the inputs of one dataset: set it in that dataset");
         refresh.after.clear();
+    }
+    if defaults.refresh.as_mut().is_some_and(|refresh| refresh.on_put.take().is_some()) {
+        faults.push("defaults.refresh", "on_put is about the files of one dataset: set it there");
     }
     // An invalid key in [defaults] is reported there, so it must not also be reported as missing from each dataset.
     let given =
@@ -167,6 +171,9 @@ fn dataset(
     }
     let refresh = refresh::combined(&keys, settings.refresh.clone(), settings.timezone.clone()).filter(|_| !is_inbox);
     refreshes.extend(refresh.map(|refresh| (name.to_owned(), refresh)));
+    if settings.refresh.as_ref().is_some_and(|refresh| refresh.on_put.is_some()) {
+        puts::check(&keys, source.as_ref(), settings.location.as_ref(), &table_name);
+    }
     if is_inbox && table.contains_key("refresh") {
         keys.fault("refresh", "not supported for an inbox, which its drops and OptoutSchedule refresh: remove it");
     }

@@ -9,7 +9,7 @@ use super::{
     group::Group,
     position::{Position, Positions},
     read::{At, Fault},
-    source::Source,
+    source::{Files, Source},
 };
 use crate::{
     error::{Error, Result},
@@ -126,6 +126,11 @@ impl Config {
             let inputs = dataset.refresh.iter().flat_map(|refresh| &refresh.after).flat_map(|after| &after.inputs);
             inputs.into_iter().any(|found| found.dataset == input)
         })
+    }
+
+    /// Returns the datasets that puts into their sources refresh, with the files that they read.
+    pub fn refreshed_on_put(&self) -> impl Iterator<Item = (&Dataset, &Files)> {
+        self.datasets().filter_map(|dataset| Some((dataset, dataset.files_on_put()?)))
     }
 
     /// Returns the dataset itself, or the first member of its group.

@@ -24,7 +24,8 @@ pub fn together(
         let Some(Unresolved { given, zone }) = given.get(name) else { continue };
         let after = given.after.iter().map(|after| resolved((datasets, outlines), name, after, faults)).collect();
         let record = lead(datasets, dataset).paths.refresh();
-        found.insert(name.clone(), Refresh { schedules: given.schedules.clone(), after, zone: zone.clone(), record });
+        let (schedules, on_put) = (given.schedules.clone(), given.on_put);
+        found.insert(name.clone(), Refresh { schedules, after, on_put, zone: zone.clone(), record });
     }
     for (name, refresh) in found {
         if let Some(dataset) = datasets.get_mut(&name) {
@@ -181,12 +182,13 @@ mod tests {
             ),
             (
                 vec![("a", "refresh = { any = true }\n".into())],
-                "datasets.a.refresh: after is missing: name the datasets after whose flips this one is refreshed"
+                "datasets.a.refresh: after and on_put are missing: name the datasets after whose flips this one is refreshed, or set on_put = true\n\
+                 datasets.toml: datasets.a.refresh.any: says how many of the datasets in after must flip: set after too, or remove it"
                     .into(),
             ),
             (
                 vec![("a", "refresh = { before = [\"b\"], after = [\"b\"] }\n".into()), ("b", String::new())],
-                "datasets.a.refresh: unknown key \"before\", expected one of after, any".into(),
+                "datasets.a.refresh: unknown key \"before\", expected one of after, any, on_put, settle".into(),
             ),
         ] {
             let entries: Vec<(&str, &str)> = entries.iter().map(|(name, refresh)| (*name, refresh.as_str())).collect();

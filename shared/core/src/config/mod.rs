@@ -18,6 +18,7 @@ mod inbox_rules;
 mod names;
 mod place;
 mod position;
+mod puts;
 mod query;
 mod read;
 mod refresh;
@@ -39,7 +40,7 @@ pub use names::LAPTOP_ONLY;
 pub use place::Place;
 pub use position::{Position, Positions};
 pub use query::reads_only;
-pub use refresh::{After, Input, Refresh};
+pub use refresh::{After, Input, OnPut, Refresh};
 pub use source::{
     Athena, Auth, Connect, Files, Format, GlueJob, Inbox, Mysql, Nested, Postgres, Quota, Secret, Session,
     SharedSnapshot, Source,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use toml::Value;
 
 use super::read::{Keys, described};
@@ -11,15 +11,24 @@ use crate::{
     refresh::Schedule,
 };
 
-/// When a dataset is refreshed. If there are no schedules and no inputs, it is refreshed only by hand.
+/// When a dataset is refreshed. Without schedules, inputs and puts, only by hand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refresh {
     pub schedules: Vec<Schedule>,
     /// The inputs after whose flips the dataset is refreshed. One entry is enough for a refresh.
     pub after: Vec<After>,
+    /// Whether a put into the source refreshes the dataset.
+    pub on_put: Option<OnPut>,
     pub zone: TimeZone,
     /// The key of the object that records the scheduled refreshes. The members of a group share one.
     pub record: Key,
+}
+
+/// That a put into the source refreshes the dataset.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OnPut {
+    /// How long no further put may come before the export starts.
+    pub settle: SignedDuration,
 }
 
 /// The inputs after whose flips a dataset is refreshed.
@@ -39,6 +48,16 @@ pub struct Input {
 }
 
 impl Refresh {
+    /// Returns whether only requests refresh the dataset.
+    pub fn is_manual(&self) -> bool {
+        self.schedules.is_empty() && self.after.is_empty() && self.on_put.is_none()
+    }
+
+    /// Returns how long no further put may come before the export starts.
+    pub fn settle(&self) -> SignedDuration {
+        self.on_put.unwrap_or_default().settle
+    }
+
     /// Returns the datasets that this one is built from, ordered by name.
     pub fn inputs(&self) -> Vec<&Input> {
         let all = self.after.iter().flat_map(|after| &after.inputs);
@@ -61,6 +80,7 @@ impl Refresh {
 pub struct Given {
     pub schedules: Vec<Schedule>,
     pub after: Vec<GivenAfter>,
+    pub on_put: Option<OnPut>,
 }
 
 /// An entry of `after`, before its datasets are looked up.
@@ -70,9 +90,10 @@ pub struct GivenAfter {
     pub any: bool,
 }
 
-const EXPECTED: &str =
-    "\"cron(…)\", \"rate(…)\", \"at(…)\", \"manual\", { after = [\"DATASET\", …] }, or a list of these";
+const EXPECTED: &str = "\"cron(…)\", \"rate(…)\", \"at(…)\", \"manual\", { after = [\"DATASET\", …] }, { on_put = true }, or a list of these";
 const MANUAL: &str = "manual";
+/// The longest `settle`: how long SQS delays a message.
+const MAX_SETTLE: SignedDuration = SignedDuration::from_mins(15);
 
 /// Reads `refresh`.
 pub fn refresh(keys: &Keys) -> Option<Given> {
@@ -87,25 +108,56 @@ pub fn refresh(keys: &Keys) -> Option<Given> {
 }
 
 impl Given {
+    /// Reads `{ after = ["orders"] }` or `{ on_put = true }`.
+    fn add_table(&mut self, all: &Keys, keys: Keys) {
+        if !keys.has("after") && !keys.has("on_put") {
+            keys.fault_here(
+                "after and on_put are missing: name the datasets after whose flips this one is refreshed, or set on_put = \
+                 true",
+            );
+        }
+        self.after.extend(after(&keys));
+        let puts = on_put(&keys);
+        if puts.is_some() && self.on_put.is_some() {
+            all.fault("refresh", "has on_put twice: remove one of the two");
+        }
+        self.on_put = self.on_put.or(puts);
+        keys.finish();
+    }
+
     fn add(&mut self, keys: &Keys, value: &Value) {
         match value.as_table() {
-            Some(table) => self.after.extend(after(Keys::new(keys.at("refresh"), table, keys.faults()))),
+            Some(table) => self.add_table(keys, Keys::new(keys.at("refresh"), table, keys.faults())),
             None => self.schedules.extend(schedule(keys, value)),
         }
     }
 }
 
-/// Reads `{ after = ["orders"], any = true }`.
-fn after(keys: Keys) -> Option<GivenAfter> {
-    let (names, any) = (keys.strings("after"), keys.boolean("any").unwrap_or(false));
-    if !keys.has("after") {
-        keys.fault_here("after is missing: name the datasets after whose flips this one is refreshed");
+/// Reads `after = ["orders"], any = true`.
+fn after(keys: &Keys) -> Option<GivenAfter> {
+    let (names, any) = (keys.strings("after"), keys.boolean("any"));
+    if any.is_some() && !keys.has("after") {
+        keys.fault("any", "says how many of the datasets in after must flip: set after too, or remove it");
     }
     if names.as_ref().is_some_and(Vec::is_empty) {
         keys.fault("after", "names no dataset: name at least one");
     }
-    keys.finish();
-    Some(GivenAfter { datasets: names?.into_iter().map(str::to_owned).collect(), any })
+    Some(GivenAfter { datasets: names?.into_iter().map(str::to_owned).collect(), any: any.unwrap_or(false) })
+}
+
+/// Reads `on_put = true, settle = "30s"`.
+fn on_put(keys: &Keys) -> Option<OnPut> {
+    let (given, settle) = (keys.boolean("on_put"), keys.duration("settle"));
+    if given == Some(false) {
+        keys.fault("on_put", "false has no effect: remove it");
+    }
+    if keys.has("settle") && !keys.has("on_put") {
+        keys.fault("settle", "is how long no further put may come: set on_put = true too, or remove it");
+    }
+    if settle.is_some_and(|settle| settle > MAX_SETTLE) {
+        keys.fault("settle", format!("is longer than {MAX_SETTLE:#}, the longest that is supported: lower it"));
+    }
+    (given == Some(true)).then(|| OnPut { settle: settle.unwrap_or_default().min(MAX_SETTLE) })
 }
 
 fn schedule(keys: &Keys, value: &Value) -> Option<Schedule> {
@@ -190,7 +242,7 @@ mod tests {
             found.replace("datasets.toml: datasets.a.", "")
         };
         let fields = "expected six fields (minutes hours day-of-month month day-of-week year), found";
-        let kinds = "expected \"cron(…)\", \"rate(…)\", \"at(…)\", \"manual\", { after = [\"DATASET\", …] }, or a list of these, found";
+        let kinds = "expected \"cron(…)\", \"rate(…)\", \"at(…)\", \"manual\", { after = [\"DATASET\", …] }, { on_put = true }, or a list of these, found";
         for (keys, fault) in [
             ("refresh = 5", format!("refresh: {kinds} a whole number")),
             ("refresh = []", format!("refresh: {kinds} an array")),

@@ -37,6 +37,7 @@ fn candidate(generation: Generation, as_of: i64) -> Manifest {
         merge: None,
         group: None,
         inputs: Default::default(),
+        read: None,
     }
 }
 

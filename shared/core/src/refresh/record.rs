@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 /// How long a run may take before it counts as dead: Lambda's limit of 15 minutes, and a minute for clocks that differ.
 const LEASE: SignedDuration = SignedDuration::from_mins(16);
 
+/// How long after it settled a put's message must have been handled: the time in which a tick comes.
+const OVERDUE: SignedDuration = SignedDuration::from_mins(1);
+
 /// The refreshes of a dataset by its schedules and inputs, `_refresh.json`. A group has one, in the folder of its first member.
 ///
 /// Every change is conditional on the record that was read, so two invocations can't both start a run for one due time.
@@ -22,6 +25,12 @@ pub struct Record {
     /// Whether an input flipped during a run. Whether another run must follow is decided afterwards.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub waiting_for_inputs: bool,
+    /// The last put into the source after which no run has begun. One run follows all puts until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub put: Option<Timestamp>,
+    /// The last put that a failed run served. The run's message is delivered again for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retried_put: Option<Timestamp>,
 }
 
 /// A run in progress.
@@ -33,6 +42,9 @@ pub struct Running {
     pub since: Timestamp,
     /// When the run has died if it hasn't ended by then.
     pub until: Timestamp,
+    /// The last put that the run serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub put: Option<Timestamp>,
 }
 
 /// What follows a run.
@@ -42,9 +54,11 @@ pub enum Next {
     Due(Timestamp),
     /// A run, if the inputs have flipped since the dataset was built.
     Inputs,
+    /// A run, if the source has objects that the dataset wasn't built from, once no put has come for so long.
+    Put(SignedDuration),
 }
 
-/// What to do about a due time or a flip of an input.
+/// What to do about a due time, a flip of an input or a put.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claim {
     /// Start a run, once this record is written.
@@ -53,6 +67,8 @@ pub enum Claim {
     After(Record),
     /// A run for this due time is in progress. Look again when it would have died.
     Wait(SignedDuration),
+    /// Puts have come more recently than `settle`. Look again after this time.
+    Settle(SignedDuration),
     /// A run for this or a later due time has ended.
     Done,
 }
@@ -80,6 +96,50 @@ impl Record {
         }
     }
 
+    /// Decides what to do about a dataset whose source has objects that it wasn't built from.
+    pub fn claim_after_puts(&self, settle: SignedDuration, now: Timestamp) -> Claim {
+        match (self.in_progress(now), self.unsettled(settle, now)) {
+            (Some(_), _) => Claim::After(Record { put: self.put.or(Some(now)), ..self.clone() }),
+            (None, Some(left)) => Claim::Settle(left),
+            (None, None) => Claim::Run(self.started(self.waiting, now)),
+        }
+    }
+
+    /// Returns the record once it is known that every put before it was read is in the dataset. `None` if no put waits,
+    /// or a run is in progress.
+    pub fn without_puts(&self, now: Timestamp) -> Option<Record> {
+        let waits = self.put.is_some() || self.retried_put.is_some();
+        let record = || Record { put: None, retried_put: None, ..self.clone() };
+        (waits && self.in_progress(now).is_none()).then(record)
+    }
+
+    /// Returns the record after a put at `now`, or `None` if it stays the same: the run that waits serves this put too.
+    /// Of puts within a second, only the first counts for `settle`.
+    pub fn with_put(&self, settle: SignedDuration, now: Timestamp) -> Option<Record> {
+        let counts = match self.put {
+            None => true,
+            Some(last) => !settle.is_zero() && now.duration_since(last) >= SignedDuration::from_secs(1),
+        };
+        counts.then(|| Record { put: Some(now), ..self.clone() })
+    }
+
+    /// Returns the record after the retries of a run have been given up. `None` if it stays the same.
+    pub fn given_up(&self) -> Option<Record> {
+        self.retried_put.map(|_| Record { retried_put: None, ..self.clone() })
+    }
+
+    /// Returns whether a put has waited for so long after it settled that its message must have been lost.
+    pub fn has_overdue_put(&self, settle: SignedDuration, now: Timestamp) -> bool {
+        let settled = |put: Timestamp| now.duration_since(put) >= settle.saturating_add(OVERDUE);
+        self.put.is_some_and(settled) && self.in_progress(now).is_none()
+    }
+
+    /// Returns how long it takes until the last put has settled; `None` if it has, or there is none.
+    pub fn unsettled(&self, settle: SignedDuration, now: Timestamp) -> Option<SignedDuration> {
+        let left = settle.checked_sub(now.duration_since(self.put?))?;
+        left.is_positive().then_some(left)
+    }
+
     /// Returns the run in progress.
     pub fn in_progress(&self, now: Timestamp) -> Option<&Running> {
         self.running.as_ref().filter(|running| running.until > now)
@@ -88,8 +148,9 @@ impl Record {
     /// Returns the record once a run has started, which also serves all that waited for it.
     fn started(&self, due: Option<Timestamp>, now: Timestamp) -> Record {
         let until = now.checked_add(LEASE).unwrap_or(Timestamp::MAX);
-        let running = Some(Running { due, since: now, until });
-        Record { done: self.done, running, waiting: None, waiting_for_inputs: false }
+        let put = self.put.max(self.retried_put).max(self.running.as_ref().and_then(|dead| dead.put));
+        let running = Some(Running { due, since: now, until, put });
+        Record { done: self.done, running, ..Record::default() }
     }
 
     /// Returns the record after the run `of` has ended well. `None` if that run isn't the one in progress.
@@ -100,7 +161,8 @@ impl Record {
     /// Returns the record after the run `of` has failed, so that its due time can be run again. `None` if that run
     /// isn't the one in progress.
     pub fn failed(&self, of: &Running) -> Option<Record> {
-        self.is_running(of).then(|| Record { running: None, ..self.clone() })
+        let retried_put = self.retried_put.max(of.put);
+        self.is_running(of).then(|| Record { running: None, retried_put, ..self.clone() })
     }
 
     /// Returns the record after the run `of` found an earlier run of an engine, whose end it waits for. `None` if `of`
@@ -108,7 +170,7 @@ impl Record {
     pub fn postponed(&self, of: &Running) -> Option<Record> {
         let waiting_for_inputs = self.waiting_for_inputs || of.due.is_none();
         let waiting = self.waiting.max(of.due);
-        self.is_running(of).then_some(Record { done: self.done, running: None, waiting, waiting_for_inputs })
+        self.is_running(of).then(|| Record { running: None, waiting, waiting_for_inputs, ..self.clone() })
     }
 
     fn is_running(&self, of: &Running) -> bool {
@@ -116,11 +178,12 @@ impl Record {
     }
 
     /// Returns what must start now, because it came during a run that has ended since.
-    pub fn follows(&self) -> Option<Next> {
+    pub fn follows(&self, settle: SignedDuration, now: Timestamp) -> Option<Next> {
         if self.running.is_some() {
             return None;
         }
         let due = self.waiting.filter(|waiting| self.done.is_none_or(|done| done < *waiting));
-        due.map(Next::Due).or(self.waiting_for_inputs.then_some(Next::Inputs))
+        let put = || self.put.map(|_| Next::Put(self.unsettled(settle, now).unwrap_or_default()));
+        due.map(Next::Due).or(self.waiting_for_inputs.then_some(Next::Inputs)).or_else(put)
     }
 }

@@ -257,13 +257,19 @@ fn a_due_time_starts_one_run_and_one_that_comes_meanwhile_follows() {
     assert_eq!(started.claim(minutes(0), minutes(2)), Claim::Wait(SignedDuration::from_mins(15)));
     let Claim::After(waiting) = started.claim(minutes(5), minutes(5)) else { panic!("it isn't remembered") };
     let Claim::After(waiting) = waiting.claim(minutes(3), minutes(6)) else { panic!("an older one is not forgotten") };
-    assert_eq!((waiting.waiting, waiting.follows()), (Some(minutes(5)), None));
+    assert_eq!((waiting.waiting, waiting.follows(SignedDuration::ZERO, minutes(9))), (Some(minutes(5)), None));
     assert!(matches!(waiting.claim(minutes(0), minutes(6)), Claim::Wait(_)), "a copy of the first message is kept");
     let ended = waiting.ended(&run).unwrap();
-    assert_eq!((ended.done, ended.follows()), (Some(minutes(0)), Some(Next::Due(minutes(5)))));
+    assert_eq!(
+        (ended.done, ended.follows(SignedDuration::ZERO, minutes(9))),
+        (Some(minutes(0)), Some(Next::Due(minutes(5))))
+    );
     let Claim::Run(next) = ended.claim(minutes(5), minutes(7)) else { panic!("nothing follows") };
     let last = next.ended(next.running.as_ref().unwrap()).unwrap();
-    assert_eq!((last.claim(minutes(5), minutes(9)), last.follows()), (Claim::Done, None));
+    assert_eq!(
+        (last.claim(minutes(5), minutes(9)), last.follows(SignedDuration::ZERO, minutes(9))),
+        (Claim::Done, None)
+    );
     assert_eq!(last.ended(&run), None, "a run that counts as dead does not end another");
 }
 
@@ -285,14 +291,62 @@ fn inputs_that_flip_during_a_run_are_looked_at_after_it() {
     let Claim::Run(started) = Record::default().claim(minutes(0), minutes(0)) else { panic!("no run") };
     let run = started.running.clone().unwrap();
     let Claim::After(waiting) = started.claim_after_inputs(minutes(1)) else { panic!("it isn't remembered") };
-    assert_eq!(waiting.follows(), None);
+    assert_eq!(waiting.follows(SignedDuration::ZERO, minutes(9)), None);
     let ended = waiting.ended(&run).unwrap();
-    assert_eq!(ended.follows(), Some(Next::Inputs));
+    assert_eq!(ended.follows(SignedDuration::ZERO, minutes(9)), Some(Next::Inputs));
     let Claim::Run(next) = ended.claim_after_inputs(minutes(2)) else { panic!("nothing runs") };
     let Claim::After(due) = next.claim(minutes(3), minutes(3)) else { panic!("a due time is not a flip") };
     let ended = due.ended(&next.running.unwrap()).unwrap();
-    assert_eq!((ended.done, ended.follows()), (Some(minutes(0)), Some(Next::Due(minutes(3)))));
+    assert_eq!(
+        (ended.done, ended.follows(SignedDuration::ZERO, minutes(9))),
+        (Some(minutes(0)), Some(Next::Due(minutes(3))))
+    );
     let Claim::Run(last) = ended.claim_after_inputs(minutes(4)) else { panic!("nothing runs") };
     let last = last.ended(last.running.as_ref().unwrap()).unwrap();
-    assert_eq!((last.done, last.follows()), (Some(minutes(3)), None), "one run serves both");
+    assert_eq!(
+        (last.done, last.follows(SignedDuration::ZERO, minutes(9))),
+        (Some(minutes(3)), None),
+        "one run serves both"
+    );
+}
+
+#[test]
+fn puts_fold_into_one_run_and_one_that_comes_meanwhile_follows() {
+    let settle = SignedDuration::from_secs(90);
+    let second = SignedDuration::from_secs(1);
+    let first = Record::default().with_put(settle, minutes(0)).unwrap();
+    assert_eq!(first.with_put(settle, minutes(0) + second / 2), None, "a burst doesn't write the record each time");
+    assert_eq!(first.with_put(SignedDuration::ZERO, minutes(9)), None, "the run that waits serves it");
+    let last = first.with_put(settle, minutes(1)).unwrap();
+    assert_eq!(last.claim_after_puts(settle, minutes(2)), Claim::Settle(second * 30));
+    assert!(!last.has_overdue_put(settle, minutes(3)) && last.has_overdue_put(settle, minutes(4)));
+    let Claim::Run(started) = last.claim_after_puts(settle, minutes(3)) else { panic!("no run") };
+    let run = started.running.clone().unwrap();
+    assert_eq!((run.put, started.put, started.has_overdue_put(settle, minutes(9))), (Some(minutes(1)), None, false));
+    let during = started.with_put(settle, minutes(4)).unwrap();
+    assert_eq!(during.follows(settle, minutes(4)), None);
+    let ended = during.ended(&run).unwrap();
+    assert_eq!(ended.follows(settle, minutes(5)), Some(Next::Put(second * 30)));
+    assert_eq!(ended.follows(settle, minutes(6)), Some(Next::Put(SignedDuration::ZERO)));
+    assert_eq!(ended.without_puts(minutes(6)), Some(Record::default()));
+    // A due time's run serves the put too.
+    let Claim::Run(due) = ended.claim(minutes(5), minutes(5)) else { panic!("no run") };
+    let ended = due.ended(due.running.as_ref().unwrap()).unwrap();
+    assert_eq!((ended.done, ended.follows(settle, minutes(9))), (Some(minutes(5)), None));
+}
+
+#[test]
+fn a_put_whose_run_failed_waits_for_the_retry_and_one_whose_run_died_for_the_next() {
+    let settle = SignedDuration::ZERO;
+    let first = Record::default().with_put(settle, minutes(0)).unwrap();
+    let Claim::Run(started) = first.claim_after_puts(settle, minutes(0)) else { panic!("no run") };
+    let failed = started.failed(started.running.as_ref().unwrap()).unwrap();
+    assert_eq!((failed.put, failed.retried_put), (None, Some(minutes(0))));
+    assert!(!failed.has_overdue_put(settle, minutes(9)), "a tick must not retry more often than the queue");
+    assert_eq!(failed.follows(settle, minutes(1)), None);
+    let Claim::Run(again) = failed.claim_after_puts(settle, minutes(1)) else { panic!("no retry") };
+    assert_eq!((again.retried_put, again.running.unwrap().put), (None, Some(minutes(0))));
+    assert_eq!(failed.given_up(), Some(Record::default()));
+    let Claim::Run(next) = started.claim_after_puts(settle, minutes(17)) else { panic!("the dead run goes on") };
+    assert_eq!(next.running.unwrap().put, Some(minutes(0)));
 }

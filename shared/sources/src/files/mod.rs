@@ -33,4 +33,5 @@ mod table_format;
 mod time_of_day;
 mod timestamps;
 
+pub use listing::entries;
 pub use open::open;

@@ -33,6 +33,7 @@ pub async fn open(options: &Files, context: &Context) -> Result<Opened> {
     let declared = options.columns.as_deref().map(declared_schema).transpose()?;
     let objects = &context.objects;
     let found = listing::find(options, &**objects).await?;
+    let read = found.iter().flat_map(|(_, list)| list).map(|object| object.entry.clone()).collect();
     if let (Some((Format::Ndjson | Format::Parquet, list)), Some(_)) = (&found, &options.csv) {
         return Err(Error::config(format!(
             "{} is not a CSV file, but source.files.csv is set: remove source.files.csv",
@@ -64,13 +65,13 @@ pub async fn open(options: &Files, context: &Context) -> Result<Opened> {
             let batches = |list| parquet::batches(objects.clone(), list, schema.clone(), unrepresentable.clone());
             let streams = distribute(footers, |footer| footer.size()).into_iter().map(batches).collect();
             let rows = Rows { schema, copies, streams };
-            Ok(Opened { rows, as_of: context.now, typed_by, unrepresentable, is_unverified: false })
+            Ok(Opened { rows, as_of: context.now, typed_by, unrepresentable, is_unverified: false, objects: read })
         }
         (None, Some(schema)) => {
             let unrepresentable = context.unrepresentable(&schema);
             let (typed_by, streams) = (TypedBy::Declared, vec![stream::empty().boxed()]);
             let rows = Rows { schema, copies: Vec::new(), streams };
-            Ok(Opened { rows, as_of: context.now, typed_by, unrepresentable, is_unverified: false })
+            Ok(Opened { rows, as_of: context.now, typed_by, unrepresentable, is_unverified: false, objects: read })
         }
         (None, None) => {
             let place = options.location();
@@ -90,6 +91,7 @@ async fn open_text(
     declared: Option<SchemaRef>,
 ) -> Result<Opened> {
     let objects = &context.objects;
+    let read = list.iter().map(|object| object.entry.clone()).collect();
     let (schema, typed_by) = match declared {
         Some(schema) => (schema, TypedBy::Declared),
         None => (inferred_schema(options, objects, &text, &list).await?, TypedBy::Inferred),
@@ -99,7 +101,7 @@ async fn open_text(
     let batches = |list| decode::batches(objects.clone(), list, target.clone());
     let streams = distribute(list, |object| object.entry.size).into_iter().map(batches).collect();
     let rows = Rows { schema, copies: Vec::new(), streams };
-    Ok(Opened { rows, as_of: context.now, typed_by, unrepresentable, is_unverified: false })
+    Ok(Opened { rows, as_of: context.now, typed_by, unrepresentable, is_unverified: false, objects: read })
 }
 
 fn declared_schema(columns: &[Column]) -> Result<SchemaRef> {

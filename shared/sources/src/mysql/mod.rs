@@ -83,7 +83,7 @@ impl Snapshot {
         let (as_of, typed_by) = (self.as_of, TypedBy::Source);
         let rows = Rows { schema, copies: Vec::new(), streams: vec![stream] };
         let is_unverified = self.server.unverified().is_some();
-        Ok(Opened { rows, as_of, typed_by, unrepresentable, is_unverified })
+        Ok(Opened { rows, as_of, typed_by, unrepresentable, is_unverified, objects: Vec::new() })
     }
 
     /// Ends the session. If a stream still uses it, the stream ends it.

@@ -45,5 +45,5 @@ pub async fn open(options: &Mysql, context: &Context) -> Result<Opened> {
     }
     let rows = Rows { schema, copies: Vec::new(), streams };
     let is_unverified = server.unverified().is_some();
-    Ok(Opened { rows, as_of, typed_by: TypedBy::Source, unrepresentable, is_unverified })
+    Ok(Opened { rows, as_of, typed_by: TypedBy::Source, unrepresentable, is_unverified, objects: Vec::new() })
 }

@@ -106,7 +106,7 @@ async fn read(
     }
     let rows = Rows { schema, copies: Vec::new(), streams };
     let is_unverified = server.unverified().is_some();
-    Ok(Opened { rows, as_of, typed_by: TypedBy::Source, unrepresentable, is_unverified })
+    Ok(Opened { rows, as_of, typed_by: TypedBy::Source, unrepresentable, is_unverified, objects: Vec::new() })
 }
 
 /// Returns a warning if the server would not be verified. Doesn't connect to it.

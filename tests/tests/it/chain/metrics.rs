@@ -50,6 +50,7 @@ async fn every_function_logs_the_metrics_of_alarms_and_dashboards() {
     let swept = metrics(&chain, "sweep").await;
     assert_eq!((&swept["Unflips"], swept["BeyondMaxAge"].last()), (&vec![1.0], Some(&0.0)));
     assert!(swept["LiveAge"].len() == 2 && swept["LiveAge"].iter().all(|age| (0.0..300.0).contains(age)), "{swept:?}");
+    assert_eq!(swept["LiveOverdue"], [0.0, 0.0]);
     let oldest = *swept["OldestReplaced"].last().unwrap();
     assert!((0.0..300.0).contains(&oldest) && swept["SweptBytes"].iter().all(|bytes| *bytes == 0.0), "{swept:?}");
 }

@@ -1,6 +1,9 @@
 //! A tick exports what is due, and the flip's record exports what is built from it.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use serde_json::json;
 use turntable::manifest::Manifest;
@@ -29,4 +32,32 @@ async fn a_due_dataset_and_what_is_built_from_it_follow_by_themselves() {
     let status = chain.ask("flip", &json!({ "dataset": "users", "action": "status" })).await;
     let text = |field: &str| status["refresh"][field].as_str().map(str::to_owned);
     assert!(text("last").is_some() && text("last") < text("next"), "{status}");
+}
+
+/// Prints how long it takes from a put to the flip.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_put_is_live_within_seconds_and_is_exported_once() {
+    let chain = Chain::start(&format!("{USERS}refresh = {{ on_put = true }}\n")).await;
+    let (mut live, mut took) = (None, Vec::new());
+    for round in 0..7 {
+        let csv = users(100_000, round);
+        let start = Instant::now();
+        chain.put("source/users/users.csv", csv).await.unwrap();
+        let generation = chain.next("users", live.as_ref()).await;
+        took.push(start.elapsed().as_secs_f64());
+        live = Some(chain.paths("users").generation(&generation));
+    }
+    // The first includes the functions' cold starts.
+    let mut warm = took.split_off(1);
+    warm.sort_by(f64::total_cmp);
+    println!("put to live, 100,000 rows: first {:.2} s, then p50 {:.2} s, max {:.2} s", took[0], warm[3], warm[5]);
+    // An object that the source ignores, and the same object once more.
+    chain.put("source/users/_SUCCESS", String::new()).await.unwrap();
+    chain.put("source/users/users.csv", users(100_000, 6)).await.unwrap();
+    chain.ask("export", &json!({ "dataset": "users", "put": true })).await;
+    let waits =
+        || async { chain.ask("flip", &json!({ "dataset": "users", "action": "status" })).await["refresh"].clone() };
+    chain.until("no put waits", async || (waits().await == json!({ "on_put": true })).then_some(())).await;
+    let manifests: BTreeSet<String> = chain.keys("schemas/users/_manifests/").await.into_iter().collect();
+    assert_eq!(manifests.len(), 7, "{manifests:?}");
 }

@@ -2,7 +2,9 @@
 
 mod inputs;
 mod page;
+mod puts;
 mod support;
+mod week;
 
 use std::sync::{Arc, Mutex};
 

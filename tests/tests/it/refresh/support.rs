@@ -1,8 +1,18 @@
 //! What the tests of refreshes share.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use async_trait::async_trait;
 use serde_json::{Value, json};
-use tests::rig::Rig;
-use turntable::environment::Environment;
+use tests::{
+    rig::Rig,
+    wire::{Call, Fate, Wire, wired},
+};
+use tokio::sync::Notify;
+use turntable::{environment::Environment, error::Result};
 
 /// Creates a rig whose dataset has these keys too.
 pub fn rig(more: &str) -> Rig {
@@ -29,4 +39,47 @@ pub async fn deliver(rig: &Rig, env: Environment, body: &str) -> usize {
     let answer = rig.export_with(env, json!({ "Records": [message] })).await.unwrap();
     let answer: Value = serde_json::to_value(answer).unwrap();
     answer["batchItemFailures"].as_array().unwrap().len()
+}
+
+/// Disturbs a later call: the process dies before it or after it, or the call fails once.
+pub struct Disturbing {
+    left: AtomicI64,
+    fate: Fate,
+    died: Notify,
+}
+
+impl Disturbing {
+    /// Disturbs the call after this many others.
+    pub fn new(left: i64, fate: Fate) -> Arc<Disturbing> {
+        Arc::new(Disturbing { left: AtomicI64::new(left), fate, died: Notify::new() })
+    }
+
+    /// Returns whether so many calls were made that one was disturbed.
+    pub fn has_come(&self) -> bool {
+        self.left.load(Ordering::Relaxed) < 0
+    }
+
+    /// Invokes `export`. Returns `None` if the invocation dies.
+    pub async fn invoke(self: &Arc<Self>, rig: &Rig, event: Value) -> Option<Result<export::Answer>> {
+        let env = wired(&rig.env(), self.clone());
+        tokio::select! {
+            biased;
+            answer = rig.export_with(env, event) => Some(answer),
+            () = self.died.notified() => None,
+        }
+    }
+}
+
+#[async_trait]
+impl Wire for Disturbing {
+    async fn fate(&self, _: Call) -> Fate {
+        let left = self.left.fetch_sub(1, Ordering::Relaxed);
+        if left != 0 {
+            return Fate::Arrives;
+        }
+        if self.fate != Fate::Fails {
+            self.died.notify_one();
+        }
+        self.fate
+    }
 }

@@ -146,6 +146,7 @@ impl Lake {
             ignored: Default::default(),
             merge: None,
             group: None,
+            read: None,
             inputs: Default::default(),
         };
         let key = self.dataset.paths.manifest(&generation);
