@@ -334,12 +334,12 @@ def test_versions_are_kept_only_on_request_and_then_expire():
 
 
 def test_operators_invoke_an_alias_and_events_the_function():
-    (alias,) = of("AWS::Lambda::Alias").values()
-    assert (alias["Name"], named(alias["FunctionName"])) == ("operator", "FlipFunction")
+    aliases = {name: (alias["Name"], named(alias["FunctionName"])) for name, alias in of("AWS::Lambda::Alias").items()}
+    assert aliases == {f"{function}Operator": ("operator", f"{function}Function") for function in ("Flip", "Optout")}
     rules = of("AWS::Events::Rule")
     targets = {target["Arn"]["Fn::GetAtt"][0] for rule in rules.values() for target in rule["Targets"]}
     allowed = {named(permission["FunctionName"]) for permission in of("AWS::Lambda::Permission").values()}
-    assert "FlipFunction" in targets and "FlipOperator" not in targets | allowed
+    assert "FlipFunction" in targets and not aliases.keys() & (targets | allowed)
     for permission in of("AWS::Lambda::Permission").values():
         assert permission["Principal"] == "events.amazonaws.com" and named(permission["SourceArn"]) in rules
 

@@ -34,7 +34,7 @@ KINDS = {
     "aws_cloudwatch_metric_alarm.this": ("AWS::CloudWatch::Alarm", lambda key: f"{camel(key)}Alarm"),
     "aws_iam_role.function": ("AWS::IAM::Role", lambda key: f"{camel(key)}Role"),
     "aws_iam_role.schedule": ("AWS::IAM::Role", lambda key: f"{event(key)}Role"),
-    "aws_lambda_alias.operator": ("AWS::Lambda::Alias", lambda _: "FlipOperator"),
+    "aws_lambda_alias.operator": ("AWS::Lambda::Alias", lambda key: f"{camel(key)}Operator"),
     "aws_lambda_event_source_mapping.queue": ("AWS::Lambda::EventSourceMapping", lambda key: f"{camel(key)}FunctionQueue"),
     "aws_lambda_function.this": ("AWS::Lambda::Function", lambda key: f"{camel(key)}Function"),
     "aws_lambda_function_event_invoke_config.this": (
@@ -70,7 +70,8 @@ def addresses(sets):
         if kind in ARNS:
             for address, (of, logical) in KINDS.items():
                 yield from ((f'{address}["{key}"]', known) for key in keys if of == kind and logical(key) == name)
-    yield "aws_lambda_alias.operator", {"arn": ARNS["AWS::Lambda::Alias"] + "FlipOperator"}
+    for function in ("flip", "optout"):
+        yield f'aws_lambda_alias.operator["{function}"]', {"arn": f'{ARNS["AWS::Lambda::Alias"]}{camel(function)}Operator'}
     yield "aws_s3_bucket.this[0]", {"id": BUCKET}
 
 

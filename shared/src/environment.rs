@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use crate::clock::Clock;
+use crate::{clock::Clock, invocation::Invocation};
 use turntable_aws::{
     athena::Athena,
     glue::{Glue, GlueCatalog},
@@ -30,6 +30,8 @@ pub struct Environment {
     pub inboxes: Option<Location>,
     /// The dead-letter queues, for `status`. `None` if the function isn't configured with their URLs.
     pub dead_letters: Option<Arc<dyn DeadLetterQueues>>,
+    /// The invocation that is served. `None` outside Lambda, as in tests, where every request is the caller's own.
+    pub invocation: Option<Arc<Invocation>>,
 }
 
 impl Environment {
@@ -53,7 +55,24 @@ impl Environment {
                 Some(urls) => Some(Arc::new(SqsDeadLetters::new(aws, &urls)?)),
                 None => None,
             },
+            invocation: None,
         })
+    }
+
+    /// Returns the environment for one invocation.
+    pub fn during(self, invocation: Invocation) -> Environment {
+        Environment { invocation: Some(Arc::new(invocation)), ..self }
+    }
+
+    /// Returns Lambda's ID for the invocation, for the records of decisions. `None` outside Lambda.
+    pub fn request_id(&self) -> Option<String> {
+        self.invocation.as_ref().map(|invocation| invocation.request_id.clone())
+    }
+
+    /// Fails if an operator's request was not sent to the operator's alias. `request` names the request in the error
+    /// message.
+    pub fn ensure_operator(&self, request: &str) -> Result<()> {
+        self.invocation.as_ref().map_or(Ok(()), |invocation| invocation.ensure_operator(request))
     }
 
     /// Returns the key of one of this stack's own records, in the bucket that holds datasets.toml. Returns `None` if

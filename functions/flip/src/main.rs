@@ -4,5 +4,5 @@ use turntable::{environment::Environment, lambda};
 async fn main() -> Result<(), lambda_runtime::Error> {
     lambda::log();
     let env = Environment::from_env(&lambda::aws().await)?;
-    lambda::serve(env, flip::answer).await
+    lambda::serve(env, |env, event, invocation| flip::answer(env.during(invocation), event)).await
 }

@@ -100,6 +100,8 @@ pub struct Flipped {
     /// What the flip changed in a table that Turntable didn't create. `None` for a flip that didn't adopt one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adopted: Option<Adoption>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 /// What a sweep would do now. Status does not ask Athena which queries are running, so the sweep itself may also keep
@@ -163,6 +165,7 @@ pub async fn status(env: &Environment, dataset: &Dataset) -> Result<(FlipReport,
                 why: flip.why.clone(),
                 canary: flip.canary,
                 adopted: flip.adopted.clone(),
+                request_id: flip.request_id.clone(),
             }),
         }
     });

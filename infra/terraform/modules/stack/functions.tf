@@ -105,12 +105,14 @@ resource "aws_lambda_function" "this" {
   depends_on = [aws_iam_role_policy.own, aws_iam_role_policy.shared]
 }
 
-# Operators invoke this alias, and EventBridge the function itself. So IAM can allow an operator's requests without the events.
+# Operators invoke this alias, and events the function itself, which refuses all that operators decide.
 # CloudTrail's data events say who asked.
 resource "aws_lambda_alias" "operator" {
+  for_each = toset(["flip", "optout"])
+
   name             = "operator"
   description      = "For operators' requests. See docs/deploy.md#people-and-applications-outside-the-stack."
-  function_name    = aws_lambda_function.this["flip"].function_name
+  function_name    = aws_lambda_function.this[each.key].function_name
   function_version = "$LATEST"
 }
 
