@@ -8,6 +8,7 @@ use crate::{clock::Clock, invocation::Invocation};
 use turntable_aws::{
     athena::Athena,
     glue::{Glue, GlueCatalog},
+    role,
     s3::{BucketOwners, S3},
     sqs::SqsDeadLetters,
 };
@@ -38,13 +39,26 @@ impl Environment {
     /// Creates the AWS clients from `aws`, and reads the other settings from environment variables. Fails if `DATASETS`
     /// is missing or invalid.
     pub fn from_env(aws: &aws_config::SdkConfig) -> Result<Environment> {
+        Environment::asking(aws, aws)
+    }
+
+    /// Creates the environment as [`Environment::from_env`] does, but runs queries from datasets.toml with the role
+    /// that `CHECKS_ROLE` names. That role can't change anything, whatever the queries are.
+    pub async fn with_checks_role(aws: &aws_config::SdkConfig) -> Result<Environment> {
+        match optional("CHECKS_ROLE") {
+            Some(role) => Environment::asking(aws, &role::assume(aws, &role).await),
+            None => Environment::from_env(aws),
+        }
+    }
+
+    fn asking(aws: &aws_config::SdkConfig, checks: &aws_config::SdkConfig) -> Result<Environment> {
         let (own, others) = (optional("BUCKET_OWNER"), optional("BUCKET_OWNERS"));
         let owners = BucketOwners::parse(own.as_deref(), others.as_deref())?;
         Ok(Environment {
             catalog: Arc::new(GlueCatalog(Arc::new(Glue::new(aws)))),
             objects: Arc::new(S3::with_owners(aws, owners)),
             query: Arc::new(Athena::new(
-                aws,
+                checks,
                 optional("ATHENA_WORKGROUP").unwrap_or_else(|| "primary".into()),
                 optional("ATHENA_OUTPUT"),
             )),

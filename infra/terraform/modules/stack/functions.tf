@@ -23,6 +23,7 @@ locals {
       reads_databases = false
       variables = merge(local.output, {
         ATHENA_WORKGROUP = var.athena_workgroup
+        CHECKS_ROLE      = aws_iam_role.checks.arn
         DEAD_LETTER_URLS = join(" ", [for name, queue in aws_sqs_queue.dead_letters : "${name}=${queue.url}"])
       })
     }
