@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from iam import allows, applies, fits, flat
-from test_template import FIXED, FUNCTIONS, ROOT, of, statements, translated
+from test_template import FIXED, ROOT, of, statements, translated
 
 CALLS = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "tmp/calls"
 
@@ -103,15 +103,17 @@ STATEMENTS = {
     ],
 }
 # The kinds of statement that functions run. Their roles don't allow what only the others need.
-RUN_BY = {"Export": {"SELECT", "UNLOAD"}, "Flip": {"SELECT"}, "Optout": set(), "Sweep": set()}
+RUN_BY = {"Export": {"SELECT", "UNLOAD"}, "Flip": set(), "Checks": {"SELECT"}, "Optout": set(), "Sweep": set()}
+# Whose calls are evaluated: each function's role, and the role that flip assumes for `sql` checks and canaries.
+ROLES = RUN_BY.keys()
 
 # What else AWS does with a function's role, and calls that no test can make: functions, actions, resources, reason or source.
 LAMBDA = "https://docs.aws.amazon.com/lambda/latest/dg/"
 UNRECORDED = [
-    ("*", "logs:CreateLogStream logs:PutLogEvents", "arn:aws:logs:1-{}Logs-1", f"{LAMBDA}monitoring-cloudwatchlogs.html"),
-    ("*", "xray:PutTraceSegments xray:PutTelemetryRecords", "*", f"{LAMBDA}services-xray.html"),
+    ("Export Flip Optout Sweep", "logs:CreateLogStream logs:PutLogEvents", "arn:aws:logs:1-{}Logs-1", f"{LAMBDA}monitoring-cloudwatchlogs.html"),
+    ("Export Flip Optout Sweep", "xray:PutTraceSegments xray:PutTelemetryRecords", "*", f"{LAMBDA}services-xray.html"),
     ("*", "kms:Decrypt kms:GenerateDataKey", GIVEN["KmsKeyArn"], "S3 and SQS use the key; the emulator does not."),
-    ("*", "sqs:SendMessage", "arn:aws:sqs:1-{}DeadLetters-1", f"{LAMBDA}invocation-async-retain-records.html"),
+    ("Export Flip Optout Sweep", "sqs:SendMessage", "arn:aws:sqs:1-{}DeadLetters-1", f"{LAMBDA}invocation-async-retain-records.html"),
     (
         "Export Optout",
         "sqs:ReceiveMessage sqs:DeleteMessage sqs:GetQueueAttributes",
@@ -132,7 +134,7 @@ UNRECORDED = [
         for workgroup in GIVEN["EngineWorkgroups"].split(",")
     ],
     *[
-        ("Export Flip", "athena:StopQueryExecution", f"{ATHENA}:workgroup/{workgroup}", "No test waits until a query times out.")
+        ("Export Checks", "athena:StopQueryExecution", f"{ATHENA}:workgroup/{workgroup}", "No test waits until a query times out.")
         for workgroup in GIVEN["EngineWorkgroups"].split(",")
     ],
     ("Export Optout", "rds-db:connect", GIVEN["RdsUserArns"], "Signing a token makes no call, and only RDS checks it."),
@@ -265,23 +267,23 @@ def unused_resources(own, calls):
     return {pair for pair in pairs if not any(call[0] == pair[0] and fits(pair[1], call[1]) for call in calls)}
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", ROLES)
 def test_every_call_is_allowed(function):
     own = policies(function)
     assert {call for call in recorded(function) | on_behalf(function) if not is_allowed(own, call)} == set()
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", ROLES)
 def test_without_any_single_action_a_call_would_be_denied(function):
     assert unnecessary(policies(function), recorded(function) | on_behalf(function)) == []
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", ROLES)
 def test_every_allowed_resource_is_used(function):
     assert unused_resources(policies(function), recorded(function) | on_behalf(function)) == set()
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", ROLES)
 def test_functions_run_only_the_statements_whose_actions_their_roles_allow(function):
     assert {kind for kind, _ in statements_run(function)} == RUN_BY[function]
 
@@ -289,7 +291,7 @@ def test_functions_run_only_the_statements_whose_actions_their_roles_allow(funct
 def test_every_listed_exception_is_needed():
     """A call that a test has recorded needs no entry in UNRECORDED, except that AWS makes the same call."""
     for functions, actions, resource, reason in UNRECORDED:
-        matching = [function for function in FUNCTIONS if any(fits(each, function) for each in functions.split())]
+        matching = [function for function in ROLES if any(fits(each, function) for each in functions.split())]
         assert matching, functions
         if not reason.startswith(("No test", "MiniStack")):
             continue

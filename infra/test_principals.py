@@ -71,6 +71,7 @@ ALLOWED = [
     ("reader", "s3:PutObject", "arn:aws:s3:::readers-results/1.csv", {}),
     ("invoker", "lambda:InvokeFunction", EXPORT, {}),
     ("operator", "lambda:InvokeFunction", f"{FLIP}:operator", {}),
+    ("operator", "lambda:InvokeFunction", f"{FLIP.replace('flip', 'optout')}:operator", {}),
     ("careless", "s3:PutObject", f"{BUCKET}/source/users/1.csv", {}),
 ]
 DENIED = [
@@ -113,8 +114,10 @@ DENIED = [
     ("invoker", "lambda:InvokeFunction", FLIP.replace("flip", "sweep"), {}),
     ("invoker", "lambda:UpdateFunctionCode", EXPORT, {}),
     ("invoker", "s3:PutObject", f"{BUCKET}/source/users/1.csv", {}),
-    # An operator's requests go to the alias: only EventBridge invokes the function itself.
+    ("invoker", "lambda:InvokeFunction", f"{FLIP.replace('flip', 'optout')}:operator", {}),
+    # An operator's requests go to the aliases: events invoke the functions themselves.
     ("operator", "lambda:InvokeFunction", FLIP, {}),
+    ("operator", "lambda:InvokeFunction", FLIP.replace("flip", "optout"), {}),
     ("operator", "lambda:UpdateFunctionCode", FLIP, {}),
     ("operator", "s3:PutObject", f"{BUCKET}/schemas/users/_hold.json", {}),
     # An editor changes datasets.toml only.

@@ -340,14 +340,30 @@ def test_versions_are_kept_only_on_request_and_then_expire():
 
 
 def test_operators_invoke_an_alias_and_events_the_function():
-    (alias,) = of("AWS::Lambda::Alias").values()
-    assert (alias["Name"], named(alias["FunctionName"])) == ("operator", "FlipFunction")
+    aliases = {name: (alias["Name"], named(alias["FunctionName"])) for name, alias in of("AWS::Lambda::Alias").items()}
+    assert aliases == {f"{function}Operator": ("operator", f"{function}Function") for function in ("Flip", "Optout")}
     rules = of("AWS::Events::Rule")
     targets = {target["Arn"]["Fn::GetAtt"][0] for rule in rules.values() for target in rule["Targets"]}
     allowed = {named(permission["FunctionName"]) for permission in of("AWS::Lambda::Permission").values()}
-    assert "FlipFunction" in targets and "FlipOperator" not in targets | allowed
+    assert "FlipFunction" in targets and not aliases.keys() & (targets | allowed)
     for permission in of("AWS::Lambda::Permission").values():
         assert permission["Principal"] == "events.amazonaws.com" and named(permission["SourceArn"]) in rules
+
+
+def test_queries_from_datasets_toml_run_with_a_role_that_changes_nothing():
+    """Whatever the parser of `sql` lets through, Athena runs it with this role: it writes results, and nothing else."""
+    own = [statement for statement in statements("ChecksRole") if statement["Effect"] == "Allow"]
+    changes = {action for statement in own for action in flat(statement["Action"]) if not re.search(r":(Get|List|BatchGet)", action)}
+    queries = {"athena:StartQueryExecution", "athena:StopQueryExecution"}
+    assert changes == queries | {"s3:PutObject", "s3:AbortMultipartUpload"}
+    written = [resource for statement in own if "s3:PutObject" in statement["Action"] for resource in flat(statement["Resource"])]
+    assert written == ["arn:aws:s3:::bucket/_athena/*"]
+    trust = of("AWS::IAM::Role")["ChecksRole"]["AssumeRolePolicyDocument"]["Statement"]
+    assert [named(one["Principal"]["AWS"]) for one in trust] == ["FlipRole"]
+    assert named(of("AWS::Lambda::Function")["FlipFunction"]["Environment"]["Variables"]["CHECKS_ROLE"]) == "ChecksRole"
+    for function in ("Flip", "Optout", "Sweep"):  # Export's engines run in their own workgroups.
+        actions = {action for statement in statements(f"{function}Role") for action in flat(statement["Action"])}
+        assert "athena:StartQueryExecution" not in actions, function
 
 
 def test_only_sweep_may_delete_objects_and_the_bucket_is_retained():
@@ -440,6 +456,6 @@ def test_results_of_queries_go_where_the_parameter_says():
         assert variables["ATHENA_OUTPUT"] == "s3://bucket/_athena/"
         variables = of("AWS::Lambda::Function", AthenaResults="WORKGROUP")[name]["Environment"]["Variables"]
         assert "ATHENA_OUTPUT" not in variables
-    own = statements("FlipRole", AthenaResultsArn="arn:aws:s3:::results/team/*")
+    own = statements("ChecksRole", AthenaResultsArn="arn:aws:s3:::results/team/*")
     named_there = {resource for statement in own for resource in flat(statement["Resource"]) if "results" in str(resource)}
     assert named_there == {"arn:aws:s3:::results", "arn:aws:s3:::results/team/*"}

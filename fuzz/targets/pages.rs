@@ -1,5 +1,5 @@
 //! Fuzzes the parser of Parquet page headers: no input causes a panic, and a header that begins with three numbers in
-//! Thrift's compact protocol gives the second one.
+//! Thrift's compact protocol gives the second one, or is refused.
 
 #![no_main]
 
@@ -26,5 +26,6 @@ fuzz_target!(|input: &[u8]| {
         push(&mut header, number(at));
     }
     header.extend_from_slice(rest);
-    assert_eq!(uncompressed_size(&header), Some(number(4)));
+    // What follows may say the same once more, or be malformed.
+    assert!(uncompressed_size(&header).is_none_or(|size| size == number(4)));
 });

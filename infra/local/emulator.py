@@ -9,6 +9,7 @@
 - A request that violates AWS's model of its operation is refused: see athena/turntable_athena/models.py.
 - A request that isn't from a program of this stack is refused, and no answer allows a web page to read it: see
   athena/turntable_athena/access.py.
+- A function that assumes a role keeps its account: see `as_role`.
 - CloudFormation gives a bucket its lifecycle rules and its default encryption. MiniStack ignores these properties.
 - A call of a function, or of an IAM user that a test names, is denied if the caller's policies or the bucket's policy don't allow it:
   see enforce.py.
@@ -24,6 +25,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -31,6 +33,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
 import botocore.session
@@ -41,7 +44,7 @@ from ministack.core.router import detect_service
 from ministack.services import eventbridge, glue, lambda_svc, s3
 from ministack.services.cloudformation import provisioners
 from enforce import denial
-from turntable_athena.access import Access
+from turntable_athena.access import Access, access_key
 from turntable_athena.calls import Call, Calls, app_id, function_of, user_of
 from turntable_athena.models import Refusals, faults
 
@@ -187,7 +190,19 @@ async def dispatch(method: str, path: str, headers: Any, body: bytes, query: Any
     _calls.add(headers, calls)
     if denied := denial(headers, calls):
         return denied
-    return await _dispatch(method, path, headers, body, query, request_id)
+    answer = await _dispatch(method, path, headers, body, query, request_id)
+    asked = parse_qs(body.decode("latin-1")) if body.startswith(b"Action=AssumeRole&") else {}
+    return as_role(asked["RoleArn"][0], headers, answer) if asked and answer[0] == 200 else answer
+
+
+def as_role(role: str, headers: Any, answer: Any) -> Any:
+    """Returns the answer to AssumeRole with credentials of the same account, by whose session token athena/turntable_athena/calls.py
+    recognises the role. MiniStack's own access key would be another account for the Athena endpoint."""
+    status, fields, body = answer
+    text = body.decode()
+    for name, value in (("AccessKeyId", access_key(headers)), ("SessionToken", role)):
+        text = re.sub(f"<{name}>.*?</{name}>", f"<{name}>{escape(value)}</{name}>", text, flags=re.DOTALL)
+    return status, {name: value for name, value in fields.items() if name.lower() != "content-length"}, text.encode()
 
 
 def refusal(headers: Any, found: list[str]) -> tuple[int, dict[str, str], bytes]:

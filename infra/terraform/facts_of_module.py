@@ -38,8 +38,9 @@ KINDS = {
     "aws_cloudwatch_log_group.this": ("AWS::Logs::LogGroup", lambda key: f"{camel(key)}Logs"),
     "aws_cloudwatch_metric_alarm.this": ("AWS::CloudWatch::Alarm", lambda key: f"{camel(key)}Alarm"),
     "aws_iam_role.function": ("AWS::IAM::Role", lambda key: f"{camel(key)}Role"),
+    "aws_iam_role.checks": ("AWS::IAM::Role", lambda _: "ChecksRole"),
     "aws_iam_role.schedule": ("AWS::IAM::Role", lambda key: f"{event(key)}Role"),
-    "aws_lambda_alias.operator": ("AWS::Lambda::Alias", lambda _: "FlipOperator"),
+    "aws_lambda_alias.operator": ("AWS::Lambda::Alias", lambda key: f"{camel(key)}Operator"),
     "aws_lambda_event_source_mapping.queue": ("AWS::Lambda::EventSourceMapping", mapping),
     "aws_lambda_function.this": ("AWS::Lambda::Function", lambda key: f"{camel(key)}Function"),
     "aws_lambda_function_event_invoke_config.this": (
@@ -75,7 +76,9 @@ def addresses(sets):
         if kind in ARNS:
             for address, (of, logical) in KINDS.items():
                 yield from ((f'{address}["{key}"]', known) for key in keys if of == kind and logical(key) == name)
-    yield "aws_lambda_alias.operator", {"arn": ARNS["AWS::Lambda::Alias"] + "FlipOperator"}
+    yield "aws_iam_role.checks", {"id": "ChecksRole", "arn": ARNS["AWS::IAM::Role"] + "ChecksRole"}
+    for function in ("flip", "optout"):
+        yield f'aws_lambda_alias.operator["{function}"]', {"arn": f'{ARNS["AWS::Lambda::Alias"]}{camel(function)}Operator'}
     yield "aws_s3_bucket.this[0]", {"id": BUCKET}
 
 

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use crate::clock::Clock;
+use crate::{clock::Clock, invocation::Invocation};
 use turntable_aws::{
     athena::Athena,
     glue::{Glue, GlueCatalog},
+    role,
     s3::{BucketOwners, S3},
     sqs::SqsDeadLetters,
 };
@@ -30,19 +31,34 @@ pub struct Environment {
     pub inboxes: Option<Location>,
     /// The dead-letter queues, for `status`. `None` if the function isn't configured with their URLs.
     pub dead_letters: Option<Arc<dyn DeadLetterQueues>>,
+    /// The invocation that is served. `None` outside Lambda, as in tests, where every request is the caller's own.
+    pub invocation: Option<Arc<Invocation>>,
 }
 
 impl Environment {
     /// Returns an environment with AWS clients created from `aws`, and with the other settings from environment
     /// variables. Fails if `DATASETS` is missing or invalid.
     pub fn from_env(aws: &aws_config::SdkConfig) -> Result<Environment> {
+        Environment::asking(aws, aws)
+    }
+
+    /// Creates the environment as [`Environment::from_env`] does, but runs queries from datasets.toml with the role
+    /// that `CHECKS_ROLE` names. That role can't change anything, whatever the queries are.
+    pub async fn with_checks_role(aws: &aws_config::SdkConfig) -> Result<Environment> {
+        match optional("CHECKS_ROLE") {
+            Some(role) => Environment::asking(aws, &role::assume(aws, &role).await),
+            None => Environment::from_env(aws),
+        }
+    }
+
+    fn asking(aws: &aws_config::SdkConfig, checks: &aws_config::SdkConfig) -> Result<Environment> {
         let (own, others) = (optional("BUCKET_OWNER"), optional("BUCKET_OWNERS"));
         let owners = BucketOwners::parse(own.as_deref(), others.as_deref())?;
         Ok(Environment {
             catalog: Arc::new(GlueCatalog(Arc::new(Glue::new(aws)))),
             objects: Arc::new(S3::with_owners(aws, owners)),
             query: Arc::new(Athena::new(
-                aws,
+                checks,
                 optional("ATHENA_WORKGROUP").unwrap_or_else(|| "primary".into()),
                 optional("ATHENA_OUTPUT"),
             )),
@@ -53,7 +69,24 @@ impl Environment {
                 Some(urls) => Some(Arc::new(SqsDeadLetters::new(aws, &urls)?)),
                 None => None,
             },
+            invocation: None,
         })
+    }
+
+    /// Returns the environment for one invocation.
+    pub fn during(self, invocation: Invocation) -> Environment {
+        Environment { invocation: Some(Arc::new(invocation)), ..self }
+    }
+
+    /// Returns Lambda's ID for the invocation, for the records of decisions. `None` outside Lambda.
+    pub fn request_id(&self) -> Option<String> {
+        self.invocation.as_ref().map(|invocation| invocation.request_id.clone())
+    }
+
+    /// Fails if an operator's request was not sent to the operator's alias. `request` names the request in the error
+    /// message.
+    pub fn ensure_operator(&self, request: &str) -> Result<()> {
+        self.invocation.as_ref().map_or(Ok(()), |invocation| invocation.ensure_operator(request))
     }
 
     /// Returns the key of one of this stack's own records, in the bucket with datasets.toml. Returns `None` if

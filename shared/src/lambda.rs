@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 
 use aws_config::{BehaviorVersion, retry::RetryConfig, timeout::TimeoutConfig};
 use lambda_runtime::{
-    Diagnostic, LambdaEvent, service_fn,
+    Context, Diagnostic, LambdaEvent, service_fn,
     tracing::subscriber::{
         self, EnvFilter,
         filter::LevelFilter,
@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tracing::{debug, error};
 
-use crate::{clock::Clock, deadline::Deadline, environment};
+use crate::{clock::Clock, deadline::Deadline, environment, invocation::Invocation};
 use turntable_core::error::Error;
 
 /// The error of a failed invocation, in the form that Lambda reports.
@@ -79,20 +79,7 @@ pub fn retries() -> RetryConfig {
 }
 
 /// Serves invocations until Lambda ends the process. Logs each failure once.
-pub async fn serve<W, F, A>(env: W, handle: impl Fn(W, Value) -> F) -> Result<(), lambda_runtime::Error>
-where
-    W: Clone,
-    F: Future<Output = Result<A, Error>>,
-    A: Serialize,
-{
-    serve_until(env, |env, event, _| handle(env, event)).await
-}
-
-/// Serves invocations as [`serve`] does, and passes each one's deadline to the handler.
-pub async fn serve_until<W, F, A>(
-    env: W,
-    handle: impl Fn(W, Value, Option<Deadline>) -> F,
-) -> Result<(), lambda_runtime::Error>
+pub async fn serve<W, F, A>(env: W, handle: impl Fn(W, Value, Invocation) -> F) -> Result<(), lambda_runtime::Error>
 where
     W: Clone,
     F: Future<Output = Result<A, Error>>,
@@ -103,8 +90,10 @@ where
     lambda_runtime::run(service_fn(async move |event: LambdaEvent<Value>| {
         let left = event.context.deadline.checked_sub(Clock::system().now().as_millisecond().unsigned_abs());
         let deadline = left.map(|left| Deadline::after(Duration::from_millis(left)));
-        // Boxed, because a handler's future is large.
-        let answer = Box::pin(handle(env.clone(), event.payload, deadline)).await;
+        let Context { request_id, invoked_function_arn, .. } = &event.context;
+        let invocation = Invocation::new(request_id, invoked_function_arn, deadline);
+        // A handler's future is large.
+        let answer = Box::pin(handle(env.clone(), event.payload, invocation)).await;
         if let Err(failure) = &answer {
             let (dataset, kind) = (failure.dataset(), failure.kind().as_str());
             error!(dataset, kind, error = failure.report(), "failed");

@@ -13,7 +13,8 @@
 //! | [`answer`], [`request`] | define the functions' answers; parse events into requests |
 //! | [`inputs`] | determines which generations of a dataset's inputs are live, and whether it must be built again |
 //! | [`config_faults`] | reports the entries in `datasets.toml` that have faults |
-//! | [`environment`], [`clock`], [`deadline`] | provide clients, time and randomness, and an invocation's deadline |
+//! | [`environment`], [`clock`] | provide clients, time and randomness |
+//! | [`invocation`], [`deadline`] | describe one invocation: who may have sent it, and when it must end |
 //! | [`lambda`], [`metric`] | connect a function to Lambda's runtime; write CloudWatch metrics |
 //!
 //! All code that only makes decisions is in `turntable-core`. It is re-exported here, so that the handlers depend on
@@ -40,6 +41,7 @@ pub mod environment;
 pub mod export;
 pub mod flip;
 pub mod inputs;
+pub mod invocation;
 pub mod lambda;
 pub mod metric;
 pub mod optout;

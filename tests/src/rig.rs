@@ -192,7 +192,16 @@ impl Rig {
         // Random numbers are multiples of twenty, which give a refresh that lost a race the shortest pause.
         let clock = Clock::new(now, move || random.fetch_add(20, Ordering::Relaxed).into());
         let datasets = Place::S3("s3://lake/datasets.toml".parse().expect("a key"));
-        Environment { catalog, objects, query: self.athena.clone(), clock, datasets, inboxes: None, dead_letters: None }
+        Environment {
+            catalog,
+            objects,
+            query: self.athena.clone(),
+            clock,
+            datasets,
+            inboxes: None,
+            dead_letters: None,
+            invocation: None,
+        }
     }
 
     pub fn env(&self) -> Environment {

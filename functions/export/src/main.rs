@@ -22,5 +22,9 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         deadline: None,
         iam: Signer::new(&aws).map(|signer| Arc::new(signer) as _),
     };
-    lambda::serve_until(export, |export, event, deadline| export::handle(Export { deadline, ..export }, event)).await
+    lambda::serve(export, |export, event, invocation| {
+        let deadline = invocation.deadline;
+        export::handle(Export { deadline, env: export.env.during(invocation), ..export }, event)
+    })
+    .await
 }

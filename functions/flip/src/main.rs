@@ -3,6 +3,6 @@ use turntable::{environment::Environment, lambda};
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
     lambda::log();
-    let env = Environment::from_env(&lambda::aws().await)?;
-    lambda::serve(env, flip::answer).await
+    let env = Environment::with_checks_role(&lambda::aws().await).await?;
+    lambda::serve(env, |env, event, invocation| flip::answer(env.during(invocation), event)).await
 }

@@ -17,5 +17,9 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         iam: Signer::new(&aws).map(|signer| Arc::new(signer) as _),
         deadline: None,
     };
-    lambda::serve_until(optout, |optout, event, deadline| optout::handle(Optout { deadline, ..optout }, event)).await
+    lambda::serve(optout, |optout, event, invocation| {
+        let deadline = invocation.deadline;
+        optout::handle(Optout { deadline, env: optout.env.during(invocation), ..optout }, event)
+    })
+    .await
 }

@@ -16,5 +16,8 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         )),
         limits: Limits::default().with_live_age(&environment::required("LIVE_AGE_SECONDS")?)?,
     };
-    lambda::serve(sweep, sweep::handle).await
+    lambda::serve(sweep, |sweep, event, invocation| {
+        sweep::handle(Sweep { env: sweep.env.during(invocation), limits: sweep.limits, queue: sweep.queue }, event)
+    })
+    .await
 }

@@ -25,6 +25,7 @@ pub fn environment(aws: &SdkConfig, file: &Path) -> Environment {
         datasets: Place::Disk(file.to_owned()),
         inboxes: None,
         dead_letters: None,
+        invocation: None,
     }
 }
 

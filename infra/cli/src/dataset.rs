@@ -68,6 +68,8 @@ pub struct Flipped {
     pub by: String,
     #[serde(default)]
     pub why: Option<String>,
+    #[serde(default)]
+    pub request_id: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -19,7 +19,7 @@ pub async fn history(target: &Target, dataset: &str, format: Format) -> Result<D
 }
 
 fn shown(dataset: &Dataset) -> String {
-    const HEAD: [&str; 8] = ["generation", "state", "rows", "bytes", "as of", "flipped", "by", "why"];
+    const HEAD: [&str; 9] = ["generation", "state", "rows", "bytes", "as of", "flipped", "by", "why", "request"];
     if dataset.generations.is_empty() {
         return format!("{} has no complete generation\n", dataset.dataset);
     }
@@ -34,10 +34,11 @@ fn shown(dataset: &Dataset) -> String {
             flipped(|flip| at(flip.at)),
             flipped(|flip| flip.by.clone()),
             flipped(|flip| flip.why.clone().unwrap_or_default()),
+            flipped(|flip| flip.request_id.clone().unwrap_or_default()),
         ]
     };
-    let rows: Vec<[String; 8]> = dataset.generations.iter().map(row).collect();
-    table(HEAD, [false, false, true, true, false, false, false, false], &rows)
+    let rows: Vec<[String; 9]> = dataset.generations.iter().map(row).collect();
+    table(HEAD, [false, false, true, true, false, false, false, false, false], &rows)
 }
 
 #[cfg(test)]
@@ -56,13 +57,13 @@ mod tests {
                   "flipped": { "at": "2026-11-22T02:00:05Z", "by": "event" } },
                 { "generation": "blue-01JDA00000000000000000000A", "state": "live", "live": true,
                   "as_of": "2026-11-21T02:00:00Z", "age_seconds": 86_460, "rows": 1_100, "bytes": 88,
-                  "flipped": { "at": "2026-11-22T03:00:00Z", "by": "rollback", "why": "wrong prices" } },
+                  "flipped": { "at": "2026-11-22T03:00:00Z", "by": "rollback", "why": "wrong prices", "request_id": "7c1e" } },
             ],
         });
         let expected = "\
-generation                        state      rows  bytes  as of                 flipped               by        why
+generation                        state      rows  bytes  as of                 flipped               by        why           request
 green-01JDA00000000000000000000B  replaced  1,200     99  2026-11-22 02:00:00Z  2026-11-22 02:00:05Z  event
-blue-01JDA00000000000000000000A   live      1,100     88  2026-11-21 02:00:00Z  2026-11-22 03:00:00Z  rollback  wrong prices
+blue-01JDA00000000000000000000A   live      1,100     88  2026-11-21 02:00:00Z  2026-11-22 03:00:00Z  rollback  wrong prices  7c1e
 ";
         assert_eq!(shown(&Dataset::read(&answer).unwrap()), expected);
         let none = json!({ "dataset": "users", "outcome": "status", "live": null });

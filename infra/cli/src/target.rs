@@ -183,8 +183,13 @@ impl Stack {
     /// Returns the alias that operators are allowed to invoke, if the function has one. A stack with an older template
     /// has none.
     fn alias(&self, function: Function) -> Option<&'static str> {
-        let has_alias = self.outputs.as_ref().is_none_or(|outputs| outputs.contains_key("FlipOperatorArn"));
-        (function == Function::Flip && has_alias).then_some("operator")
+        let output = match function {
+            Function::Flip => "FlipOperatorArn",
+            Function::Optout => "OptoutOperatorArn",
+            Function::Export | Function::Sweep => return None,
+        };
+        let has_alias = self.outputs.as_ref().is_none_or(|outputs| outputs.contains_key(output));
+        has_alias.then_some("operator")
     }
 
     /// Returns the function's deployed name.

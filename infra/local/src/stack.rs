@@ -86,9 +86,11 @@ impl Stack {
     }
 
     /// Invokes a function by its short name and waits for its result. The outer error is the emulator's, the inner one
-    /// the function's.
+    /// the function's. An operator's request goes to the alias for operators, and an event to the function itself.
     pub async fn invoke(&self, function: &str, event: &Value) -> Result<Result<Value, FunctionError>> {
-        self.lambda.invoke(self.function(function)?, event).await
+        let is_event = event.get("detail-type").is_some() || event.get("Records").is_some();
+        let alias = (matches!(function, "flip" | "optout") && !is_event).then_some("operator");
+        self.lambda.invoke_alias(self.function(function)?, alias, event).await
     }
 
     /// Fires the stack's daily schedule now: creates a one-time schedule with the same target and input. The emulator

@@ -52,6 +52,9 @@ pub struct Set {
     pub by: FlipOrigin,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// See [`crate::record::Flip::request_id`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
     /// The members, by dataset.
     pub tables: BTreeMap<String, Member>,
 }

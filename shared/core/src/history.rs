@@ -105,6 +105,7 @@ mod tests {
             why: None,
             canary: None,
             adopted: None,
+            request_id: None,
         };
         FlipState {
             may_adopt: true,

@@ -31,6 +31,10 @@ pub struct Flip {
     /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted: Option<Adoption>,
+    /// Lambda's ID for the invocation that made the flip. CloudTrail's data event for this ID says who asked. `None` outside
+    /// Lambda, and in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 /// The state of a flip's canary. There is no state for a failure: the table is flipped back, and the record of the flip
@@ -76,6 +80,9 @@ pub struct RevertIntent {
     pub by: FlipOrigin,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// See [`Flip::request_id`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 /// An operator's order that a dataset must not flip until the hold is released.
@@ -87,6 +94,9 @@ pub struct Hold {
     /// delete objects.
     #[serde(default)]
     pub released: bool,
+    /// See [`Flip::request_id`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 /// Marks a generation that sweep is deleting. Sweep writes it before it deletes any of the generation's objects.

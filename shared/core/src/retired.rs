@@ -32,6 +32,9 @@ pub struct Retired {
     pub at: Timestamp,
     pub by: FlipOrigin,
     pub why: String,
+    /// See [`crate::record::Flip::request_id`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
     pub old_table: OldTable,
     /// The table that the dataset now publishes instead. `None` if the table wasn't renamed.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -80,6 +80,21 @@ impl Flip {
         }
     }
 
+    /// Returns what an operator requests, if only an operator may request it. Events and `status`, which changes
+    /// nothing, are not.
+    pub fn of_operator(&self) -> Option<&'static str> {
+        match self {
+            Flip::Candidate { .. } => Some("a flip to a generation"),
+            Flip::Rollback { .. } => Some("a rollback"),
+            Flip::Hold { .. } => Some("a hold"),
+            Flip::Release { .. } => Some("the release of a hold"),
+            Flip::Retire { .. } => Some("the retirement of a table"),
+            Flip::Rename { .. } => Some("the rename of a table"),
+            Flip::Move { .. } => Some("the move of a table"),
+            Flip::Manifest(..) | Flip::Changed(_) | Flip::Status { .. } => None,
+        }
+    }
+
     pub fn parse(event: &Value) -> Result<Flip> {
         const EXPECTED: &str = "{\"dataset\", \"generation\"} or {\"dataset\", \"action\": rollback, hold, release or status, \"reason\"?, \"generation\"?} or {\"dataset\", \"action\": retire or rename, \"table\": keep or drop, \"from\"?, \"reason\"} or {\"dataset\", \"action\": move, \"from\", \"reason\"}; {\"action\": \"status\"} is for all datasets";
         #[derive(Deserialize)]

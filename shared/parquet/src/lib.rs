@@ -10,6 +10,7 @@ mod file;
 mod footer;
 mod nested_nulls;
 mod output;
+mod page;
 pub mod partitioned;
 mod progress;
 mod properties;
@@ -21,6 +22,7 @@ mod write;
 
 pub use footer::{columns_of, read_footer};
 pub use nested_nulls::nested_nulls;
+pub use page::{PageHeader, page_header};
 pub use progress::Progress;
 pub use rows::{Batches, Passthrough, Rows};
 pub use sound::{contradiction, has_encrypted_columns};

@@ -36,7 +36,7 @@ pub fn has_encrypted_columns(footer: &[u8]) -> bool {
     const ENCRYPTED_COLUMN_METADATA: i16 = 9;
     let mut found = false;
     // A footer that isn't Thrift is an error when it is decoded.
-    let _ = Thrift { rest: footer, depth: 0 }.fields(&mut Vec::new(), &mut |path| {
+    let _ = Thrift::new(footer).fields(&mut Vec::new(), &mut |path, _, _| {
         found |=
             matches!(path, [ENCRYPTION_ALGORITHM] | [ROW_GROUPS, COLUMNS, CRYPTO_METADATA | ENCRYPTED_COLUMN_METADATA]);
     });
@@ -47,13 +47,13 @@ pub fn has_encrypted_columns(footer: &[u8]) -> bool {
 const MAX_DEPTH: usize = 32;
 
 /// A reader for values in Thrift's compact protocol.
-struct Thrift<'a> {
+pub struct Thrift<'a> {
     rest: &'a [u8],
     depth: usize,
 }
 
 /// The kinds of values in the compact protocol.
-mod kind {
+pub mod kind {
     pub const TRUE: u8 = 1;
     pub const FALSE: u8 = 2;
     pub const BYTE: u8 = 3;
@@ -66,10 +66,26 @@ mod kind {
     pub const UUID: u8 = 13;
 }
 
-impl Thrift<'_> {
-    /// Reads a struct. Calls `seen` with the path of each field, before its value is read. The path consists of field
-    /// numbers; the elements of a list have the list's path. Returns `None` if the bytes are malformed.
-    fn fields(&mut self, path: &mut Vec<i16>, seen: &mut impl FnMut(&[i16])) -> Option<()> {
+impl<'a> Thrift<'a> {
+    pub fn new(bytes: &'a [u8]) -> Thrift<'a> {
+        Thrift { rest: bytes, depth: 0 }
+    }
+
+    /// Returns the number of bytes that were not read.
+    pub fn left(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// Reads an integer of at most 32 bits. Returns `None` if it is negative.
+    pub fn natural(&mut self) -> Option<u32> {
+        let value = self.varint()?;
+        (value & 1 == 0).then_some(u32::try_from(value >> 1).ok()?)
+    }
+
+    /// Reads a struct. Calls `seen` for each field, before its value is read, with the field's path, its kind and the
+    /// bytes from its value on. The path consists of field numbers; the elements of a list have the list's path. Returns
+    /// `None` if the bytes are malformed.
+    pub fn fields(&mut self, path: &mut Vec<i16>, seen: &mut impl FnMut(&[i16], u8, &[u8])) -> Option<()> {
         let mut number = 0_i16;
         loop {
             let byte = self.byte()?;
@@ -81,13 +97,19 @@ impl Thrift<'_> {
                 step => number.checked_add(i16::from(step))?,
             };
             path.push(number);
-            seen(path);
+            seen(path, byte & 0x0f, self.rest);
             self.value(byte & 0x0f, true, path, seen)?;
             path.pop();
         }
     }
 
-    fn value(&mut self, of: u8, in_field: bool, path: &mut Vec<i16>, seen: &mut impl FnMut(&[i16])) -> Option<()> {
+    fn value(
+        &mut self,
+        of: u8,
+        in_field: bool,
+        path: &mut Vec<i16>,
+        seen: &mut impl FnMut(&[i16], u8, &[u8]),
+    ) -> Option<()> {
         if self.depth == MAX_DEPTH {
             return None;
         }
@@ -102,7 +124,7 @@ impl Thrift<'_> {
         of: u8,
         in_field: bool,
         path: &mut Vec<i16>,
-        seen: &mut impl FnMut(&[i16]),
+        seen: &mut impl FnMut(&[i16], u8, &[u8]),
     ) -> Option<()> {
         match of {
             // A field's kind already contains the value of a boolean.

@@ -25,9 +25,13 @@ use crate::{
 };
 
 /// Handles a request for one dataset or its group, and reports the outcome in the log, the metrics and the response.
-/// Fails if an operator's request is rejected; a rejected event is only reported.
+/// Fails if an operator's request is rejected, or if it was not sent to the operator's alias; a rejected event is only
+/// reported.
 pub async fn carry_out(env: &Environment, request: request::Flip) -> Result<Flipped> {
     let started = Instant::now();
+    if let Some(wanted) = request.of_operator() {
+        env.ensure_operator(wanted)?;
+    }
     let config = env.config().await?;
     config_faults::report(env, &config);
     if matches!(request, request::Flip::Retire { .. } | request::Flip::Rename { .. }) {

@@ -339,7 +339,7 @@ async fn flip(
     mut loaded: TableState,
     listed: Vec<Object>,
 ) -> Result<MergeFlip> {
-    let cause = Cause { by: FlipOrigin::Event, why: None };
+    let cause = Cause { by: FlipOrigin::Event, why: None, request_id: env.request_id() };
     let mut audit = Audit::JustWritten(Some(listed));
     let mut attempts = Attempts::on(&dataset.table).at_most(MAX_LOST_RACES);
     while attempts.begin().is_ok() {

@@ -42,6 +42,10 @@ async fn dispatch(optout: &Optout, request: request::Optout) -> Result<Answer> {
             Ok(Answer::Batch(request::redeliver(refresh_batch(optout, &config, messages).await)))
         }
         request::Optout::One { ref dataset, reconcile, max_returning } => {
+            if max_returning.is_some() {
+                // It brings rows back, so it is a person's decision.
+                optout.env.ensure_operator("max_returning")?;
+            }
             let options = RefreshOptions {
                 verify: true,
                 reconcile,

@@ -107,7 +107,7 @@ async fn flip_back(
     why: &str,
 ) -> Result<(Live, String)> {
     let before = Live::of(&dataset.paths, from);
-    let cause = Cause { by: FlipOrigin::Canary, why: Some(why.into()) };
+    let cause = Cause { by: FlipOrigin::Canary, why: Some(why.into()), request_id: env.request_id() };
     let mut attempts = Attempts::on(&dataset.table);
     loop {
         attempts.begin()?;

@@ -73,7 +73,13 @@ pub async fn commit(
     );
     // Events need no intent record: an event never brings back a generation that has been live before.
     if cause.by != FlipOrigin::Event {
-        let returned = RevertIntent { flip: ulid, to: candidate.generation, by: cause.by, why: cause.why.clone() };
+        let returned = RevertIntent {
+            flip: ulid,
+            to: candidate.generation,
+            by: cause.by,
+            why: cause.why.clone(),
+            request_id: cause.request_id.clone(),
+        };
         env.objects.put_new(&dataset.paths.revert_intent(ulid), record::to_json(&returned).into()).await?;
     }
     let adopted = adoption::of_flip(&loaded, &next);
@@ -112,6 +118,7 @@ pub async fn commit(
             None
         },
         adopted,
+        request_id: cause.request_id.clone(),
     };
     let key = dataset.paths.flip(ulid);
     let written = env.objects.put_new(&key, record::to_json(&flip).into()).await;

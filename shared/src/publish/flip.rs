@@ -75,7 +75,7 @@ pub async fn flip(
         return Ok(FlipReport::unchanged(Outcome::Stale, &live, vec![why]));
     }
     let by = if trigger == Trigger::Event { FlipOrigin::Event } else { FlipOrigin::Operator };
-    let cause = Cause { by, why: None };
+    let cause = Cause { by, why: None, request_id: env.request_id() };
     let mut audit = Audit::Full(None);
     let mut restored = Vec::new();
     let mut attempts = Attempts::on(&dataset.table);

@@ -43,7 +43,7 @@ pub async fn rollback(
             dataset.name
         )));
     }
-    let cause = Cause { by: FlipOrigin::Rollback, why: reason };
+    let cause = Cause { by: FlipOrigin::Rollback, why: reason, request_id: env.request_id() };
     let mut attempts = Attempts::on(&dataset.table);
     loop {
         attempts.begin()?;
@@ -147,6 +147,7 @@ pub(super) async fn adopt(
         why: cause.why.clone(),
         canary: None,
         adopted: None,
+        request_id: cause.request_id.clone(),
     };
     env.objects.put_new(&dataset.paths.flip(ulid), record::to_json(&flip).into()).await?;
     // After this fence, a repair that loaded its state before the record was written has a stale `VersionId`.
@@ -162,7 +163,7 @@ pub(super) async fn adopt(
 /// Writes a hold and fences the table. Once this has returned, only a rollback can flip the table until the hold is
 /// released. Exports continue.
 pub async fn hold(env: &Environment, dataset: &Dataset, reason: String) -> Result<()> {
-    let hold = Hold { at: env.clock.now(), reason, released: false };
+    let hold = Hold { at: env.clock.now(), reason, released: false, request_id: env.request_id() };
     env.objects.put(&dataset.paths.hold(), record::to_json(&hold).into()).await?;
     if fence(env, dataset).await? {
         return Ok(());
@@ -175,7 +176,8 @@ pub async fn hold(env: &Environment, dataset: &Dataset, reason: String) -> Resul
 
 /// Releases the hold. The hold's object stays, marked as released.
 pub async fn release(env: &Environment, dataset: &Dataset, reason: Option<String>) -> Result<()> {
-    let released = Hold { at: env.clock.now(), reason: reason.unwrap_or_default(), released: true };
+    let reason = reason.unwrap_or_default();
+    let released = Hold { at: env.clock.now(), reason, released: true, request_id: env.request_id() };
     env.objects.put(&dataset.paths.hold(), record::to_json(&released).into()).await
 }
 

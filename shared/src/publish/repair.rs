@@ -115,7 +115,7 @@ async fn go_back(
     if !reasons.is_empty() {
         return stays(Outcome::Rejected, reasons);
     }
-    let cause = Cause { by: FlipOrigin::Repair, why: Some(told.clone()) };
+    let cause = Cause { by: FlipOrigin::Repair, why: Some(told.clone()), request_id: env.request_id() };
     let committed = commit(env, dataset, &target, loaded, input, &cause).await?;
     Ok(committed.map(|committed| FlipReport { reasons: vec![told], ..committed.ended }))
 }

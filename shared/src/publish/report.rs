@@ -73,4 +73,6 @@ impl FlipReport {
 pub struct Cause {
     pub by: FlipOrigin,
     pub why: Option<String>,
+    /// See [`turntable_core::record::Flip::request_id`].
+    pub request_id: Option<String>,
 }

@@ -274,6 +274,7 @@ pub(super) async fn record(env: &Environment, old: &Published, decided: &Decided
         at: env.clock.now(),
         by: FlipOrigin::Operator,
         why: decided.why.clone(),
+        request_id: env.request_id(),
         old_table: decided.old_table,
         renamed_to: decided.renamed_to.as_ref().map(TableName::to_string),
         moved_to: decided.moved_to.clone(),

@@ -131,6 +131,7 @@ impl TableState {
             why: None,
             canary: pending_canary(dataset),
             adopted: None,
+            request_id: env.request_id(),
         };
         env.objects.put_new(&dataset.paths.flip(ulid), record::to_json(&flip).into()).await?;
         Ok(Some((ulid, flip)))
@@ -162,6 +163,7 @@ impl TableState {
             why: returned.why,
             canary: None,
             adopted: None,
+            request_id: returned.request_id,
         };
         env.objects.put_new(&dataset.paths.flip(returned.flip), record::to_json(&flip).into()).await?;
         Ok(Some((returned.flip, flip)))

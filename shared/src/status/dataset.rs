@@ -100,6 +100,8 @@ pub struct Flipped {
     /// What the flip changed in a table that Turntable didn't create. `None` if the flip didn't adopt a table.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adopted: Option<Adoption>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 /// What a sweep would do now. `status` doesn't query Athena for running queries, so the sweep itself may keep more
@@ -163,6 +165,7 @@ pub async fn status(env: &Environment, dataset: &Dataset) -> Result<(FlipReport,
                 why: flip.why.clone(),
                 canary: flip.canary,
                 adopted: flip.adopted.clone(),
+                request_id: flip.request_id.clone(),
             }),
         }
     });

@@ -113,6 +113,7 @@ impl Turntable {
             why: None,
             canary: None,
             adopted: None,
+            request_id: None,
         }
     }
 
@@ -143,7 +144,7 @@ impl Turntable {
             _ => None,
         };
         let slot = slot.filter(|slot| slot.manifest);
-        let hold = record::Hold { at: time(0), reason: String::new(), released: false };
+        let hold = record::Hold { at: time(0), reason: String::new(), released: false, request_id: None };
         decision::FlipState {
             may_adopt: true,
             live: self.live(state, live),

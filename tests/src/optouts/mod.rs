@@ -164,6 +164,7 @@ impl Lake {
             datasets: Place::S3("s3://lake/datasets.toml".parse().unwrap()),
             inboxes: Some("s3://lake/inbox".parse().unwrap()),
             dead_letters: None,
+            invocation: None,
         };
         wired(&env, Arc::new(wire))
     }

@@ -26,6 +26,7 @@ mod identity;
 mod interrupted;
 mod laptop;
 mod mysql;
+mod operators;
 mod optout;
 mod overview;
 mod pages;

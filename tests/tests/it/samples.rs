@@ -413,12 +413,13 @@ fn written_values(all: &Objects) {
             why: (number % 2 == 1).then(|| "why \"not\"".into()),
             canary: canaries[number % 3],
             adopted: None,
+            request_id: (number % 2 == 0).then(|| "7c1e".into()),
         };
         all.put(&paths.flip(ulid).to_string(), to_json(&flip));
-        let intent = RevertIntent { flip: ulid, to: generation, by, why: flip.why };
+        let intent = RevertIntent { flip: ulid, to: generation, by, why: flip.why, request_id: flip.request_id };
         all.put(&paths.revert_intent(ulid).to_string(), to_json(&intent));
     }
-    all.put(&paths.hold().to_string(), to_json(&Hold { at, reason: String::new(), released: true }));
+    all.put(&paths.hold().to_string(), to_json(&Hold { at, reason: String::new(), released: true, request_id: None }));
     all.put(&paths.sweeping(&generation).to_string(), to_json(&Sweeping { at }));
     let pending = Pending {
         dataset: "values".into(),
@@ -446,7 +447,7 @@ fn written_values(all: &Objects) {
         serial: 9,
         live: None,
         flipping: None,
-        hold: Some(Hold { at, reason: "a reason".into(), released: false }),
+        hold: Some(Hold { at, reason: "a reason".into(), released: false, request_id: None }),
         went_back: Some(group::WentBack { run: generation_of(3).ulid, at, why: "b: the table is gone".into() }),
         past: Vec::new(),
     };

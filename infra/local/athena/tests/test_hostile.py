@@ -194,10 +194,10 @@ def attacks(stack: Stack) -> dict[str, list[Attack]]:
             *each("reader", "s3", "get_object", read, {"Bucket": BUCKET, "Key": "_archive/inbox/partner/1/1.csv"}), *escalates("reader"),
         ],
         "invoker": [
-            *invokes("invoker", "flip", "flip:operator", "optout", "sweep"), *puts("invoker", *RECORDS, "datasets.toml"), *escalates("invoker"),
+            *invokes("invoker", "flip", "flip:operator", "optout", "optout:operator", "sweep"), *puts("invoker", *RECORDS, "datasets.toml"), *escalates("invoker"),
             *each("invoker", "lambda", "invoke", {"FunctionName": f"{STACK}-flip", "Qualifier": "operator", "Payload": "{}"}),
         ],
-        "operator": [*invokes("operator", "flip"), *puts("operator", *RECORDS, *configuration), *escalates("operator")],
+        "operator": [*invokes("operator", "flip", "optout"), *puts("operator", *RECORDS, *configuration), *escalates("operator")],
         "editor": [*puts("editor", *RECORDS, live), *removes("editor", "datasets.toml", live), *invokes("editor", "export"), *escalates("editor")],
         "careless": [
             *unreadable("careless"), *puts("careless", *RECORDS, *configuration, "_athena/1.csv", live),

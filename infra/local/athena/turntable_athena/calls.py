@@ -28,9 +28,19 @@ def app_id(function: str, code: str) -> str:
 
 
 def function_of(headers: Mapping[str, str]) -> str | None:
-    """Returns the short name of the function that sent a request, such as `export`. Header names are in lower case."""
+    """Returns the short name of the function that sent a request, such as `export`. Header names are in lower case.
+
+    A function that has assumed the role for checks counts as `checks`.
+    """
+    caller = _caller(headers)
+    return caller.split(".")[0] if caller else None
+
+
+def _caller(headers: Mapping[str, str]) -> str | None:
     agent = _AGENT.search(headers.get("user-agent", ""))
-    return agent[1].split(".")[0] if agent else None
+    if agent is None or "ChecksRole" not in headers.get("x-amz-security-token", ""):
+        return agent[1] if agent else None
+    return f"checks.{agent[1].split('.', 1)[1]}"
 
 
 def user_of(headers: Mapping[str, str]) -> str | None:
@@ -52,15 +62,15 @@ class Calls:
 
     def add(self, headers: Mapping[str, str], calls: Iterable[Call]) -> None:
         """Records calls. `headers` have lower-case names."""
-        agent = _AGENT.search(headers.get("user-agent", "")) if self._folder else None
-        if agent is None:
+        caller = _caller(headers) if self._folder else None
+        if caller is None or self._folder is None:
             return
-        file = self._folder / agent[1]
+        file = self._folder / caller
         with self._lock:
-            known = self._known.get(agent[1])
+            known = self._known.get(caller)
             if known is None:
                 file.touch()  # The newest file is that of the code that ran last.
-                known = self._known[agent[1]] = set(file.read_text().splitlines())
+                known = self._known[caller] = set(file.read_text().splitlines())
             for action, resource, context in calls:
                 for pattern, replacement in _NORMALIZED:
                     resource = pattern.sub(replacement, resource)

@@ -2,6 +2,7 @@
 
 locals {
   writers = { "aws:PrincipalArn" = values(aws_iam_role.function)[*].arn }
+  answers = { "aws:PrincipalArn" = concat(values(aws_iam_role.function)[*].arn, [aws_iam_role.checks.arn]) }
   people  = { "aws:PrincipalArn" = var.deployer_arns }
   inbox   = "${local.bucket}/${var.inbox_prefix}*"
 
@@ -69,7 +70,7 @@ locals {
       sid       = "Answers"
       actions   = ["s3:PutObject"]
       resources = ["${local.bucket}/_athena/*"]
-      condition = { ArnNotEquals = local.writers, ArnNotLike = local.people }
+      condition = { ArnNotEquals = local.answers, ArnNotLike = local.people }
     },
     {
       # datasets.toml, and the certificates of the authorities that a database's identity is checked with.

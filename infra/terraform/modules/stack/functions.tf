@@ -23,6 +23,7 @@ locals {
       reads_databases = false
       variables = merge(local.output, {
         ATHENA_WORKGROUP = var.athena_workgroup
+        CHECKS_ROLE      = aws_iam_role.checks.arn
         DEAD_LETTER_URLS = join(" ", [for name, queue in aws_sqs_queue.dead_letters : "${name}=${queue.url}"])
       })
     }
@@ -106,12 +107,14 @@ resource "aws_lambda_function" "this" {
   depends_on = [aws_iam_role_policy.own, aws_iam_role_policy.shared]
 }
 
-# Operators invoke this alias, and EventBridge the function itself. So IAM can allow an operator's requests without the events.
+# Operators invoke this alias, and events the function itself, which refuses all that operators decide.
 # CloudTrail's data events say who asked.
 resource "aws_lambda_alias" "operator" {
+  for_each = toset(["flip", "optout"])
+
   name             = "operator"
   description      = "For operators' requests. See docs/deploy.md#people-and-applications-outside-the-stack."
-  function_name    = aws_lambda_function.this["flip"].function_name
+  function_name    = aws_lambda_function.this[each.key].function_name
   function_version = "$LATEST"
 }
 

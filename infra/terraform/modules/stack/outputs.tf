@@ -87,5 +87,10 @@ output "optout_dead_letters_url" {
 
 output "flip_operator_arn" {
   description = "ARN of the alias of the function `flip` for operators' requests. Allow operators lambda:InvokeFunction on it."
-  value       = aws_lambda_alias.operator.arn
+  value       = aws_lambda_alias.operator["flip"].arn
+}
+
+output "optout_operator_arn" {
+  description = "ARN of the alias of the function `optout` for operators' requests. Allow operators lambda:InvokeFunction on it."
+  value       = aws_lambda_alias.operator["optout"].arn
 }

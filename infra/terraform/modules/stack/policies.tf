@@ -154,12 +154,14 @@ locals {
         ]
       },
       {
+        actions   = ["s3:ListBucketMultipartUploads"] # For `status`, which lists unfinished uploads too.
+        resources = [local.bucket]
+      },
+      {
         actions = [
           "glue:GetTable",
           "glue:GetTables", # For `status`: which tables read published files.
           "glue:GetPartitions",
-          "glue:GetPartition", # Athena reads partitioned tables with this and the next.
-          "glue:BatchGetPartition",
           "glue:CreateTable",
           "glue:UpdateTable",
           "glue:GetColumnStatisticsForTable", # Statistics of files that the table no longer reads are deleted.
@@ -169,13 +171,8 @@ locals {
         resources = local.tables
       },
       {
-        actions = [
-          "athena:StartQueryExecution",
-          "athena:GetQueryExecution",
-          "athena:GetQueryResults",
-          "athena:StopQueryExecution",
-        ]
-        resources = ["${local.athena}:workgroup/${var.athena_workgroup}"]
+        actions   = ["sts:AssumeRole"]
+        resources = [aws_iam_role.checks.arn]
       },
       {
         actions   = ["sqs:SendMessage"]
@@ -320,7 +317,7 @@ locals {
   shared_policies = {
     # Read access that every function needs.
     read = {
-      roles = local.function_names
+      roles = concat(local.function_names, ["checks"])
       statements = [
         {
           actions   = ["s3:ListBucket"] # Without it, S3 reports a missing object as 403 instead of 404.
@@ -337,14 +334,14 @@ locals {
     # catalog, and writes the result. The databases and `default` need GetDatabase and GetDatabases ("Configure access to
     # databases and tables in the AWS Glue Data Catalog", Athena guide). A result of several parts is a multipart upload.
     athena = {
-      roles = local.has_engines ? ["flip", "export"] : ["flip"]
+      roles = local.has_engines ? ["checks", "export"] : ["checks"]
       statements = [
         {
           actions   = ["glue:GetDatabase", "glue:GetDatabases"] # Metadata only. Reading a table takes GetTable.
           resources = ["${local.glue}:catalog", "${local.glue}:database/*"]
         },
         {
-          actions   = ["s3:GetBucketLocation", "s3:ListBucketMultipartUploads"] # Flip's `status` lists unfinished uploads too.
+          actions   = ["s3:GetBucketLocation", "s3:ListBucketMultipartUploads"]
           resources = [local.bucket]
         },
         {
@@ -372,7 +369,7 @@ locals {
     # Denies the stack's roles all resources of other accounts. A bucket that datasets.toml or a parameter names may belong to
     # another account, for example after it was deleted. Calls without a resource have no aws:ResourceAccount.
     account = {
-      roles = concat(local.function_names, keys(local.schedules))
+      roles = concat(local.function_names, ["checks"], keys(local.schedules))
       statements = [
         {
           effect    = "Deny"
@@ -389,7 +386,7 @@ locals {
     # The schedules' roles send to the dead-letter queues, which the key encrypts.
     key = {
       when  = local.has_key
-      roles = concat(local.function_names, keys(local.schedules))
+      roles = concat(local.function_names, ["checks"], keys(local.schedules))
       statements = [
         {
           actions   = ["kms:Decrypt", "kms:GenerateDataKey"]

@@ -12,6 +12,39 @@ resource "aws_iam_role" "function" {
   })
 }
 
+# The role with which Athena runs `sql` checks and canaries, which are text from datasets.toml. It reads the catalog and the
+# bucket, and writes only results of queries.
+resource "aws_iam_role" "checks" {
+  name                 = "${var.stack_name}-checks"
+  permissions_boundary = local.boundary
+
+  assume_role_policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = [{ Effect = "Allow", Principal = { AWS = aws_iam_role.function["flip"].arn }, Action = "sts:AssumeRole" }]
+  })
+}
+
+resource "aws_iam_role_policy" "checks" {
+  name = "checks"
+  role = aws_iam_role.checks.id
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Effect   = "Allow"
+        Action   = ["glue:GetTable", "glue:GetPartitions", "glue:GetPartition", "glue:BatchGetPartition"]
+        Resource = local.tables
+      },
+      {
+        Effect   = "Allow"
+        Action   = ["athena:StartQueryExecution", "athena:GetQueryExecution", "athena:GetQueryResults", "athena:StopQueryExecution"]
+        Resource = ["${local.athena}:workgroup/${var.athena_workgroup}"]
+      },
+    ]
+  })
+}
+
 resource "aws_iam_role" "schedule" {
   for_each = local.schedules
 
@@ -47,7 +80,7 @@ resource "aws_iam_role_policy" "shared" {
   ]...)
 
   name = each.value.name
-  role = merge(aws_iam_role.function, aws_iam_role.schedule)[each.value.role].id
+  role = merge(aws_iam_role.function, aws_iam_role.schedule, { checks = aws_iam_role.checks })[each.value.role].id
 
   policy = jsonencode({
     Version = "2012-10-17"

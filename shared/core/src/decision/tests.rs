@@ -55,7 +55,17 @@ fn state(live: Live, live_as_of: Option<i64>, flips: Vec<Flip>) -> FlipState {
 }
 
 fn flipped(to: Generation, by: FlipOrigin, at: i64) -> Flip {
-    Flip { dataset: "users".into(), at: second(at), from: None, to, by, why: None, canary: None, adopted: None }
+    Flip {
+        dataset: "users".into(),
+        at: second(at),
+        from: None,
+        to,
+        by,
+        why: None,
+        canary: None,
+        adopted: None,
+        request_id: None,
+    }
 }
 
 const BLUE: fn() -> Generation = || generation(Colour::Blue, 1);
@@ -148,7 +158,7 @@ fn live_location_that_contains_the_new_one_is_refused() {
 
 #[test]
 fn hold_stops_events_and_operators_but_not_what_is_already_live() {
-    let hold = Hold { at: second(1), reason: "bad source".into(), released: false };
+    let hold = Hold { at: second(1), reason: "bad source".into(), released: false, request_id: None };
     let held = FlipState { hold: Some(hold.clone()), ..state(Live::Managed(BLUE()), Some(10), vec![]) };
     for trigger in [Trigger::Event, Trigger::Operator] {
         assert_eq!(decide(&candidate(GREEN(), 99), &held, trigger), Decision::Held(hold.clone()));
@@ -203,7 +213,8 @@ fn table_moved_by_somebody_else_is_drift() {
     assert_eq!(seen(&unrecorded, &[]), None, "its record is not written yet");
     assert_eq!(drift(&paths(), &foreign, &[], &[]), None, "the dataset has never flipped: the table is adopted");
 
-    let returned = |flip, to| RevertIntent { flip: ulid(flip), to, by: FlipOrigin::Rollback, why: None };
+    let returned =
+        |flip, to| RevertIntent { flip: ulid(flip), to, by: FlipOrigin::Rollback, why: None, request_id: None };
     assert_eq!(seen(&blue, &[returned(50, BLUE())]), None, "a rollback whose record is not written yet");
     assert_eq!(seen(&blue, &[returned(35, BLUE())]), Some(GREEN()), "a rollback from before the last flip");
     assert_eq!(seen(&blue, &[returned(50, GREEN())]), Some(GREEN()), "a rollback to another generation");

@@ -31,6 +31,7 @@ fn set(run: u64) -> Set {
         since: second(run as i64),
         by: FlipOrigin::Event,
         why: None,
+        request_id: None,
         tables: BOTH.map(|dataset| (dataset.to_owned(), member(dataset))).into(),
     }
 }
@@ -88,7 +89,7 @@ fn export_with_snapshot_before_rollback_does_not_undo_it() {
 
 #[test]
 fn hold_on_the_group_or_a_member_stops_all() {
-    let hold = Hold { at: second(1), reason: "restore".into(), released: false };
+    let hold = Hold { at: second(1), reason: "restore".into(), released: false, request_id: None };
     let held = flipped(&[10]).with_hold(hold.clone());
     for who in [Trigger::Event, Trigger::Operator] {
         assert_eq!(next(&held, 20, Decision::Flip, who), Next::Held(hold.clone()));

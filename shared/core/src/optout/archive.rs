@@ -84,6 +84,7 @@ mod tests {
                 why: None,
                 canary: None,
                 adopted: None,
+                request_id: None,
             };
             (Ulid::from_parts(at as u64, 0), flip)
         };

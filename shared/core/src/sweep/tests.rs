@@ -57,6 +57,7 @@ fn state(complete: &[u64], flips: &[(u64, i64)]) -> SweepState {
             why: None,
             canary: None,
             adopted: None,
+            request_id: None,
         };
         let ulid = Ulid::from_parts(*minute_ as u64 * 60_000, 1);
         state.flips.push((ulid, flip));

@@ -13,6 +13,7 @@ mod json_records;
 pub mod ndjson;
 pub mod number;
 pub mod object;
+pub mod page_bounds;
 pub mod records;
 pub mod row;
 pub mod text;

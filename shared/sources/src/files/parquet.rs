@@ -21,7 +21,7 @@ use parquet::{
 };
 use tokio::sync::mpsc;
 
-use super::{codec, convert, decode, folders, object::Object, time_of_day, timestamps};
+use super::{codec, convert, decode, folders, object::Object, page_bounds, time_of_day, timestamps};
 use crate::{unmatched::Unmatched, unrepresentable::Unrepresentable};
 use turntable_core::{
     config::Nested,
@@ -170,9 +170,10 @@ async fn read(
     to: mpsc::Sender<RecordBatch>,
 ) -> Result<()> {
     let expected = footer.rows();
+    let chunks = Arc::new(page_bounds::chunks(footer.parquet()));
     let Footer { object, metadata, int96 } = footer;
     let builder = |metadata| {
-        let reader = Reader { objects: objects.clone(), object: object.clone() };
+        let reader = Reader { objects: objects.clone(), object: object.clone(), chunks: Some(chunks.clone()) };
         ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata).with_batch_size(BATCH_ROWS)
     };
     let mut batches = builder(metadata).build().map_err(|error| fault(&object, error))?;
@@ -241,7 +242,7 @@ async fn read_footer(objects: Arc<dyn Objects>, object: Object) -> Result<Footer
 }
 
 async fn read_metadata(objects: Arc<dyn Objects>, object: &Object) -> Result<(ArrowReaderMetadata, Option<Int96>)> {
-    let mut reader = Reader { objects, object: object.clone() };
+    let mut reader = Reader::new(objects, object.clone());
     let metadata = load_footer(&mut reader, object).await?;
     codec::readable(&metadata).map_err(|why| Error::input(format!("{object}: {why}")))?;
     // Athena uses the Parquet types, so ignore the Arrow schema that the writer may have embedded.
@@ -260,8 +261,13 @@ async fn read_metadata(objects: Arc<dyn Objects>, object: &Object) -> Result<(Ar
 /// The number of bytes that the first request reads from the end of an object. Few footers are longer.
 const TAIL_BYTES: u64 = 64 << 10;
 
-/// Reads the footer. Fails if the footer or a column is encrypted, or if the row counts in the footer contradict each
-/// other.
+/// The maximum size of a footer, in bytes. A decoded footer takes much more memory.
+const MAX_FOOTER_BYTES: usize = 16 << 20;
+/// The maximum size of a row group in the file, in bytes. It is read as a whole.
+const MAX_ROW_GROUP_BYTES: u64 = 1 << 30;
+
+/// Reads the footer. Fails if it is encrypted, if columns are, if its numbers of rows contradict each other, or if it or
+/// what it says is larger than the bounds, because anybody who may write the object can state any size.
 async fn load_footer(reader: &mut Reader, object: &Object) -> Result<Arc<ParquetMetaData>> {
     let size = object.entry.size;
     let damaged = |error| fault(object, error);
@@ -278,6 +284,12 @@ async fn load_footer(reader: &mut Reader, object: &Object) -> Result<Arc<Parquet
         return Err(encrypted("its footer is"));
     }
     let length = last.metadata_length();
+    if length > MAX_FOOTER_BYTES {
+        return Err(Error::input(format!(
+            "{object} has a footer larger than {} MB: write larger row groups or fewer columns",
+            MAX_FOOTER_BYTES >> 20
+        )));
+    }
     let before = tail.len() - FOOTER_SIZE;
     let footer = match before.checked_sub(length) {
         Some(start) => tail.slice(start..before),
@@ -291,10 +303,16 @@ async fn load_footer(reader: &mut Reader, object: &Object) -> Result<Arc<Parquet
         return Err(encrypted("columns are"));
     }
     let metadata = ParquetMetaDataReader::decode_metadata(&footer).map_err(damaged)?;
-    match turntable_parquet::contradiction(&metadata) {
-        Some(what) => Err(Error::input(format!("{object} contradicts itself: {what}: write the file again"))),
-        None => Ok(Arc::new(metadata)),
+    if let Some(what) = turntable_parquet::contradiction(&metadata) {
+        return Err(Error::input(format!("{object} contradicts itself: {what}: write the file again")));
     }
+    if metadata.row_groups().iter().any(|group| page_bounds::size_of(group) > MAX_ROW_GROUP_BYTES) {
+        return Err(Error::input(format!(
+            "{object} has a row group larger than {} MB: write smaller row groups",
+            MAX_ROW_GROUP_BYTES >> 20
+        )));
+    }
+    Ok(Arc::new(metadata))
 }
 
 /// Converts an error from the parquet crate. An [`Error`] inside it, such as a failed request, is returned unchanged.
@@ -312,8 +330,17 @@ pub fn fault(object: &Object, error: ParquetError) -> Error {
 
 /// Reads an object with range requests.
 pub struct Reader {
-    pub objects: Arc<dyn Objects>,
-    pub object: Object,
+    objects: Arc<dyn Objects>,
+    object: Object,
+    /// The column chunks, which are checked when they are read. `None` checks nothing.
+    chunks: Option<Arc<page_bounds::Chunks>>,
+}
+
+impl Reader {
+    /// Returns a reader that checks no pages. Whoever decodes what it reads must do that.
+    pub fn new(objects: Arc<dyn Objects>, object: Object) -> Reader {
+        Reader { objects, object, chunks: None }
+    }
 }
 
 /// Reads one range of an object. A range outside the object, for example from a damaged footer, fails without a
@@ -339,9 +366,22 @@ impl AsyncFileReader for Reader {
     }
 
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, parquet::errors::Result<Vec<Bytes>>> {
-        let (objects, object) = (self.objects.clone(), self.object.clone());
-        let parts = stream::iter(ranges).map(move |range| read_range(objects.clone(), object.clone(), range));
-        parts.buffered(MAX_CONCURRENT_REQUESTS).try_collect().boxed()
+        let Reader { objects, object, chunks } = self;
+        let (objects, object, chunks) = (objects.clone(), object.clone(), chunks.clone());
+        async move {
+            let read = |range: Range<u64>| {
+                let bytes = read_range(objects.clone(), object.clone(), range.clone());
+                async move { bytes.await.map(|bytes| (range, bytes)) }
+            };
+            let parts = stream::iter(ranges).map(read).buffered(MAX_CONCURRENT_REQUESTS);
+            let parts: Vec<(Range<u64>, Bytes)> = parts.try_collect().await?;
+            if let Some(chunks) = chunks {
+                page_bounds::check(&object, &chunks, &parts)
+                    .map_err(|error| ParquetError::External(Box::new(error)))?;
+            }
+            Ok(parts.into_iter().map(|(_, bytes)| bytes).collect())
+        }
+        .boxed()
     }
 
     fn get_metadata<'a>(

@@ -7,10 +7,11 @@ use parquet::{
     errors::{ParquetError, Result},
     file::reader::{ChunkReader, Length},
 };
+use turntable_parquet::page_header;
 
-/// The maximum uncompressed size of a page, in bytes. Most writers aim for 1 MB, but DuckDB writes each column of a row
-/// group as one page.
-const MAX_PAGE_BYTES: u32 = 64 << 20;
+/// The maximum uncompressed size of a page, in bytes. Most writers aim at 1 MB, but DuckDB writes one page per column
+/// of a row group.
+pub const MAX_PAGE_BYTES: u32 = 64 << 20;
 
 /// Parts of a file, each with its offset in the file.
 #[derive(Clone)]
@@ -24,7 +25,7 @@ impl Parts {
     }
 
     /// Returns the bytes from an offset in the file to the end of the part that contains it.
-    fn from(&self, start: u64) -> Result<Bytes> {
+    pub fn from(&self, start: u64) -> Result<Bytes> {
         let within = |(at, bytes): &(u64, Bytes)| {
             let skipped = usize::try_from(start.checked_sub(*at)?).ok()?;
             (skipped < bytes.len()).then(|| bytes.slice(skipped..))
@@ -75,29 +76,7 @@ impl Read for Header {
     }
 }
 
-/// Returns a page's uncompressed size from its header, or `None` if the header has another format.
-///
-/// The header is a struct in Thrift's compact protocol. Its first fields are three `i32`: the page type, the
-/// uncompressed size and the compressed size (parquet.thrift, `PageHeader`; thrift-compact-protocol.md).
-pub fn uncompressed_size(mut header: &[u8]) -> Option<u32> {
-    /// The header of a field whose type is `i32` and whose id is one higher than the previous field's.
-    const NEXT: u8 = 0x15;
-    let mut sizes = [0; 3];
-    for size in &mut sizes {
-        let [NEXT, rest @ ..] = header else { return None };
-        (*size, header) = zigzag_varint(rest)?;
-    }
-    Some(sizes[1])
-}
-
-/// Parses a non-negative zigzag varint. Returns it with the bytes that follow.
-fn zigzag_varint(bytes: &[u8]) -> Option<(u32, &[u8])> {
-    let mut value = 0_u64;
-    for (at, byte) in bytes.iter().enumerate().take(5) {
-        value |= u64::from(byte & 0x7F) << (7 * at);
-        if byte & 0x80 == 0 {
-            return (value & 1 == 0).then_some((u32::try_from(value >> 1).ok()?, &bytes[at + 1..]));
-        }
-    }
-    None
+/// Returns the uncompressed size of a page from its header, or `None` if the header has an unknown format.
+pub fn uncompressed_size(header: &[u8]) -> Option<u32> {
+    page_header(header).map(|header| header.uncompressed)
 }

@@ -22,12 +22,12 @@ use parquet::{
 };
 
 use super::{
-    pages::Parts,
+    pages::{MAX_PAGE_BYTES, Parts},
     reader::{ParsedDrop, Reader},
     record::{MAX_RECORDS, Records},
     rows::Rows,
 };
-use crate::files::codec;
+use crate::files::{codec, page_bounds};
 use turntable_core::{
     error::{Error, Result},
     layout::Key,
@@ -137,10 +137,25 @@ impl<'a> Drop<'a> {
         Ok(ranges)
     }
 
+    /// Checks that no page of a row group expands beyond its limit.
+    fn check_pages(&self, group: usize, parts: &Parts) -> Result<()> {
+        let columns = self.metadata.metadata().row_group(group).columns().iter().enumerate();
+        for (_, column) in columns.filter(|(leaf, _)| self.mask.leaf_included(*leaf)) {
+            let (start, length) = column.byte_range();
+            let chunk = parts.from(start).map_err(|fault| damaged(self.at, fault))?;
+            let chunk = chunk.slice(..chunk.len().min(usize::try_from(length).unwrap_or(usize::MAX)));
+            let values = u64::try_from(column.num_values()).unwrap_or(0);
+            let checked = page_bounds::largest(&chunk, column.compression(), values, MAX_PAGE_BYTES);
+            checked.map_err(|what| damaged(self.at, ParquetError::General(what)))?;
+        }
+        Ok(())
+    }
+
     /// Adds a row group's rows to `rows`. `columns` must contain the row group's [`Drop::ranges`].
     pub fn read(&self, group: usize, columns: Parts, rows: &mut Rows) -> Result<()> {
         let damaged = |fault| damaged(self.at, fault);
         let said = self.metadata.metadata().row_group(group).num_rows();
+        self.check_pages(group, &columns)?;
         for column in self.flat_columns(group) {
             let values = values_in_pages(&columns, column).map_err(damaged)?;
             if i128::from(values) != i128::from(said) {

@@ -86,7 +86,7 @@ async fn fetch(objects: &Arc<dyn Objects>, entry: &Entry) -> Result<Bytes> {
 
 /// Reads a Parquet file with range requests: the footer, then the columns that a record needs, one row group at a time.
 async fn by_ranges(objects: Arc<dyn Objects>, object: Object, reader: Reader) -> Result<ParsedDrop> {
-    let mut file = files::parquet::Reader { objects, object: object.clone() };
+    let mut file = files::parquet::Reader::new(objects, object.clone());
     let fault = |error| files::parquet::fault(&object, error);
     files::parquet::guarded(&object, async {
         let size = object.entry.size;

@@ -119,7 +119,15 @@ fn set(env: &Environment, candidates: &[(&Dataset, Manifest)], run: &GroupRun, b
         let member = group::Member { table: dataset.table.to_string(), generation, location };
         (dataset.name.clone(), member)
     });
-    Set { run: run.run, as_of: as_of.unwrap_or(since), since, by, why: None, tables: tables.collect() }
+    Set {
+        run: run.run,
+        as_of: as_of.unwrap_or(since),
+        since,
+        by,
+        why: None,
+        request_id: env.request_id(),
+        tables: tables.collect(),
+    }
 }
 
 /// The manifests of a group run.

@@ -36,7 +36,13 @@ pub async fn rollback(
             continue;
         }
         let target = group::rollback(&found.record, &dataset.name, wanted)?;
-        let to = Set { since: env.clock.now(), by: FlipOrigin::Rollback, why: reason.clone(), ..target };
+        let to = Set {
+            since: env.clock.now(),
+            by: FlipOrigin::Rollback,
+            why: reason.clone(),
+            request_id: env.request_id(),
+            ..target
+        };
         if let Some(ended) = go_to(env, group, &found, &to).await? {
             return Ok(ended);
         }
@@ -46,7 +52,7 @@ pub async fn rollback(
 /// Writes a hold for the whole group. Once this has returned, only a rollback can flip the members until the hold is
 /// released. Exports continue.
 pub async fn hold(env: &Environment, group: &Group<'_>, reason: String) -> Result<()> {
-    let hold = Hold { at: env.clock.now(), reason, released: false };
+    let hold = Hold { at: env.clock.now(), reason, released: false, request_id: env.request_id() };
     write_hold(env, group, hold.clone()).await?;
     // Each member also gets the hold, so that a member that leaves the group keeps it.
     for member in &group.members {
@@ -61,7 +67,7 @@ pub async fn release(env: &Environment, group: &Group<'_>, reason: Option<String
         operator::release(env, member, reason.clone()).await?;
     }
     let reason = reason.unwrap_or_default();
-    write_hold(env, group, Hold { at: env.clock.now(), reason, released: true }).await
+    write_hold(env, group, Hold { at: env.clock.now(), reason, released: true, request_id: env.request_id() }).await
 }
 
 /// Writes `hold` to the group's record. If a flip is in flight, finishes it first, because a hold must not stop a flip

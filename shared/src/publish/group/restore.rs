@@ -67,7 +67,13 @@ pub async fn restore(env: &Environment, dataset: &Dataset, damaged: Generation, 
             let why = format!("no complete run of group {} that was live before is left to go back to", group.name);
             return Ok(stays(Outcome::Status, why));
         };
-        let to = Set { since: env.clock.now(), by: FlipOrigin::Repair, why: Some(told.into()), ..set };
+        let to = Set {
+            since: env.clock.now(),
+            by: FlipOrigin::Repair,
+            why: Some(told.into()),
+            request_id: env.request_id(),
+            ..set
+        };
         if let Some(ended) = go_to(env, &group, &found, &to).await? {
             let live = ended.live.get(&dataset.name).cloned().unwrap_or(Live::Managed(damaged));
             let reasons = [vec![told.to_owned()], ended.reasons].concat();

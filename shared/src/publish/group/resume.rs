@@ -232,7 +232,7 @@ impl<'a> GroupFlip<'a> {
             }
         };
         let Ready { candidate, loaded, input } = ready;
-        let cause = Cause { by: to.by, why: to.why.clone() };
+        let cause = Cause { by: to.by, why: to.why.clone(), request_id: to.request_id.clone() };
         Ok(commit(self.env, dataset, &candidate, loaded, input, &cause).await?.is_some())
     }
 
@@ -285,7 +285,7 @@ impl<'a> GroupFlip<'a> {
             return Ok(None);
         }
         let from = self.flipping.from.get(name).and_then(Option::as_ref);
-        let cause = Cause { by: FlipOrigin::Group, why: self.flipping.back.clone() };
+        let cause = Cause { by: FlipOrigin::Group, why: self.flipping.back.clone(), request_id: self.env.request_id() };
         let mut attempts = Attempts::on(&dataset.table);
         loop {
             attempts.begin()?;

@@ -1,6 +1,6 @@
 //! The checks on Athena before a flip, the canary after it, and the objects that sweep deletes from S3.
 
-use std::time::Duration;
+use std::{fs, path::Path, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -37,6 +37,21 @@ async fn a_candidate_that_fails_on_athena_never_goes_live_and_all_reasons_are_li
     }
     assert_eq!(chain.live("users").await, Some(first["location"].as_str().unwrap().parse().unwrap()));
     no_audit_table_is_left(&chain).await;
+    queries_ran_with_the_role_for_checks();
+}
+
+/// Checks that the current code of `flip` ran no query with its own role.
+fn queries_ran_with_the_role_for_checks() {
+    let calls = Path::new(env!("CARGO_TARGET_TMPDIR")).join("calls");
+    let newest = |caller: &str| {
+        let files = fs::read_dir(&calls).unwrap().map(|entry| entry.unwrap());
+        let files = files.filter(|entry| entry.file_name().to_string_lossy().starts_with(&format!("{caller}.")));
+        let newest = files.max_by_key(|entry| entry.metadata().unwrap().modified().unwrap());
+        fs::read_to_string(newest.unwrap_or_else(|| panic!("no calls of {caller}")).path()).unwrap()
+    };
+    let (flip, checks) = (newest("flip"), newest("checks"));
+    assert!(checks.contains("athena:StartQueryExecution") && !checks.contains("glue:"), "{checks}");
+    assert!(flip.contains("sts:AssumeRole") && !flip.contains("athena:"), "{flip}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -78,7 +78,17 @@ async fn people_beyond_max_returning_come_back_only_by_a_request() {
     };
     chain.until("the condition", told).await;
     assert_eq!(chain.number(OUT).await, 3);
-    chain.ask("optout", &json!({ "dataset": "optouts", "max_returning": 2 })).await;
+    // Whoever may only invoke the functions themselves, as events do, decides nothing.
+    let request = json!({ "dataset": "optouts", "max_returning": 2 });
+    let rollback = json!({ "dataset": "users", "action": "rollback", "reason": "r" });
+    for (function, request) in [("optout", &request), ("flip", &rollback)] {
+        let deployed = &chain.functions[function];
+        let refused = chain.lambda.invoke(deployed, request).await.unwrap().unwrap_err();
+        assert_eq!(refused.error_type, "Input", "{refused}");
+        assert!(refused.error_message.contains(&format!("invoke {deployed}:operator,")), "{refused}");
+    }
+    assert_eq!(chain.number(OUT).await, 3);
+    chain.ask("optout", &request).await;
     chain.until_number(OUT, 1).await;
 }
 

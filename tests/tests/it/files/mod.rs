@@ -6,6 +6,7 @@ mod folders;
 mod ndjson;
 mod objects;
 mod parquet;
+mod parquet_bounds;
 mod timestamps;
 
 use std::sync::Arc;

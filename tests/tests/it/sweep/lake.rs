@@ -70,6 +70,7 @@ impl Lake {
             datasets: Place::S3("s3://lake/datasets.toml".parse().unwrap()),
             inboxes: None,
             dead_letters: None,
+            invocation: None,
         };
         Lake { catalog, objects, env, dataset: Dataset { retain, ..dataset }, seconds, written: Arc::default() }
     }
