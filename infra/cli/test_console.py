@@ -15,6 +15,7 @@ import signal
 import subprocess
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import boto3
@@ -44,11 +45,11 @@ refresh = { after = ["users"] }
 
 [datasets.prices]
 group = "shop"
-source.files = { location = "s3://${BUCKET}/source/prices/", columns = { id = "bigint", price = "int" } }
+source.postgres = { secret = "dmp/shop", query = "SELECT id, price FROM prices" }
 
 [datasets.stock]
 group = "shop"
-source.files = { location = "s3://${BUCKET}/source/stock/", columns = { id = "bigint", pieces = "int" } }
+source.postgres = { secret = "dmp/shop", query = "SELECT id, pieces FROM stock" }
 
 [datasets.optouts]
 source.inbox = { location = "s3://${BUCKET}/inbox/optouts", key = "user_id", columns = { user_id = "bigint" } }
@@ -80,7 +81,7 @@ class Stack:
         line = self.process.stdout.readline()
         assert line, (folder / "up.log").read_text()
         up = json.loads(line)
-        self.bucket = up["bucket"]
+        self.bucket, self.access_key = up["bucket"], up["access_key_id"]
         self.s3 = boto3.client("s3", endpoint_url=up["endpoint"], region_name=up["region"], aws_access_key_id=up["access_key_id"],
                                aws_secret_access_key=up["secret_access_key"])  # fmt: skip
 
@@ -114,9 +115,8 @@ class Stack:
         return generation
 
     def fill(self) -> None:
-        """Three generations, a rejected candidate, a rollback with its reason, a group, an inbox with a drop, and a dependant."""
-        for name, head in [("daily", "day,users\n2026-11-01,5\n"), ("prices", "id,price\n1,2\n"), ("stock", "id,pieces\n1,2\n2,3\n")]:
-            self.put(f"source/{name}/a.csv", head)
+        """Three generations, a rejected candidate, a rollback with its reason, an inbox with a drop, and a dependant."""
+        self.put("source/daily/a.csv", "day,users\n2026-11-01,5\n")
         self.users(1_000)
         self.export()
         self.users(1_040)
@@ -127,8 +127,9 @@ class Stack:
         self.rejected = self.ask("export", {"dataset": "users"})["generation"]
         self.until(lambda: any(one["id"] == "rejected:users" for one in self.overview()["conditions"]))
         self.ask("flip", {"dataset": "users", "action": "rollback", "reason": "wrong prices"})
-        self.export("prices")
-        self.put("inbox/optouts/a.ndjson", '{"user_id": 7, "state": "opted_out", "at": "2026-11-01T00:00:00Z"}\n')
+        self.until(lambda: self.status("daily_users")["live"])
+        self.export("daily_users")
+        self.put("inbox/optouts/a.ndjson", '{"user_id": 7, "state": "opted_out", "occurred_at": "2026-11-01T00:00:00Z"}\n')
         self.ask("optout", {"dataset": "optouts"})
 
     def overview(self) -> dict:
@@ -197,7 +198,7 @@ def reading(stack):
 
 @pytest.fixture
 def visit(browser):
-    """Opens a console's page, and checks at the end that it asked nobody else, broke no policy, and got no row's value."""
+    """Opens a console's page, and checks at the end that it asked nobody else and broke no policy."""
     contexts, faults = [], []
 
     def visit(console, view="", expected_faults=(), **settings):
@@ -207,7 +208,6 @@ def visit(browser):
         page.on("request", lambda request: request.url.startswith(console.origin) or faults.append(f"it asked {request.url}"))
         page.on("console", lambda message: message.type == "error" and not any(text in message.text for text in expected_faults) and faults.append(message.text))
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("response", lambda response: "/api/" in response.url and response.status == 200 and VALUE in response.text() and faults.append(response.url))
         page.goto(console.url)
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         if view:
@@ -221,9 +221,12 @@ def visit(browser):
     assert not faults, faults
 
 
-def screenshot(page, name: str) -> None:
+def screenshot(page, name: str, height: int = 0) -> None:
     """Writes a picture for the docs if that is asked for."""
     if folder := os.environ.get("TURNTABLE_SCREENSHOTS"):
+        if height:
+            page.set_viewport_size({"width": 1100, "height": height})
+            page.wait_for_timeout(300)
         path = ROOT / folder / f"console-{name}.png"
         page.screenshot(path=path)
         assert path.stat().st_size <= 150_000, f"{path} is too large for the repository"
@@ -257,12 +260,12 @@ def test_the_overview_shows_what_needs_a_person_first_and_every_dataset(stack, r
     expect(needs).to_contain_text("max_shrink")
     expect(page.locator("h2").first).to_have_text("What needs a person")
     users = page.get_by_role("row").filter(has=page.get_by_role("link", name="users", exact=True)).first
-    for text in ("rejected", "1,040", "of every 1d 0h", stack.second):
+    for text in ("rejected", "1,040", "refreshed every 1d", stack.second):
         expect(users).to_contain_text(text)
     expect(page.get_by_role("region", name="Groups")).to_contain_text("shop")
     expect(page.locator("#checked")).to_contain_text("Checked")
     named(page)
-    screenshot(page, "overview")
+    screenshot(page, "overview", 1000)
 
 
 def test_a_dataset_shows_its_history_audits_columns_and_relatives(stack, reading, visit):
@@ -277,7 +280,7 @@ def test_a_dataset_shows_its_history_audits_columns_and_relatives(stack, reading
     expect(events.filter(has_text="wrong prices")).to_have_count(1)
     page.get_by_text(re.compile("All .* events in words")).click()
     named(page)
-    screenshot(page, "dataset")
+    screenshot(page, "dataset", 1250)
 
 
 def test_optouts_show_people_lag_rejects_and_views(stack, reading, visit):
@@ -307,14 +310,21 @@ def test_the_configuration_has_its_faults_at_their_lines(stack, reading, visit):
         stack.put("datasets.toml", DATASETS)
 
 
+def test_no_answer_has_a_rows_value_or_credentials(stack, reading):
+    for path in ("about", "overview", "configuration", "datasets/users", "datasets/optouts", "datasets/daily_users"):
+        request = urllib.request.Request(f"{reading.origin}/api/{path}", headers={"authorization": f"Bearer {reading.token}"})
+        text = urllib.request.urlopen(request, timeout=60).read().decode()
+        assert VALUE not in text and stack.access_key not in text, path
+
+
 def test_what_changes_appears_by_itself_and_what_is_old_says_so(stack, reading, visit):
     page = visit(reading, expected_faults=("ERR_FAILED", "Failed to load"))
-    stack.ask("flip", {"dataset": "stock", "action": "hold", "reason": "a count"})
+    stack.ask("flip", {"dataset": "daily_users", "action": "hold", "reason": "a count"})
     try:
         expect(page.get_by_role("region", name="What needs a person")).to_contain_text("a count", timeout=15_000)
         expect(page.locator("#said")).to_have_text("The page was updated.")
     finally:
-        stack.ask("flip", {"dataset": "stock", "action": "release"})
+        stack.ask("flip", {"dataset": "daily_users", "action": "release"})
     page.route("**/api/**", lambda route: route.abort())
     page.get_by_role("button", name="Refresh").click()
     expect(page.locator("#freshness.stale #checked")).to_contain_text("Not up to date")
@@ -350,6 +360,12 @@ def test_the_keyboard_reaches_everything_and_the_focus_is_seen(stack, reading, v
 # ---- Actions ----
 
 
+def is_free(stack) -> bool:
+    """Returns whether users is not held."""
+    hold = stack.status()["hold"]
+    return hold is None or hold["released"]
+
+
 def carry_out(page, button, reason: str) -> str:
     """Presses an action's button, confirms with a reason, and returns the effect that was shown."""
     button.click()
@@ -373,16 +389,15 @@ def test_each_action_shows_its_effect_and_is_carried_out(stack, acting, visit):
         assert text in effect
     assert stack.status()["hold"]["reason"] == "a restore"
     expect(page.get_by_role("main")).to_contain_text("a restore")
-    screenshot(page, "held")
     effect = carry_out(page, page.get_by_role("button", name="Release…"), "done")
-    assert "held since" in effect and stack.status()["hold"]["released"]
+    assert "held since" in effect and is_free(stack)
 
     flip = page.get_by_role("button", name=f"Make {stack.third} live")
     flip.click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text(f"turntable flip users {live}")
     dialog.get_by_label("Reason").fill("prices in the wrong currency")
-    screenshot(page, "rollback")
+    screenshot(page, "rollback", 640)
     dialog.locator("button.main").click()
     expect(dialog.locator(".calm")).to_contain_text(f"{live} → {stack.third}")
     dialog.get_by_role("button", name="Close").click()
@@ -399,15 +414,13 @@ def test_each_action_shows_its_effect_and_is_carried_out(stack, acting, visit):
 
 def test_an_action_that_was_overtaken_changes_nothing(stack, acting, visit):
     page = visit(acting, "/datasets/users", expected_faults=("409", "502"))
-    live = stack.status()["live"]
-    page.get_by_role("button", name="Roll back…").click()
+    page.get_by_role("button", name=f"Make {stack.second} live").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Reason").fill("too late")
-    back = stack.ask("flip", {"dataset": "users", "action": "rollback"})["live"]
+    stack.ask("flip", {"dataset": "users", "generation": stack.third})
     dialog.locator("button.main").click()
     expect(dialog.get_by_role("alert")).to_contain_text("look again, nothing was changed")
-    assert stack.status()["live"] == back
-    stack.ask("flip", {"dataset": "users", "generation": live})
+    assert stack.status()["live"] == stack.third
 
 
 def test_a_refusal_of_the_function_is_shown(stack, acting, visit):
@@ -421,7 +434,7 @@ def test_people_who_would_come_back_wait_for_an_operator(stack, acting, visit):
     bounded = DATASETS.replace('columns = { user_id = "bigint" } }', 'columns = { user_id = "bigint" }, max_returning = 0 }')
     stack.put("datasets.toml", bounded)
     try:
-        stack.put("inbox/optouts/b.ndjson", '{"user_id": 7, "state": "opted_in", "at": "2026-11-02T00:00:00Z"}\n')
+        stack.put("inbox/optouts/b.ndjson", '{"user_id": 7, "state": "opted_in", "occurred_at": "2026-11-02T00:00:00Z"}\n')
         stack.ask("optout", {"dataset": "optouts"})
         stack.until(lambda: any(one["id"] == "returning:optouts" for one in stack.overview()["conditions"]))
         page = visit(acting, "/optouts")
@@ -439,8 +452,7 @@ def test_a_read_only_console_has_no_buttons_and_refuses_requests(stack, reading,
     expect(page.locator("#who")).to_contain_text("read-only")
     status = page.evaluate("""async (token) => (await fetch("/api/actions", { method: "POST", headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
         body: JSON.stringify({ action: "hold", dataset: "users", reason: "x" }) })).status""", reading.token)
-    hold = stack.status()["hold"]
-    assert status == 403 and (hold is None or hold["released"])
+    assert status == 403 and is_free(stack)
 
 
 # ---- Attacks ----
@@ -490,8 +502,7 @@ def test_a_foreign_page_reads_and_changes_nothing_even_with_the_token(stack, act
             script,
         ];
     }""", [acting.origin, acting.token, json.dumps(HOLD)])  # fmt: skip
-    opaque = "opaque 0 "
-    assert attempts == ["refused", "refused", opaque, opaque, "refused", "refused"]
+    assert attempts == ["refused"] * 6
     # A form needs no script of its own.
     page.set_content(f"""<form method="post" enctype="text/plain" action="{acting.origin}/api/actions"><input name='{json.dumps(HOLD)[:-1]}, "x":"' value='"}}'></form>""")
     with page.expect_navigation() as navigation:

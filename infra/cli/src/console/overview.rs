@@ -105,11 +105,12 @@ mod tests {
     #[test]
     fn each_dataset_has_its_interval_group_inputs_and_dependants() {
         let files = "source = { files = { location = \"s3://lake/in/\" } }\n";
+        let database = "source = { postgres = { secret = \"dmp/shop\", query = \"SELECT 1\" } }\n";
         let text = format!(
             "[defaults]\ndatabase = \"d\"\nlocation = \"s3://lake/s\"\n\
              [datasets.orders]\n{files}refresh = \"rate(1 hour)\"\n\
-             [datasets.prices]\n{files}group = \"shop\"\n\
-             [datasets.stock]\n{files}group = \"shop\"\n\
+             [datasets.prices]\n{database}group = \"shop\"\n\
+             [datasets.stock]\n{database}group = \"shop\"\n\
              [datasets.sales]\n{files}refresh = {{ after = [\"orders\"] }}\n"
         );
         let config = Config::parse("f", &text).unwrap();

@@ -149,7 +149,7 @@ function age(one) {
   if (!interval) return ago(one.as_of);
   const passed = now() - seconds(one.as_of);
   const part = Math.min(1, passed / interval);
-  return [ago(one.as_of), ` of every ${duration(interval)}`, passed > 2 * interval && [" ", badge("late", "warn")],
+  return [ago(one.as_of), `, refreshed every ${duration(interval).replace(/ 0[hms]$/, "")}`, passed > 2 * interval && [" ", badge("late", "warn")],
     svg("svg", { class: passed > 2 * interval ? "bar over" : "bar", width: 120, height: 5, "aria-hidden": true },
       svg("rect", { class: "full", width: 120, height: 5, rx: 2 }), svg("rect", { class: "part", width: 120 * part, height: 5, rx: 2 }))];
 }
