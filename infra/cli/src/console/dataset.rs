@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{
     overview,
     records::Recorded,
-    stack::{Connected, now},
+    stack::{Connected, Deployed, now},
 };
 
 /// Returns `flip`'s status of the dataset as `status`, its `configured`, and from the bucket `records` and `flips`. If the
@@ -30,7 +30,7 @@ async fn recorded(
     connected: &Connected,
     name: &str,
     status: &Value,
-    deployed: Result<super::stack::Deployed>,
+    deployed: Result<Deployed>,
 ) -> Result<[(&'static str, Value); 3]> {
     let config = deployed?.config.map_err(anyhow::Error::msg)?;
     let dataset = config.dataset(name)?;

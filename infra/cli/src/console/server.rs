@@ -176,10 +176,12 @@ fn answered(headers: &HeaderMap, found: Result<Value>) -> Response {
     let found = match found {
         Ok(found) => found,
         Err(error) => {
-            let status = match () {
-                () if error.is::<NoAnswer>() => StatusCode::SERVICE_UNAVAILABLE,
-                () if error.is::<FunctionError>() => StatusCode::CONFLICT,
-                () => StatusCode::BAD_GATEWAY,
+            let status = if error.is::<NoAnswer>() {
+                StatusCode::SERVICE_UNAVAILABLE
+            } else if error.is::<FunctionError>() {
+                StatusCode::CONFLICT
+            } else {
+                StatusCode::BAD_GATEWAY
             };
             return failed(status, &format!("{error:#}"));
         }

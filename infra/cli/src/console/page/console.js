@@ -439,10 +439,12 @@ async function configuration() {
 
 function toolbar(status, summary) {
   if (!about.allows_actions) return null;
-  const button = (action, text) => h("button", { type: "button", id: `act-${action}`, onclick: () => open({ action, dataset: status.dataset }, text) }, `${text}…`);
+  const button = (action, text, more = {}) => h("button", { type: "button", id: `act-${action}`, onclick: () => open({ action, dataset: status.dataset, ...more }, text) }, `${text}…`);
+  // A generation is named, because a rollback without one goes to the same generation when it is repeated.
+  const previous = colour(status.previous) === "other" ? {} : { generation: status.previous };
   return h("div", { class: "buttons", role: "group", "aria-label": "Actions" },
     status.inbox ? null : button("export", "Export"),
-    status.previous && !status.inbox ? button("rollback", "Roll back") : null,
+    status.previous && !status.inbox ? button("rollback", "Roll back", previous) : null,
     hold(status) || summary.hold ? button("release", "Release") : button("hold", "Hold"));
 }
 
