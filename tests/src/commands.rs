@@ -23,6 +23,7 @@ const LAMBDA: RunBy =
 const LONG: RunBy = Nobody("a measurement of many minutes, which a person starts");
 const CHAIN: RunBy = Test("tests/tests/it/chain/pages.rs");
 const COMMAND_LINE: RunBy = Test("tests/tests/it/chain/command_line.rs");
+const CONSOLE: RunBy = Check { file: "infra/cli/test_console.py", text: "[TURNTABLE, \"console\"" };
 const LEAVING: RunBy = Test("tests/tests/it/chain/leaving.rs");
 const WEEK: RunBy = Test("tests/tests/it/chain/week.rs");
 const RETIRE: RunBy = Test("tests/tests/it/chain/retire.rs");
@@ -57,6 +58,7 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ("docs/benchmarks.md", "git worktree add ../before COMMIT", LONG),
     ("docs/benchmarks.md", "cargo build --release -p bench …", LONG),
     ("docs/benchmarks.md", "cargo run --release -p bench…", LONG),
+    ("docs/console.md", "turntable console…", CONSOLE),
     ("docs/contract.md", "just contract-aws …", ACCOUNT),
     (
         "docs/database-login.md",

@@ -7,6 +7,7 @@
 //! | [`done`], [`style`], [`prompt`] | exit codes and printing; colours; the confirmation before a change |
 //! | [`status`], [`history`], [`dataset`] | show the state of all datasets, or of one |
 //! | [`diff`] | compares two generations |
+//! | [`console`] | serves a web page for operators on this machine |
 //! | [`export`], [`change`], [`sweep`], [`ask`] | send requests: build, flip, roll back, hold, release, delete |
 //! | [`optout`] | reads an inbox now |
 //! | [`old_table`] | retires, renames and moves what datasets.toml no longer names |
@@ -29,6 +30,7 @@ pub mod ask;
 pub mod change;
 pub mod check;
 pub mod command;
+pub mod console;
 pub mod dataset;
 pub mod diff;
 pub mod doctor;
