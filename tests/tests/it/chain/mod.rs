@@ -3,6 +3,7 @@
 
 mod adopted;
 mod adoption;
+mod assault;
 mod bad_input;
 mod bad_source;
 mod bad_table;
