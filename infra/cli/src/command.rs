@@ -7,6 +7,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::{
     ask::ask,
+    athena::Results,
     change::{Action, change},
     check::Check,
     console,
@@ -132,6 +133,9 @@ pub enum Command {
         /// The workgroup in AWS that compares the keys
         #[arg(long, default_value = "primary", value_name = "NAME")]
         workgroup: String,
+        /// The folder in S3 for Athena's results, if the workgroup names none
+        #[arg(long, value_name = "LOCATION", requires = "keys")]
+        results: Option<String>,
         #[command(flatten)]
         asked: Asked,
     },
@@ -341,10 +345,10 @@ impl Command {
             }
             Command::Console { options, target } => Box::pin(console::console(&target, &options)).await,
             Command::History { dataset, asked } => history(&asked.target, &dataset, asked.format()).await,
-            Command::Diff { dataset, from, to, keys, show_keys, workgroup, asked } => {
+            Command::Diff { dataset, from, to, keys, show_keys, workgroup, results, asked } => {
                 let pair = from.as_deref().zip(to.as_deref());
-                let keys =
-                    (!keys.is_empty()).then_some(Keys { columns: &keys, show: show_keys, workgroup: &workgroup });
+                let results = results.map_or_else(|| asked.target.results(&workgroup), Results::In);
+                let keys = (!keys.is_empty()).then_some(Keys { columns: &keys, show: show_keys, results: &results });
                 Box::pin(diff(&asked.target, &dataset, pair, keys, asked.format())).await
             }
             Command::Export { datasets, all, asked } => {

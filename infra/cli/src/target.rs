@@ -229,11 +229,6 @@ impl Stack {
         &self.place.athena
     }
 
-    /// Returns where Athena writes the results of queries.
-    pub fn results(&self, workgroup: &str) -> Results {
-        self.target.results(workgroup)
-    }
-
     /// Returns an error that says what to do, if the stack could not be asked.
     pub fn explained(&self, error: anyhow::Error) -> anyhow::Error {
         self.target.explained(error)

@@ -26,7 +26,7 @@ pub struct Asked<'a> {
     pub profile: Option<&'a str>,
 }
 
-/// Strings in AWS's errors, and what they mean for the user. The first one that matches counts. `PROFILE` stands for the option
+/// Strings in AWS's errors, and what they mean for the user. The first one that matches counts. `{profile}` stands for the option
 /// ` --profile NAME`, if there is a profile.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_general.html>
 const MEANINGS: &[(&str, &str)] = &[
@@ -44,9 +44,10 @@ const MEANINGS: &[(&str, &str)] = &[
     ("no AWS credentials are configured", NONE),
     ("no AWS region is set", "no AWS region is set: pass --region, or set AWS_REGION"),
 ];
-const EXPIRED: &str = "the AWS credentials have expired: run `aws sso loginPROFILE`, or renew them, and set them again";
-const SSO: &str = "this profile signs in with SSO, which turntable leaves to the AWS CLI: run `aws sso loginPROFILE`, then \
-                   `eval \"$(aws configure export-credentialsPROFILE --format env)\"`";
+const EXPIRED: &str =
+    "the AWS credentials have expired: run `aws sso login{profile}`, or renew them, and set them again";
+const SSO: &str = "this profile signs in with SSO, which turntable leaves to the AWS CLI: run `aws sso login{profile}`, then \
+                   `eval \"$(aws configure export-credentials{profile} --format env)\"`";
 const CLOCK: &str = "AWS rejected the request because of its time: set this machine's clock";
 const UNKNOWN: &str = "AWS does not know these credentials: check --profile, AWS_PROFILE and AWS_ACCESS_KEY_ID";
 const NONE: &str = "no AWS credentials were found: run `aws configure`, pass --profile, or set AWS_PROFILE. For a profile that \
@@ -58,7 +59,7 @@ pub fn explained(error: Error, asked: Asked<'_>) -> Error {
     let stack = asked.stack;
     if let Some((_, meaning)) = MEANINGS.iter().find(|(part, _)| text.contains(part)) {
         let profile = asked.profile.map(|name| format!(" --profile {name}")).unwrap_or_default();
-        return anyhow!(NoAnswer(meaning.replace("PROFILE", &profile)));
+        return anyhow!(NoAnswer(meaning.replace("{profile}", &profile)));
     }
     if is_missing(&text) {
         return anyhow!(NoAnswer(format!(

@@ -31,8 +31,8 @@ pub struct Keys<'a> {
     pub columns: &'a [String],
     /// How many keys of each kind to show. 0 shows none, as keys may be personal.
     pub show: u32,
-    /// The workgroup in AWS.
-    pub workgroup: &'a str,
+    /// Where Athena writes the results.
+    pub results: &'a Results,
 }
 
 /// The keys that are in only one of two generations.
@@ -135,15 +135,14 @@ async fn ask(
     names: &[String],
     keys: &Keys<'_>,
 ) -> Result<KeyDifference> {
-    let results = stack.results(keys.workgroup);
-    let counted = rows(stack, &results, &counts(&from.sql, &to.sql, names)).await?;
+    let counted = rows(stack, keys.results, &counts(&from.sql, &to.sql, names)).await?;
     let number = |at: usize| -> Option<u64> { counted.first()?.get(at)?.as_ref()?.parse().ok() };
     let (went, came) = number(0).zip(number(1)).context("Athena returned no counts: try again")?;
     let samples = match keys.show {
         0 => Samples::default(),
         show => Samples {
-            went: rows(stack, &results, &sample(&from.sql, &to.sql, names, show)).await?,
-            came: rows(stack, &results, &sample(&to.sql, &from.sql, names, show)).await?,
+            went: rows(stack, keys.results, &sample(&from.sql, &to.sql, names, show)).await?,
+            came: rows(stack, keys.results, &sample(&to.sql, &from.sql, names, show)).await?,
         },
     };
     Ok(KeyDifference { columns: names.to_vec(), went, came, samples })

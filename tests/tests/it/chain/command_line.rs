@@ -32,6 +32,11 @@ impl Chain {
         Ended { code: status.code(), out, err }
     }
 
+    /// Returns a folder for Athena's results, because the emulator's workgroup has none.
+    pub fn results(&self) -> String {
+        format!("s3://{}/athena/", self.scratch)
+    }
+
     pub async fn exactly(&self, words: &[&str], code: i32, out: &str) {
         let ended = self.turntable(words).await;
         assert_eq!((ended.code, ended.out.as_str()), (Some(code), out), "{words:?}: {}", ended.err);
@@ -141,7 +146,7 @@ async fn page_commands(chain: &Chain) {
     let before = chain.live("users").await;
     page.follow(heading, 1..2, &[]).await;
     let newest = chain.next("users", before.as_ref()).await.to_string();
-    let told = page.follow(heading, 2..12, &[("GENERATION", &newest)]).await;
+    let told = page.follow(heading, 2..12, &[("GENERATION", &newest), ("RESULTS", &chain.results())]).await;
     assert!(told.contains("keys (id): 0 went, 0 came\n"), "{told}");
     assert!(told.contains("is held: prices") && told.contains("would delete 0 bytes"), "{told}");
     assert_eq!(chain.live("users").await, Some(chain.paths("users").generation(&newest.parse().unwrap())));

@@ -28,18 +28,30 @@ async fn datasets_change_and_end_from_the_command_line() {
 
 /// Keys are counted, and shown only if that is asked for.
 async fn keys(chain: &Chain, generations: &[String]) {
+    let results = chain.results();
     let [first, second] = generations else { panic!("{generations:?}") };
-    let ended = chain.turntable(&["diff", "users", second, first, "--keys", "ID"]).await;
+    let ended = chain.turntable(&["diff", "users", second, first, "--keys", "ID", "--results", &results]).await;
     assert_eq!(ended.code, Some(0), "{}", ended.err);
     assert!(ended.out.ends_with("\n\nkeys (id): 10 went, 0 came\n"), "{}", ended.out);
-    let words = ["diff", "users", first, second, "--keys", "id,points", "--show-keys", "2"];
+    let words = [
+        "diff",
+        "users",
+        first.as_str(),
+        second.as_str(),
+        "--keys",
+        "id,points",
+        "--results",
+        &results,
+        "--show-keys",
+        "2",
+    ];
     let ended = chain.turntable(&words).await;
     let shown = "\n\nkeys (id, points): 0 went, 10 came\n      id   points\ncame  101  303\ncame  102  306\n";
     assert!(ended.out.ends_with(shown), "{}{}", ended.out, ended.err);
-    let ended = chain.turntable(&[&words[..6], &["-o", "json"]].concat()).await;
+    let ended = chain.turntable(&[&words[..8], &["-o", "json"]].concat()).await;
     let answer: Value = serde_json::from_str(&ended.out).unwrap();
     assert_eq!(answer["keys"], json!({ "columns": ["id", "points"], "went": 0, "came": 10 }));
-    let ended = chain.turntable(&["diff", "users", first, second, "--keys", "email"]).await;
+    let ended = chain.turntable(&["diff", "users", first, second, "--keys", "email", "--results", &results]).await;
     let expected =
         format!("error: {first} has no column \"email\": expected some of id, name, points, joined after --keys\n");
     assert_eq!((ended.code, ended.err), (Some(1), expected));
