@@ -304,7 +304,7 @@ async fn week(seed: u64, datasets: usize) -> Tally {
     let mut world = World::new(seed, datasets);
     let start = world.rig.now();
     world.rig.export_with(world.rig.env(), json!({ "action": "tick" })).await.unwrap();
-    for minute in (5..WEEK.as_mins()).step_by(5) {
+    for minute in (15..WEEK.as_mins()).step_by(15) {
         let at = start + SignedDuration::from_mins(minute);
         world.send(at, SignedDuration::from_secs(60), true, Event::Tick);
         if minute % 60 == 0 {
