@@ -4,7 +4,7 @@ _default:
     @just --list
 
 # run everything that CI checks
-check: fmt typos pages workflows template terraform athena deny clippy docs test (databases "postgresql-18") permissions fuzz soak
+check: fmt typos pages workflows template terraform athena deny clippy docs test (databases "postgresql-18") permissions console fuzz soak
 
 # run the whole chain on an emulated AWS
 run *args:
@@ -96,6 +96,11 @@ template:
 # evaluate each role's policies for the calls that the chain tests recorded, and check those against AWS's models: run `just test` first
 permissions:
     .ci/tool sam python -m pytest -q -p no:cacheprovider infra/test_permissions.py
+
+# Set TURNTABLE_SCREENSHOTS=docs to write the pictures in docs/ as well.
+# test the console in headless Chromium against a stack that runs: run `just test` first
+console:
+    .ci/tool console python -m pytest -q -p no:cacheprovider infra/cli/test_console.py
 
 # The test of the chain mostly waits for the AWS provider, so the other tests run beside it.
 # check the Terraform modules: format, security, plans after flips, the stack against template.yaml, and the chain on what Terraform makes

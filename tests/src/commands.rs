@@ -23,6 +23,7 @@ const LAMBDA: RunBy =
 const LONG: RunBy = Nobody("a measurement of many minutes, which a person starts");
 const CHAIN: RunBy = Test("tests/tests/it/chain/pages.rs");
 const COMMAND_LINE: RunBy = Test("tests/tests/it/chain/command_line.rs");
+const CONSOLE: RunBy = Check { file: "infra/cli/test_console.py", text: "[TURNTABLE, \"console\"" };
 const WEEK: RunBy = Test("tests/tests/it/chain/week.rs");
 const RETIRE: RunBy = Test("tests/tests/it/chain/retire.rs");
 const RUNBOOK: RunBy = Test("tests/tests/it/chain/runbook.rs");
@@ -63,6 +64,7 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ("docs/benchmarks.md", "git worktree add ../before COMMIT", LONG),
     ("docs/benchmarks.md", "cargo build --release -p bench …", LONG),
     ("docs/benchmarks.md", "cargo run --release -p bench…", LONG),
+    ("docs/console.md", "turntable console…", CONSOLE),
     ("docs/contract.md", "just contract-aws …", ACCOUNT),
     ("docs/datasets.md", "cargo run -- check datasets.toml", LAPTOP),
     ("docs/deploy.md", "git clone …", Nobody("a clone is where the tests run")),

@@ -20,7 +20,8 @@ pub enum Action {
 }
 
 impl Action {
-    fn request(&self, dataset: &str) -> Value {
+    /// Returns the request to `flip`.
+    pub fn request(&self, dataset: &str) -> Value {
         let mut request = json!({ "dataset": dataset });
         let mut set = |name: &str, value: Option<&str>| {
             if let Some(value) = value {
@@ -47,7 +48,7 @@ impl Action {
     }
 
     /// Returns the outcomes that mean that the request did what it should.
-    fn wanted(&self) -> &'static [&'static str] {
+    pub fn wanted(&self) -> &'static [&'static str] {
         match self {
             Action::Flip { .. } | Action::Rollback { .. } => &["swapped", "already_live"],
             Action::Hold { .. } => &["held"],
@@ -81,7 +82,7 @@ async fn who(stack: &Stack) -> String {
 }
 
 /// Describes what the action will change.
-fn planned(before: &Dataset, action: &Action, who: String, options: &str) -> Change {
+pub fn planned(before: &Dataset, action: &Action, who: String, options: &str) -> Change {
     let name = &before.dataset;
     let (what, to) = match action {
         Action::Rollback { generation, .. } => {
@@ -114,7 +115,8 @@ fn undo(dataset: &str, live: Option<&str>, options: &str) -> String {
     }
 }
 
-fn shown(done: &Dataset, action: &Action, options: &str) -> String {
+/// Describes what an action has done.
+pub fn shown(done: &Dataset, action: &Action, options: &str) -> String {
     let name = &done.dataset;
     let mut text = match action {
         Action::Hold { reason } if done.outcome == "held" => {

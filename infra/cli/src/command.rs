@@ -9,6 +9,7 @@ use crate::{
     ask::ask,
     change::{Action, change},
     check::Check,
+    console,
     diff::diff,
     doctor::doctor,
     done::Done,
@@ -42,6 +43,7 @@ Examples:
   turntable up datasets.toml                        keep a local stack running
   turntable export users                            build and publish a table now
   turntable status --aws                            show what needs a person
+  turntable console --aws                           show all this in a browser
   turntable rollback users --reason 'wrong prices'  go back to the generation before
 
 Exit codes:
@@ -96,6 +98,13 @@ pub enum Command {
         watch: Option<u64>,
         #[command(flatten)]
         asked: Asked,
+    },
+    /// Serve a web page that shows all this, on this machine only, until Ctrl-C
+    Console {
+        #[command(flatten)]
+        options: console::Options,
+        #[command(flatten)]
+        target: Target,
     },
     /// Show the generations of a dataset, newest first
     History {
@@ -260,6 +269,7 @@ impl Command {
             Command::Status { dataset, watch: None, asked } => {
                 status(&asked.target, dataset.as_deref(), asked.format(), Style::of_stdout()).await
             }
+            Command::Console { options, target } => Box::pin(console::console(&target, &options)).await,
             Command::History { dataset, asked } => history(&asked.target, &dataset, asked.format()).await,
             Command::Diff { dataset, from, to, asked } => {
                 let pair = from.as_deref().zip(to.as_deref());

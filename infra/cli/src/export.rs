@@ -25,7 +25,8 @@ pub async fn export(target: &Target, datasets: Option<&[String]>, format: Format
     Ok(Done::with(text).needing_a_person(failed))
 }
 
-fn shown(answer: &Value, options: &str) -> String {
+/// Describes what an export has done, or what was queued.
+pub fn shown(answer: &Value, options: &str) -> String {
     let text = |value: &Value| value.as_str().unwrap_or("–").to_owned();
     if let Some(queued) = answer["queued"].as_array() {
         let names: Vec<String> = queued.iter().map(text).collect();

@@ -65,7 +65,8 @@ fn text(config: &Config) -> String {
     text
 }
 
-fn when(dataset: &Dataset) -> String {
+/// Says in words when a dataset is refreshed.
+pub fn when(dataset: &Dataset) -> String {
     let Some(refresh) = &dataset.refresh else {
         return if dataset.is_inbox() { "its drops".into() } else { "the stack's Schedule".into() };
     };

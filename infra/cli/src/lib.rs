@@ -7,6 +7,7 @@
 //! | [`done`], [`style`], [`prompt`] | exit codes and printing; colours; the question before a change |
 //! | [`status`], [`history`], [`dataset`] | show the state of all datasets, or of one |
 //! | [`diff`] | compares two generations |
+//! | [`console`] | serves a web page for operators on this machine |
 //! | [`export`], [`change`], [`sweep`], [`ask`] | send requests: build, flip, roll back, hold, release, delete |
 //! | [`query`] | runs a statement in Athena |
 //! | [`check`], [`glue_table`], [`adoption`] | report the errors in a datasets.toml and show the tables that it defines |
@@ -27,6 +28,7 @@ pub mod ask;
 pub mod change;
 pub mod check;
 pub mod command;
+pub mod console;
 pub mod dataset;
 pub mod diff;
 pub mod doctor;

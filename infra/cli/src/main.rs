@@ -46,8 +46,7 @@ fn ends_by_signal(command: &Command) -> bool {
     if matches!(command, Command::Up { .. }) {
         return true;
     }
-    let _ = command;
-    false
+    matches!(command, Command::Console { .. })
 }
 
 fn failed(error: &anyhow::Error) -> Done {
