@@ -472,7 +472,7 @@ async function open(wanted, name) {
     confirm.disabled = true;
     result.textContent = "Working…";
     try {
-      const { done } = await send("/api/actions", { ...wanted, generation: effect.generation, reason: reason.value, seen: effect.seen });
+      const { done } = await send("/api/actions", { ...wanted, generation: effect.generation ?? wanted.generation, reason: reason.value, seen: effect.seen });
       DIALOG.replaceChildren(title, h("p", { class: "calm", role: "status" }, done.trim()), h("div", { class: "buttons" }, close("Close")));
       say(done);
       DIALOG.querySelector("button").focus();
