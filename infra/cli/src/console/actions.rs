@@ -62,6 +62,8 @@ pub struct Effect {
     pub kept: &'static str,
     /// What is live now, to send back with the confirmation.
     pub seen: Option<String>,
+    /// The generation that would be live, to send back with the confirmation.
+    pub generation: Option<String>,
 }
 
 impl Wanted {
@@ -100,7 +102,18 @@ pub async fn effect(connected: &Connected, wanted: &Wanted, options: &str) -> Re
     let who = connected.stack.described().await;
     let change = described(&before, wanted, who, options)?;
     let Change { who, what, from, to, undo } = change;
-    Ok(Effect { who, what, from, to, undo, kept: wanted.kept(), seen: before.live })
+    let generation = target(&before, wanted);
+    Ok(Effect { who, what, from, to, undo, kept: wanted.kept(), seen: before.live, generation })
+}
+
+/// Returns the generation that a flip or a rollback goes to. It is named even if it is the one before, because a rollback
+/// without a name goes to the same generation when it is repeated.
+fn target(before: &Dataset, wanted: &Wanted) -> Option<String> {
+    let is_managed = |name: &&String| !name.starts_with("s3://");
+    match wanted.action {
+        Kind::Rollback => wanted.generation.clone().or_else(|| before.previous.as_ref().filter(is_managed).cloned()),
+        _ => wanted.generation.clone(),
+    }
 }
 
 fn described(before: &Dataset, wanted: &Wanted, who: String, options: &str) -> Result<Change> {
@@ -239,6 +252,16 @@ mod tests {
         assert!(shown("flip").contains("what  flip users\n") && shown("release").contains("from  not held\n"));
         assert!(shown("export").contains("undo  turntable rollback users --aws\n"));
         assert!(shown("return").contains("what  let up to 1,200 people who opted out come back in users\n"));
+    }
+
+    #[test]
+    fn a_rollback_names_the_generation_before() {
+        let unnamed = Wanted { generation: None, ..wanted("rollback") };
+        assert_eq!(target(&before(), &unnamed).as_deref(), Some("blue-1"));
+        let unmanaged = Dataset { previous: Some("s3://lake/old/".into()), ..before() };
+        assert_eq!(target(&unmanaged, &unnamed), None);
+        let named = Wanted { generation: Some("blue-0".into()), ..wanted("rollback") };
+        assert_eq!(target(&before(), &named).as_deref(), Some("blue-0"));
     }
 
     #[test]

@@ -439,12 +439,10 @@ async function configuration() {
 
 function toolbar(status, summary) {
   if (!about.allows_actions) return null;
-  const button = (action, text, more = {}) => h("button", { type: "button", id: `act-${action}`, onclick: () => open({ action, dataset: status.dataset, ...more }, text) }, `${text}…`);
-  // A generation is named, because a rollback without one goes to the same generation when it is repeated.
-  const previous = colour(status.previous) === "other" ? {} : { generation: status.previous };
+  const button = (action, text) => h("button", { type: "button", id: `act-${action}`, onclick: () => open({ action, dataset: status.dataset }, text) }, `${text}…`);
   return h("div", { class: "buttons", role: "group", "aria-label": "Actions" },
     status.inbox ? null : button("export", "Export"),
-    status.previous && !status.inbox ? button("rollback", "Roll back", previous) : null,
+    status.previous && !status.inbox ? button("rollback", "Roll back") : null,
     hold(status) || summary.hold ? button("release", "Release") : button("hold", "Hold"));
 }
 
@@ -474,10 +472,12 @@ async function open(wanted, name) {
     confirm.disabled = true;
     result.textContent = "Working…";
     try {
-      const { done } = await send("/api/actions", { ...wanted, reason: reason.value, seen: effect.seen });
+      const { done } = await send("/api/actions", { ...wanted, generation: effect.generation ?? wanted.generation, reason: reason.value, seen: effect.seen });
       DIALOG.replaceChildren(title, h("p", { class: "calm", role: "status" }, done.trim()), h("div", { class: "buttons" }, close("Close")));
       say(done);
       DIALOG.querySelector("button").focus();
+      // What is being loaded may be older than the action.
+      running = null;
       await refresh();
     } catch (error) {
       result.replaceChildren(h("span", { class: "trouble", role: "alert" }, error.message));
@@ -493,6 +493,7 @@ let shown = { path: null, data: null };
 let checked = null;
 let failed = null;
 let running = null;
+let loads = 0;
 let timer;
 
 function view() {
@@ -505,18 +506,19 @@ function view() {
 /// Loads the view, and draws it if it has changed.
 async function load(again) {
   const path = location.hash;
+  const turn = ++loads;
   try {
     if (about.who === undefined) {
       Object.assign(about, await ask("/api/about"));
       document.getElementById("who").textContent = `${about.who}${about.allows_actions ? "" : " · read-only"}`;
     }
     const found = await view()();
-    if (path !== location.hash) return;
+    if (turn !== loads || path !== location.hash) return;
     about.slow = found.slow || found.data?.[0]?.status?.inbox;
     draw(path, found, again);
     [checked, failed] = [Date.now(), null];
   } catch (error) {
-    if (path !== location.hash) return;
+    if (turn !== loads || path !== location.hash) return;
     failed = error.message;
     if (shown.path !== path) {
       MAIN.replaceChildren(h("h1", {}, "This can't be shown"), h("p", { class: "trouble", role: "alert" }, failed));
@@ -551,14 +553,18 @@ function draw(path, found, again) {
 
 function refresh() {
   clearTimeout(timer);
-  running ??= load(false).finally(() => {
+  if (running) return running;
+  const loading = load(false).finally(() => {
+    // Another load has begun, and will go on.
+    if (running !== loading) return;
     running = null;
     // A status of opt-outs counts in Athena, so it is asked less often.
     const pause = about.slow ? Math.max(60, about.refresh_seconds) : about.refresh_seconds;
     clearTimeout(timer);
     if (!document.hidden) timer = setTimeout(refresh, pause * 1000);
   });
-  return running;
+  running = loading;
+  return loading;
 }
 
 /// Keeps the times true, and says whether the page is up to date.
