@@ -472,9 +472,15 @@ fn written_values(all: &Objects) {
         reason: "the source has no column id".into(),
     };
     all.put(&paths.export_failure().to_string(), to_json(&failure));
-    let running = refresh::Running { due: Some(at), since: at, until: at };
-    let record =
-        refresh::Record { done: Some(at), running: Some(running), waiting: Some(at), waiting_for_inputs: true };
+    let running = refresh::Running { due: Some(at), since: at, until: at, put: Some(at) };
+    let record = refresh::Record {
+        done: Some(at),
+        running: Some(running),
+        waiting: Some(at),
+        waiting_for_inputs: true,
+        put: Some(at),
+        retried_put: Some(at),
+    };
     all.put(&paths.refresh().to_string(), to_json(&record));
 }
 

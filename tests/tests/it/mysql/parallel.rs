@@ -10,7 +10,7 @@ use turntable::{
     sources::mysql,
 };
 
-use super::{context, options, render, run, shared};
+use super::{context, is_skipped, options, render, run, shared};
 
 const HOW: [SharedSnapshot; 3] = [SharedSnapshot::Binlog, SharedSnapshot::Lock, SharedSnapshot::None];
 
