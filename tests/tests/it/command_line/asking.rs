@@ -223,7 +223,7 @@ from  the people who are out now
 to    up to 12,000 of them are back, and queries of the protected views return their rows
 undo  only new opt-outs of the same people
 ";
-    let nobody = "error: nobody can be asked, as standard input is not a terminal: pass --yes to go on\n";
+    let nobody = "error: standard input is not a terminal, so you can't confirm this: pass --yes instead\n";
     assert_eq!((ended.code, ended.out.as_str(), ended.err), (Some(2), "", format!("{asked}{nobody}")));
     assert_eq!(ended.sent, [""; 0]);
     let ended = answer(json!({ "returning": 2 })).turntable(&[&words[..], &["--yes"]].concat(), &[]).await;

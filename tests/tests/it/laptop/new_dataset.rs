@@ -189,7 +189,7 @@ async fn padding_secrets_and_digits_of_postgresql_come_with_a_remark() {
     let expected = r##"[datasets.accounts]
 # country (character(3)) is published with the spaces that pad it: select rtrim(country) AS country for none
 # password_hash is named like a secret: remove it if readers must not see it
-# "Api Key" is published as api_key: Athena's names have letters, digits and _ only
+# "Api Key" is published as api_key: Athena's names have only letters, digits and _
 # api_key is named like a secret: remove it if readers must not see it
 # rate (numeric) becomes a string: all its values fit numeric(18,4), so select rate::numeric(18,4) AS rate for a decimal; PostgreSQL rounds values with more decimals
 # odd (numeric) becomes a string: a Glue decimal needs a precision of up to 38 digits: cast it in the query, if all values fit
@@ -257,5 +257,5 @@ async fn all_tables_that_the_user_may_read_are_named_by_a_pattern() {
     let shopper = url.replace("turntable:", "shopper:");
     assert_eq!(names(&shopper, &["*"]).await, ["orders"]);
     let none = entries(&url, &["Odd.One.*".into()]).await.err().unwrap().to_string();
-    assert_eq!(none, "this user may read no table of schema Odd.One: grant SELECT, or name the tables");
+    assert_eq!(none, "this user may not read any table in schema Odd.One: grant SELECT, or name the tables");
 }
