@@ -25,6 +25,10 @@ pub fn no_answer(server: &Server, timeout: Duration) -> Error {
     ))
 }
 
+/// `ER_ACCESS_DENIED_ERROR` and `ER_ACCESS_DENIED_NO_PASSWORD_ERROR`.
+pub const ACCESS_DENIED: u16 = 1045;
+const ACCESS_DENIED_NO_PASSWORD: u16 = 1698;
+
 pub fn at_connect(server: &Server, error: MysqlError) -> Error {
     let address = server.address();
     let plugin = |why: &str| {
@@ -34,14 +38,16 @@ pub fn at_connect(server: &Server, error: MysqlError) -> Error {
         ))
     };
     match error {
-        // ER_ACCESS_DENIED_ERROR and ER_ACCESS_DENIED_NO_PASSWORD_ERROR. MariaDB doesn't give a more specific reason.
-        MysqlError::Server(ServerError { code: 1045 | 1698, .. }) => Error::config(format!(
-            "MySQL at {address} rejected the password of user {:?}: correct it in {}{}",
-            server.user(),
-            server.given_by,
-            // A user with REQUIRE SSL gets the same answer.
-            if server.mode == SslMode::Disabled { "; or the user must use TLS: change ssl-mode" } else { "" }
-        )),
+        // MariaDB doesn't give a more specific reason.
+        MysqlError::Server(ServerError { code: ACCESS_DENIED | ACCESS_DENIED_NO_PASSWORD, .. }) => {
+            Error::config(format!(
+                "MySQL at {address} rejected the password of user {:?}: correct it in {}{}",
+                server.user(),
+                server.given_by,
+                // A user with REQUIRE SSL gets the same answer.
+                if server.mode == SslMode::Disabled { "; or the user must use TLS: change ssl-mode" } else { "" }
+            ))
+        }
         MysqlError::Driver(DriverError::NoClientSslFlagFromServer) => Error::config(format!(
             "MySQL at {address}: the server doesn't offer TLS, but ssl-mode {} requires it: {}",
             server.mode,

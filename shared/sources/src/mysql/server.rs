@@ -205,6 +205,11 @@ impl Server {
         self.opts.user().unwrap_or_default()
     }
 
+    /// Returns the host and the port.
+    pub fn endpoint(&self) -> (&str, u16) {
+        (self.opts.ip_or_hostname(), self.opts.tcp_port())
+    }
+
     /// Returns the driver's options for a connection, with TLS if `encrypted`.
     pub fn options(&self, encrypted: bool) -> Opts {
         let tls = encrypted.then(|| self.tls());

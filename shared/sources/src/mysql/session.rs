@@ -1,7 +1,8 @@
 //! A connection and its read-only transaction.
 
 use jiff::Timestamp;
-use mysql_async::{Conn, DriverError, Error as MysqlError, prelude::Queryable};
+use mysql_async::{Conn, DriverError, Error as MysqlError, ServerError, prelude::Queryable};
+use tokio::{io::AsyncReadExt, net::TcpStream};
 
 use super::{
     failure,
@@ -102,15 +103,44 @@ async fn connect(server: &Server) -> Result<Conn> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let timeout = server.connect_timeout();
     let connecting = async {
-        match Conn::new(server.options(server.mode != SslMode::Disabled)).await {
-            Err(MysqlError::Driver(DriverError::NoClientSslFlagFromServer)) if server.mode == SslMode::Preferred => {
-                Conn::new(server.options(false)).await
+        let mut connected = log_in(server).await;
+        for _ in 0..REPEATED_LOGINS {
+            if !is_denied(&connected) || !greets_as_mariadb(server).await {
+                break;
             }
-            connected => connected,
+            connected = log_in(server).await;
         }
+        connected
     };
     match tokio::time::timeout(timeout, connecting).await {
         Ok(connected) => connected.map_err(|error| failure::at_connect(server, error)),
         Err(_) => Err(failure::no_answer(server, timeout)),
     }
+}
+
+/// How many times to log in again after the server has rejected the password. The driver takes a zero at the end of an
+/// ed25519 nonce for padding and drops it (`AuthSwitchRequest::plugin_data` in mysql_common 0.37.3), so one of 256
+/// logins with the right password fails.
+const REPEATED_LOGINS: usize = 2;
+
+async fn log_in(server: &Server) -> std::result::Result<Conn, MysqlError> {
+    match Conn::new(server.options(server.mode != SslMode::Disabled)).await {
+        Err(MysqlError::Driver(DriverError::NoClientSslFlagFromServer)) if server.mode == SslMode::Preferred => {
+            Conn::new(server.options(false)).await
+        }
+        connected => connected,
+    }
+}
+
+fn is_denied(connected: &std::result::Result<Conn, MysqlError>) -> bool {
+    matches!(connected, Err(MysqlError::Server(ServerError { code: failure::ACCESS_DENIED, .. })))
+}
+
+/// Returns whether the server's greeting names MariaDB. Only MariaDB has ed25519. MySQL may lock an account after a few
+/// wrong passwords (`FAILED_LOGIN_ATTEMPTS`), so nobody logs in there again.
+async fn greets_as_mariadb(server: &Server) -> bool {
+    let mut greeting = [0; 128];
+    let Ok(mut stream) = TcpStream::connect(server.endpoint()).await else { return false };
+    let length = stream.read(&mut greeting).await.unwrap_or(0);
+    memchr::memmem::find(greeting.get(..length).unwrap_or_default(), b"MariaDB").is_some()
 }
