@@ -18,8 +18,8 @@ use turntable_core::{
 
 use super::{answer::Answer, environment::Export, puts};
 
-/// Queues one message for each dataset or group that has become due. If nothing is due, this takes one request more
-/// than reading datasets.toml does, or none if no dataset has a schedule, and one for each dataset that puts refresh.
+/// Queues one message for each dataset or group that has become due. If nothing is due, this makes few requests after
+/// reading datasets.toml: one if any dataset has a schedule, and one for each dataset with `on_put`.
 pub(super) async fn tick(export: &Export, config: &Config) -> Result<Answer> {
     let now = export.env.clock.now();
     let mut queued = if has_schedules(config) { queue_due(export, config, now).await? } else { Vec::new() };

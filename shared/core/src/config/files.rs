@@ -51,8 +51,9 @@ pub(super) fn files(keys: Keys) -> Option<Files> {
     Some(Files { bucket, key, format, columns, csv, objects, missing_is_null, ignore_extra })
 }
 
-/// Reads `missing` or `extra`. Returns whether its value is `choice`, and not `error`. `choice` needs `columns`,
-/// because only the declared columns show what is missing and what is extra.
+/// Reads the key `missing` or `extra`. Returns `true` if its value is `choice`, and `false` if it is `"error"`, the
+/// default. Reports a fault if the value is `choice` but the key `columns` is not set: without declared columns, nothing
+/// is missing or extra.
 fn chosen(keys: &Keys, key: &'static str, choice: &'static str) -> bool {
     let is_chosen = keys.parsed(key, |text| match text {
         "error" => Ok(false),

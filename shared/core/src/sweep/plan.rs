@@ -116,7 +116,7 @@ pub enum Reason {
     Replaced(Timestamp),
     /// Deleted: it would be kept for a rollback, but was replaced at this time, more than `max_age` ago.
     MaxAge(Timestamp),
-    /// Deleted: complete, but never live within `abandoned`.
+    /// Deleted: complete, but did not go live within the period `abandoned` after it was written.
     AbandonedCandidate,
     /// Deleted: data without a manifest, because its run died.
     Orphan,

@@ -98,7 +98,7 @@ impl JsonRecords {
         is_object.then_some(JsonRecord { text, line: self.line })
     }
 
-    /// Goes past a value of this length, without a line end in it.
+    /// Skips a value of `length` bytes. The value must not contain a line end.
     pub fn skip(&mut self, length: usize) {
         self.at += length;
     }

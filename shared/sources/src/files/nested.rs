@@ -50,8 +50,9 @@ pub fn as_maps(
     Ok(Arc::new(maps.map_err(broken)?))
 }
 
-/// Converts structs to JSON text. The values come from `plain`, whose types are the ones that Turntable writes, except
-/// that structs are still structs. The field names come from `structs`, which is as in the file.
+/// Converts structs to JSON text. `plain` has the values: it is already converted to the types that Turntable writes,
+/// except that structs are still structs. `structs` is the same column as it was read from the file, and has the field
+/// names.
 pub fn as_json(plain: &ArrayRef, structs: &ArrayRef) -> Result<ArrayRef, String> {
     let text = |row| {
         let mut text = String::new();
