@@ -69,7 +69,7 @@ async fn a_request_that_is_not_understood_says_what_is_expected() {
         (
             "export",
             json!({ "datset": "users" }),
-            format!("invalid request: expected {EXPORT}: unknown field `datset`, expected one of `dataset`, `datasets`, `generation`, `due`, `inputs`, `action`"),
+            format!("invalid request: expected {EXPORT}: unknown field `datset`, expected one of `dataset`, `datasets`, `generation`, `due`, `inputs`, `put`, `action`"),
         ),
         ("export", json!([]), format!("the request is not a JSON object: expected {EXPORT}")),
         ("export", json!({ "Records": 1 }), "the event has Records but is not an SQS event: check what invokes this function: invalid type: integer `1`, expected a sequence".into()),

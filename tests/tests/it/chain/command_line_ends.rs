@@ -108,7 +108,7 @@ async fn ends(chain: &Chain, optouts: &str) {
     chain.datasets(&renamed.replace(head, &format!("{head}location = \"s3://${{BUCKET}}/team\"\n"))).await;
     let folder = format!("{from}/customers/");
     let expected = format!(
-        "users: moved\n  dmp.customers still reads from {folder}, which stays until then: its next flip moves it. To move \
+        "users: moved\n  dmp.customers still reads from {folder}, and its next flip moves it to the new location. To move \
          it now, invoke export with {{\"dataset\":\"users\"}}\n"
     );
     chain.exactly(&words, 0, &expected).await;
