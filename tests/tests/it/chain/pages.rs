@@ -107,6 +107,7 @@ async fn the_pages_aws_commands_work() {
     fs::write(page.folder.join("ca.pem"), "a certificate").unwrap();
     page.follow("The certificates of databases", 0..1, &[]).await;
     assert_eq!(chain.get("tls/ca.pem").await.unwrap(), b"a certificate");
+    page.follow("Puts into other buckets", 0..1, &[("SOURCE_BUCKET", &chain.bucket)]).await;
     let rule = page.follow("Workgroups and query results", 0..1, &[]).await;
     assert!(rule.contains("EngineVersion"), "{rule}");
     page.follow("Lake Formation", 0..3, &[]).await;
