@@ -187,7 +187,9 @@ async fn runbook_leads_from_each_condition_to_an_empty_attention() {
     let told = walk.follow("Dead letters", 0..2, &[]).await;
     assert!(told.contains("users"), "`status` has not hidden the message: {told}");
     let before = chain.live("users").await;
-    walk.follow("Dead letters", 2..4, &[("QUEUE", &queue)]).await;
+    let received: Value = serde_json::from_str(&told).unwrap();
+    let receipt = received[0][2].as_str().unwrap();
+    walk.follow("Dead letters", 2..4, &[("QUEUE", &queue), ("RECEIPT", receipt)]).await;
     chain.next("users", before.as_ref()).await;
     walk.healed().await;
 
