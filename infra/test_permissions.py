@@ -121,6 +121,12 @@ UNRECORDED = [
         f"{LAMBDA}services-sqs-configure.html",
     ),
     (
+        "Export",
+        "sqs:ReceiveMessage sqs:DeleteMessage sqs:GetQueueAttributes",
+        "arn:aws:sqs:1-PutQueue-1",
+        f"{LAMBDA}services-sqs-configure.html",
+    ),
+    (
         "Export Optout",
         "ec2:CreateNetworkInterface ec2:DescribeNetworkInterfaces ec2:DescribeSubnets ec2:DeleteNetworkInterface "
         "ec2:AssignPrivateIpAddresses ec2:UnassignPrivateIpAddresses",
