@@ -132,7 +132,7 @@ mod tests {
             (
                 files,
                 "[{ on_put = true }, { after = [\"a\"], settle = \"1s\" }]",
-                "refresh.after: these wait for each other, so none is ever due: a after a\nrefresh.settle: is how long no further put may come: set on_put = true too, or remove it",
+                "refresh.after: these datasets wait for each other, so none is ever due: a after a\nrefresh.settle: is how long no further put may come: set on_put = true too, or remove it",
             ),
         ] {
             let found = faults(&format!("{DEFAULTS}[datasets.a]\n{source}refresh = {refresh}\n"));
