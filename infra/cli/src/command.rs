@@ -221,7 +221,7 @@ pub enum Command {
         #[command(flatten)]
         asked: Asked,
     },
-    /// Publish the table that datasets.toml names now instead of an old one
+    /// Publish a table under the name that datasets.toml gives it now, and keep or drop the old table
     Rename {
         /// The dataset
         dataset: String,

@@ -281,8 +281,8 @@ impl Manifest {
         let manifest: Manifest = serde_json::from_slice(json).map_err(corrupt)?;
         if manifest.generation != *generation {
             return Err(Error::corrupt(format!(
-                "{at} describes generation {}, so it was not written by Turntable: leave it for inspection and invoke \
-                 export again",
+                "{at} describes another generation, {}, so Turntable did not write it: leave it for inspection and \
+                 invoke export again",
                 manifest.generation
             )));
         }

@@ -191,8 +191,8 @@ pub struct PublishedTable {
     /// The stack that publishes the table; `None` if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stack: Option<String>,
-    /// The renames within the folder, which happen if only the dataset's database changes. Each is recorded before the
-    /// new table is created.
+    /// The renames within the folder, which happen if only the dataset's database changes, the latest request last. Each
+    /// is recorded before the new table is created.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub renamed: Vec<Renamed>,
     /// The folders in which the table was published before the dataset's location changed.
@@ -203,6 +203,13 @@ pub struct PublishedTable {
 impl PublishedTable {
     pub fn name(&self) -> TableName {
         TableName { database: self.database.clone(), table: self.table.clone() }
+    }
+
+    /// Returns whether an operator has requested this rename last, and it may be unfinished: `from` has not been dropped.
+    pub fn is_renaming(&self, from: &TableName, to: &TableName) -> bool {
+        let is_this =
+            |last: &Renamed| last.from == from.to_string() && last.to == to.to_string() && last.dropped.is_none();
+        self.renamed.last().is_some_and(is_this)
     }
 }
 

@@ -17,15 +17,16 @@ use crate::environment::{self, Environment};
 
 /// Fails with `Config` if another table was published in the dataset's folder and still reads from it, because the
 /// dataset's `database` or `table` was changed. The old table would keep its last rows forever, and sweep would delete
-/// its files.
+/// its files. Once an operator has requested the rename, the new table may flip before the old one is dropped: the new
+/// table may have existed before, with older rows.
 pub async fn check(env: &Environment, dataset: &Dataset, live: &Live) -> Result<()> {
     if matches!(live, Live::Managed(_)) {
         return Ok(());
     }
     let found: Option<PublishedTable> = env.record(&dataset.paths.table()).await?;
     let Some(found) = found else { return Ok(()) };
-    let name = TableName { database: found.database, table: found.table };
-    if name == dataset.table {
+    let name = found.name();
+    if name == dataset.table || found.is_renaming(&name, &dataset.table) {
         return Ok(());
     }
     let other = env.catalog.table(&name).await?;

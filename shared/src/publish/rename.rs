@@ -197,7 +197,7 @@ async fn note(
     };
     let is_this = |other: &Renamed| other.from == renamed.from && other.to == renamed.to;
     let is_noted = |other: &Renamed| is_this(other) && other.old_table == renamed.old_table;
-    if renamed.dropped.is_none() && found.renamed.iter().any(is_noted) {
+    if renamed.dropped.is_none() && found.renamed.last().is_some_and(is_noted) {
         return Ok(());
     }
     let mut all: Vec<Renamed> = found.renamed.iter().filter(|other| !is_this(other)).cloned().collect();

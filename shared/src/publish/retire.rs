@@ -161,7 +161,7 @@ fn is_of(record: &PublishedTable, name: &TableName) -> bool {
 
 fn not_published(name: &TableName) -> Error {
     Error::input(format!(
-        "{name} doesn't read a generation that Turntable has published, so the request would do nothing: check the name"
+        "{name} has no location that Turntable has published, so there is nothing to retire: check the name"
     ))
 }
 
@@ -229,8 +229,9 @@ pub(super) async fn nobody_comes_back(env: &Environment, config: &Config, old: &
         let mut users = views.filter(|view| view.leaves_out.iter().any(|inbox| inbox.table == name));
         if let Some(view) = users.next() {
             return Err(Error::config(format!(
-                "{} uses the opt-outs in {name} to leave people out, so they could come back: configure the inbox again, or \
-                 drop the view if nobody may read it any more; then send the request again",
+                "{} uses the opt-outs in {name} to leave people out. Without {name}, these people would be back in the \
+                 view: configure the inbox again, or drop the view if nobody needs it any more; then send the request \
+                 again",
                 view.name
             )));
         }

@@ -73,7 +73,7 @@ topics! {
     Damaged: "damaged", "files-of-a-live-table-were-lost-or-added";
     DamagedOptouts: "damaged-optouts", "files-of-an-opt-out-table-are-damaged";
     OtherStack: "other-stack", "two-stacks-publish-a-table";
-    /// An input was rolled back since the live generation was built from it.
+    /// An input has been rolled back since the live generation was built from it.
     Outdated: "outdated", "an-input-was-rolled-back";
     UnfinishedGroup: "unfinished", "a-groups-flip-is-unfinished";
     Held: "held", "a-dataset-is-held";

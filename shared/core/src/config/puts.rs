@@ -34,7 +34,7 @@ pub fn check(keys: &Keys, source: Option<&Source>, location: Option<&Location>, 
 }
 
 impl Files {
-    /// Returns the location as a folder, which may also be the key of one object.
+    /// Returns the location as a folder. The location may also be the key of a single object.
     fn folder(&self) -> Location {
         let slash = if self.key.is_empty() || self.key.ends_with('/') { "" } else { "/" };
         Location { bucket: self.bucket.clone(), prefix: format!("{}{slash}", self.key) }

@@ -158,8 +158,8 @@ impl Record {
         self.is_running(of).then(|| Record { done: self.done.max(of.due), running: None, ..self.clone() })
     }
 
-    /// Returns the record after the run `of` has failed, so that its due time can be run again. `None` if that run
-    /// isn't the one in progress.
+    /// Returns the record once the run `of` has failed: a new run may then start for the same due time. `None` if that
+    /// run isn't the one in progress.
     pub fn failed(&self, of: &Running) -> Option<Record> {
         let retried_put = self.retried_put.max(of.put);
         self.is_running(of).then(|| Record { running: None, retried_put, ..self.clone() })

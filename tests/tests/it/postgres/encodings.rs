@@ -30,7 +30,8 @@ async fn lenient(url: &str, query: &str, split_by: Option<&str>) -> Result<(Rows
     Ok((rows, unrepresentable.nulled().values().sum()))
 }
 
-/// Every byte, and some characters of several bytes if the encoding has them, each with its conversion, or null if it has none.
+/// SQL that makes the table `bytes`, with every byte from 0x80 and some multi-byte characters of the database's encoding, and
+/// the functions that convert them: `form` to UTF-8 in hexadecimal, `stored` to text. `form` returns null without a conversion.
 const CHARACTERS: &str = "
     CREATE FUNCTION form(b bytea, e text) RETURNS text LANGUAGE plpgsql AS
       'BEGIN RETURN encode(convert(b, e, ''UTF8''), ''hex''); EXCEPTION WHEN OTHERS THEN RETURN NULL; END';
