@@ -1,4 +1,4 @@
-//! Faults in values from a database.
+//! The reasons for rejecting a value from a database.
 
 /// Why a value was rejected. It never contains the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

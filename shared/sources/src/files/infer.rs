@@ -66,7 +66,7 @@ pub struct Number {
     decimal: Option<Digits>,
 }
 
-/// The numbers in [`Kind::Int`] and [`Kind::Long`], with the digits of the largest ones.
+/// The [`Number`] that stands for [`Kind::Int`] or [`Kind::Long`], with the digits of the largest value.
 const INT: Number = Number { is_double: true, decimal: Some(Digits { whole: 16, fraction: 0 }) };
 const LONG: Number = Number { is_double: false, decimal: Some(Digits { whole: 19, fraction: 0 }) };
 

@@ -32,7 +32,7 @@ pub struct Read {
     /// The size of the object, in bytes.
     pub size: u64,
     pub rejects: Rejects,
-    /// Whether a valid record would bring back a person who is opted out.
+    /// Whether a valid record has the state that opts a person in again.
     pub opts_in: bool,
 }
 

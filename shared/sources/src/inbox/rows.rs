@@ -79,7 +79,8 @@ impl<'a> Rows<'a> {
 }
 
 enum KeyColumn {
-    /// The numbers, with null for each number that doesn't fit into 64 bits, and the nulls in the file.
+    /// The numbers, with null for each that doesn't fit into 64 bits; and separately, which values are null in the
+    /// file.
     Whole(Int64Array, Option<NullBuffer>),
     Text(StringViewArray),
 }

@@ -40,7 +40,8 @@ pub async fn sessions(
     Ok(sessions)
 }
 
-/// Checks that the server can show whether two snapshots are the same. Does nothing unless that is needed.
+/// If `how` uses the binary log, checks that the log can show whether two snapshots are the same. Otherwise does
+/// nothing.
 pub async fn check(server: &Server, session: &mut Session, how: SharedSnapshot) -> Result<()> {
     if how == SharedSnapshot::Binlog { everything_is_logged(server, session).await } else { Ok(()) }
 }

@@ -193,8 +193,8 @@ fn from_secret(text: &str, auth: Auth, given_by: &str) -> Result<Server> {
     Ok(Server::new(options, mode, roots, given_by))
 }
 
-/// Returns the effective mode. The default is `local` for password authentication on this machine, and `verify-full`
-/// otherwise.
+/// Returns the effective mode. The default is `local` for servers on this machine with password authentication, and
+/// `verify-full` otherwise.
 fn effective(
     options: &tokio_postgres::Config,
     given: Option<SslMode>,
