@@ -17,8 +17,9 @@ use crate::{
     page::Page,
 };
 
-/// Comes first in every script, and defines `aws`, `cargo` and `turntable`. `aws` is version 1 of the AWS CLI, from PyPI. For calls that the emulator lacks, the CLI only checks the arguments against the
-/// service's model. `cargo run` and `turntable` run the binary that was built for these tests.
+/// The beginning of every script: defines `aws`, `cargo` and `turntable`. `aws` is version 1 of the AWS CLI, from PyPI.
+/// For calls that the emulator lacks, the CLI only checks the arguments against the service's model. `cargo run` and
+/// `turntable` run the binary that was built for these tests.
 const PREAMBLE: &str = r#"
 set -euo pipefail
 aws() {

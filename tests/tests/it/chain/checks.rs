@@ -94,7 +94,7 @@ async fn sweep_deletes_what_was_replaced_and_nothing_else() {
     assert!(keys.contains(&"schemas/users/by-hand/notes.txt".to_owned()), "{keys:?}");
 }
 
-/// The manifest's event audits the candidate too, so its audit table may still be there for a moment.
+/// The manifest's event triggers another audit of the candidate, so an audit table may exist for a moment longer.
 async fn no_audit_table_is_left(chain: &Chain) {
     chain
         .until("no audit table", async || {

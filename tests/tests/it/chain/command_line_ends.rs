@@ -59,7 +59,7 @@ async fn keys(chain: &Chain, generations: &[String]) {
     assert!(!tables.to_string().contains("turntable_audit_"), "{tables}");
 }
 
-/// More people than max_returning come back only by a request.
+/// If more people than max_returning would come back, an operator must request it.
 async fn opt_outs(chain: &Chain) {
     chain.drop("a.csv", "7,opted_out,2026-01-01T00:00:00Z\n8,opted_out,2026-01-01T00:00:00Z\n").await;
     let live = chain.next("optouts", None).await;

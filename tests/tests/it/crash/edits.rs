@@ -77,7 +77,7 @@ struct Play {
     names: Option<Names>,
 }
 
-/// One bug in the program: it leaves out these calls.
+/// One bug in the program: it leaves out the calls for which this returns `true`.
 type LeavesOut = fn(&Rig, &Call) -> bool;
 
 struct Played {

@@ -1,9 +1,9 @@
 //! A simulated week of many datasets: ticks and events come twice, late, in any order or never, messages wait, requests
-//! are throttled, and invocations die. Each due time is exported once, each put is read, none is read twice, and what is
-//! built from inputs is never older than they were.
+//! are throttled, and invocations die. There is exactly one export for each due time, each put is read exactly once,
+//! and a dataset that is built from inputs is never older than its inputs were.
 //!
-//! `TURNTABLE_REFRESH_WEEKS` is the number of weeks, each with another seed, and `TURNTABLE_REFRESH_DATASETS` that of the
-//! datasets, a multiple of 20. CI runs one week of 20.
+//! `TURNTABLE_REFRESH_WEEKS` is the number of weeks, each with another seed, and `TURNTABLE_REFRESH_DATASETS` is the
+//! number of datasets, a multiple of 20. CI runs one week of 20.
 
 use std::collections::{BTreeMap, BTreeSet};
 
