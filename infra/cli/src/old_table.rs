@@ -116,7 +116,7 @@ impl Step {
     }
 }
 
-/// Sends the request, after asking, and shows what came of it.
+/// Asks for confirmation, sends the request, and shows the result.
 pub async fn old_table(
     target: &Target,
     dataset: &str,

@@ -26,7 +26,7 @@ pub struct Asked<'a> {
     pub profile: Option<&'a str>,
 }
 
-/// Strings in AWS's errors, and what they mean for the user. The first one that matches counts. `{profile}` stands for the option
+/// Strings in AWS's errors, and what they mean for the user. The first match counts. `{profile}` stands for the option
 /// ` --profile NAME`, if there is a profile.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_general.html>
 const MEANINGS: &[(&str, &str)] = &[

@@ -1,4 +1,4 @@
-//! Tells whose credentials sign the requests:
+//! Finds out whose credentials sign the requests:
 //! <https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html>.
 
 use anyhow::{Context, Result};

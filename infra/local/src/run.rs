@@ -43,8 +43,8 @@ pub struct Started {
     pub datasets: Datasets,
 }
 
-/// Starts an emulator and deploys a stack with this name for the user's datasets file, or for the sample if `file` is `None`. Puts the
-/// sources in place, but exports nothing.
+/// Starts an emulator and deploys a stack with this name: for the user's datasets file or, if `file` is `None`, for the
+/// sample. Puts the sources in place, but exports nothing.
 pub async fn start(file: Option<&Path>, name: &str) -> Result<Started> {
     let access_key = random_access_key()?;
     let mut deployment =

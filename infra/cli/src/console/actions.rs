@@ -75,7 +75,8 @@ impl Wanted {
         Ok(reason.to_owned())
     }
 
-    /// Returns the change that a command of the same name would make. `None` if the request is not for `flip`.
+    /// Returns the change that a command of the same name would make. `None` if the request is not for the function
+    /// `flip`.
     fn change(&self, reason: String) -> Result<Option<Action>> {
         let generation = self.generation.clone();
         Ok(Some(match self.action {
@@ -106,8 +107,8 @@ pub async fn effect(connected: &Connected, wanted: &Wanted, options: &str) -> Re
     Ok(Effect { who, what, from, to, undo, kept: wanted.kept(), seen: before.live, generation })
 }
 
-/// Returns the generation that a flip or a rollback goes to. It is named even if it is the one before, because a rollback
-/// without a name goes to the same generation when it is repeated.
+/// Returns the generation that a flip or a rollback goes to. For a rollback to the previous generation, also returns
+/// its name: with the name, a repeated request rolls back no further.
 fn target(before: &Dataset, wanted: &Wanted) -> Option<String> {
     let is_managed = |name: &&String| !name.starts_with("s3://");
     match wanted.action {
