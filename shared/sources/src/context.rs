@@ -29,7 +29,7 @@ pub struct Opened {
     pub objects: Vec<Entry>,
 }
 
-/// Which Parquet objects may pass through unchanged.
+/// The conditions that a Parquet object must meet to pass through unchanged.
 #[derive(Debug, Clone, Default)]
 pub struct Copies {
     pub sizes: Parquet,

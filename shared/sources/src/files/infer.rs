@@ -85,7 +85,8 @@ fn has_leading_zero(number: &[u8]) -> bool {
     matches!(number.strip_prefix(b"-").unwrap_or(number), [b'0', b'0'..=b'9', ..])
 }
 
-/// Returns the number that the text represents if [`Kind::of_json_number`] says that a double preserves it.
+/// Returns the number that the text represents, or `None` if a double doesn't preserve it, by the rules of
+/// [`Kind::of_json_number`].
 pub fn preserving_double(text: &[u8]) -> Option<f64> {
     match text::whole(text, true) {
         Ok(whole) => is_double_integer(whole).then_some(whole as f64),

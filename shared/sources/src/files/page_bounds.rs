@@ -20,12 +20,12 @@ const MAX_PAGE_BYTES: u32 = 256 << 20;
 /// The maximum size of the pages that are decoded at the same time, one of each column, in bytes.
 const MAX_OPEN_PAGES_BYTES: u64 = 1 << 30;
 
-/// The highest ratio of deflate, whose longest match has 258 bytes in 2 bits.
+/// The highest compression ratio of deflate: its longest match encodes 258 bytes in 2 bits.
 const MAX_GZIP_RATIO: u64 = 1032;
-/// The highest ratio of LZ4: 255 bytes for each byte of a match's length.
+/// The highest compression ratio of LZ4: 255 bytes for each byte of a match's length.
 const MAX_LZ4_RATIO: u64 = 255;
-/// The magic number of LZ4's frame format. The parquet crate falls back to it for files of old writers, and then
-/// decompresses to the end.
+/// The magic number of LZ4's frame format. The parquet crate falls back to this format for files of old writers, and
+/// then decompresses a page to its end.
 const LZ4_FRAME: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
 /// The maximum size to which a page in LZ4's frame format may expand, in bytes.
 const MAX_LZ4_BYTES: u64 = 1 << 30;

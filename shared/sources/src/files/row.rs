@@ -232,8 +232,8 @@ impl Names {
                     continue;
                 }
                 return Err(fault(
-                    "is unknown: declare all columns in source.files.columns, where extra = \"ignore\" leaves out the \
-                     others, or remove it from the data",
+                    "is unknown: declare all columns in source.files.columns (extra = \"ignore\" leaves out any \
+                     others), or remove it from the data",
                 ));
             };
             if std::mem::replace(&mut self.filled[at], true) {
@@ -346,9 +346,9 @@ pub struct Rows {
     rows: usize,
     size: usize,
     to: Sender<RecordBatch>,
-    /// The columns that the object lacks, which are null in its rows.
+    /// The columns that the object lacks. They are null in its rows.
     pub missing: Vec<String>,
-    /// The columns that only the object or its folders have, which are left out.
+    /// The columns that only the object or its folder names have. They are left out.
     pub ignored: Vec<String>,
 }
 

@@ -104,7 +104,7 @@ impl KeyColumn {
         Ok(KeyColumn::Whole(whole.as_primitive().clone(), array.logical_nulls()))
     }
 
-    /// Returns a row's value, or why it has no value.
+    /// Returns a row's value, or the reason why it has no valid value.
     fn at(&self, row: usize) -> std::result::Result<Value<'_>, &'static str> {
         const MISSING: &str = "is missing";
         match self {

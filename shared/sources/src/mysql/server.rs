@@ -274,7 +274,7 @@ const MIN_ROW: usize = 64 << 20;
 /// doubling.
 const COPIES_OF_A_ROW: usize = 6;
 
-/// Returns the size in bytes of the largest row that may be read, from the text of `/proc/meminfo`.
+/// Returns the size in bytes of the largest row that may be read on a machine with this `/proc/meminfo`.
 fn largest_row(memory: Option<&str>) -> usize {
     let kilobytes = memory
         .and_then(|text| text.lines().find_map(|line| line.strip_prefix("MemTotal:")))

@@ -9,7 +9,7 @@ use turntable_core::{
     error::{Error, Result},
 };
 
-/// How often the connections take their snapshots again if a transaction commits between two of them.
+/// How many times the connections try to take their snapshots, if a transaction commits between two of them.
 const MAX_ATTEMPTS: u32 = 50;
 
 /// What else to do if the binary log can't show that the snapshots are the same.
@@ -102,8 +102,8 @@ async fn position(server: &Server, session: &mut Session) -> Result<(String, Str
     };
     of("binlog_snapshot_file").zip(of("binlog_snapshot_position")).ok_or_else(|| {
         Error::config(format!(
-            "MySQL at {}: snapshot = \"binlog\" needs MariaDB with its binary log on (log_bin), because only MariaDB tells \
-             a snapshot's position in the log: {OTHERWISE}",
+            "MySQL at {}: snapshot = \"binlog\" needs MariaDB with its binary log on (log_bin), because only MariaDB \
+             shows a snapshot's position in the log: {OTHERWISE}",
             server.name()
         ))
     })

@@ -40,7 +40,7 @@ pub struct Server {
     pub given_by: String,
 }
 
-/// The default of `connect_timeout`, which limits the connection to each host.
+/// The default of `connect_timeout`, which limits how long connecting to each host may take.
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The default of `keepalive`, the idle time before the first probe. With six probes at ten-second intervals, a lost
