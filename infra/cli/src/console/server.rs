@@ -61,7 +61,8 @@ impl Server {
         Ok(axum::serve(listener, router(Arc::new(self))).await?)
     }
 
-    /// Calls `ask` with the connected stack. If the stack can't be reached, the next request connects again.
+    /// Calls `ask` with the connected stack. After an error, unless a function returned it, the next request connects
+    /// again.
     async fn ask<T>(&self, ask: impl AsyncFnOnce(Arc<Connected>) -> Result<T>) -> Result<T> {
         let answer = match self.source.connected().await {
             Ok(connected) => ask(connected).await,

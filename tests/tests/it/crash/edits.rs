@@ -288,7 +288,7 @@ impl Play {
     }
 
     /// Does what `attention` says until it is empty, and checks that the dataset is published and that nothing is left
-    /// that was to go.
+    /// that should have been deleted.
     async fn follow(&mut self, random: &mut Random) -> Result<(), String> {
         const ROUNDS: usize = 8;
         if self.names.is_none() {
