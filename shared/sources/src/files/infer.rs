@@ -141,7 +141,8 @@ impl Kind {
         Kind::of_json_number(text, marked)
     }
 
-    /// Does the same as [`Kind::of_number`] for a number in JSON, where `12E4` is a number too.
+    /// Does the same as [`Kind::of_number`] for a number in JSON, where `12E4` is a number too. If `is_marked` is
+    /// false, only whole numbers count as numbers.
     pub fn of_json_number(text: &[u8], is_marked: bool) -> Kind {
         if let Ok(whole) = text::whole(text, true) {
             return if is_double_integer(whole) { Kind::Int } else { Kind::Long };

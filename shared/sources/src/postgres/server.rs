@@ -46,7 +46,7 @@ const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The default of `keepalive`, the idle time before the first probe. With six probes at ten-second intervals, a lost
 /// peer is detected within two minutes; with the kernel's own settings, it takes more than two hours.
 const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(60);
-/// The driver's own default, which means that the URL sets no keepalive.
+/// The driver's own default. If the parsed URL has this value, the URL itself sets no keepalive.
 const DRIVER_DEFAULT_KEEPALIVE: Duration = Duration::from_secs(2 * 60 * 60);
 
 impl Server {
