@@ -118,7 +118,7 @@ impl Target {
         Ok(Stack { target: self.clone(), place, lambda, outputs })
     }
 
-    /// Returns an error that says what to do, if the stack could not be asked.
+    /// Returns an error that says what to do, if the request could not be sent to the stack or was refused.
     pub fn explained(&self, error: anyhow::Error) -> anyhow::Error {
         let variable = env::var("AWS_PROFILE").ok().filter(|name| !name.is_empty());
         let profile = self.profile.as_deref().or(variable.as_deref());
@@ -229,7 +229,7 @@ impl Stack {
         &self.place.athena
     }
 
-    /// Returns an error that says what to do, if the stack could not be asked.
+    /// Returns an error that says what to do, if the request could not be sent to the stack or was refused.
     pub fn explained(&self, error: anyhow::Error) -> anyhow::Error {
         self.target.explained(error)
     }

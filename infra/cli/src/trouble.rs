@@ -18,7 +18,7 @@ impl fmt::Display for NoAnswer {
 
 impl std::error::Error for NoAnswer {}
 
-/// The stack that was asked, and whose credentials were used.
+/// The stack that a request was sent to, and whose credentials signed it.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
     pub stack: &'a str,

@@ -16,8 +16,8 @@ pub struct Datasets {
 
 impl Datasets {
     /// Reads and parses a file. `${BUCKET}` becomes `bucket`, and every other `${NAME}` becomes the value of that
-    /// environment variable, if `is_allowed` says so. Prints the names of the variables that the file uses. If the file
-    /// is invalid, the error has a line for each mistake.
+    /// environment variable, if a file may use it. Prints the names of the variables that the file uses. If the file is
+    /// invalid, the error has a line for each mistake.
     pub fn read(path: &Path, bucket: &str) -> Result<Datasets> {
         let file = path.display().to_string();
         let written = fs::read_to_string(path).with_context(|| format!("cannot read {file}"))?;

@@ -50,7 +50,7 @@ impl<'a> Day<'a> {
     }
 
     /// Fires the schedule and waits until every dataset is live. Adds each new generation to the report, and its table
-    /// to the reader. When waiting longer is pointless, adds faults to the report and returns.
+    /// to the reader. When waiting longer is pointless, adds the reasons to the report's faults and returns.
     pub async fn pass(mut self, reader: &Reader, report: &mut Report) -> Result<()> {
         self.stack.fire_schedule().await?;
         self.export_unscheduled().await?;

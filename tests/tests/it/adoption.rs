@@ -352,7 +352,7 @@ async fn first_flip_of_a_table_elsewhere_waits_for_a_confirmation() {
     }
 }
 
-/// Otherwise, anybody who can write a flip record could make any location live through a failed canary.
+/// Without this protection, anybody who can write a flip record could make any location live through a failed canary.
 #[tokio::test]
 async fn canary_goes_back_only_to_a_location_that_is_confirmed() {
     let canary = "checks = { canary = \"SELECT count(*) > 0 FROM {table}\" }\n";

@@ -1,5 +1,5 @@
 //! Operators' requests go to an alias, so that IAM can tell them from events; and each decision is on record with the
-//! invocation that made it, so that CloudTrail can tell who asked.
+//! invocation that made it, so that CloudTrail can tell who sent the request.
 
 use serde_json::{Value, json};
 use tests::{

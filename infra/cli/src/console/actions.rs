@@ -32,7 +32,7 @@ pub enum Kind {
     Return,
 }
 
-/// What the page asks for.
+/// A request from the page.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
@@ -88,7 +88,7 @@ impl Wanted {
         }))
     }
 
-    /// Says where the reason is kept. Requests for some actions have no place for it.
+    /// Says where the reason is kept. The requests for some actions have no field for it.
     fn kept(&self) -> &'static str {
         match self.action {
             Kind::Rollback | Kind::Hold => "on record with the dataset, and in the terminal of the console",
@@ -212,7 +212,7 @@ async fn send(connected: &Connected, wanted: &Wanted, reason: String, options: &
     Ok(format!("{dataset}: {outcome}\n"))
 }
 
-/// Prints a line on standard error. If nobody reads it, the action is done all the same.
+/// Prints a line on standard error. A failure to print it is ignored, so that the action is done all the same.
 fn log(text: &str) {
     let lines = text.trim_end().replace('\n', "\n  ");
     let text: String = lines.chars().filter(|c| *c == '\n' || !c.is_control()).collect();

@@ -40,7 +40,7 @@ impl Refusal {
         }
     }
 
-    /// Says what is wrong and what to do, without repeating anything of the request.
+    /// Says what is wrong and what to do, without quoting the request.
     pub fn message(self) -> &'static str {
         match self {
             Refusal::Host => "the request names another host: open the address that `turntable console` printed",

@@ -23,7 +23,7 @@ pub struct Source {
     connected: Mutex<Option<Arc<Connected>>>,
 }
 
-/// `datasets.toml` as it is in the bucket.
+/// The `datasets.toml` in the bucket.
 pub struct Deployed {
     pub at: Key,
     pub text: String,

@@ -134,7 +134,7 @@ impl Row {
     }
 
     /// Appends a JSON object as a row. A column that the object doesn't name gets its value from the folders, or null.
-    /// A name without a column is a fault, or is left out and counted.
+    /// A name without a column is an error, or is left out and counted.
     pub fn push_json(&mut self, pairs: &Pairs) -> Result<(), ColumnFault> {
         let how = How { canonical: self.canonical, unmatched: &self.unrepresentable.unmatched };
         self.names.push_json(&self.fields, &mut self.columns, pairs, how, Some(&self.unrepresentable))?;

@@ -26,7 +26,7 @@ async fn datasets_change_and_end_from_the_command_line() {
     ends(&chain, &optouts).await;
 }
 
-/// Keys are counted, and shown only if that is asked for.
+/// Keys are counted. They are shown only with `--show-keys`.
 async fn keys(chain: &Chain, generations: &[String]) {
     let results = chain.results();
     let [first, second] = generations else { panic!("{generations:?}") };

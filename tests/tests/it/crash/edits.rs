@@ -321,7 +321,7 @@ impl Play {
         self.rests().await
     }
 
-    /// Returns what needs an operator, except that the other datasets have no tables.
+    /// Returns the conditions that need an operator, but not that the other datasets have no tables.
     async fn attention(&mut self) -> Vec<String> {
         let mut left = self.rig.attention().await;
         let is_other = |message: &String| ["a: ", "b: "].iter().any(|name| message.starts_with(name));

@@ -1,4 +1,4 @@
-//! Refreshes by puts, in process: bursts, duplicates, late and lost events, and puts during an export.
+//! Refreshes that puts trigger, in process: bursts, duplicates, late and lost events, and puts during an export.
 
 use std::sync::Arc;
 

@@ -89,7 +89,7 @@ struct World {
     events: BTreeMap<(i64, u64), Event>,
     manifests: BTreeSet<String>,
     flips: BTreeSet<String>,
-    /// What the last export by puts has read, by dataset.
+    /// By dataset: what the last export that puts triggered has read.
     read: BTreeMap<String, Read>,
     tally: Tally,
 }
@@ -212,7 +212,7 @@ impl World {
         }
     }
 
-    /// Asserts that an export by puts has read something that the one before had not.
+    /// Asserts that an export that puts triggered has read something that the previous one had not.
     async fn assert_read_once(&mut self, dataset: &Dataset, manifest: &Manifest) {
         let is_only_by_puts = dataset.refresh.as_ref().unwrap().schedules.is_empty();
         let Some(read) = manifest.read.clone().filter(|_| is_only_by_puts) else { return };
