@@ -179,7 +179,7 @@ pub async fn carry_out(connected: &Connected, wanted: &Wanted, options: &str) ->
     let effect = effect(connected, wanted, options).await?;
     ensure!(
         effect.seen == wanted.seen,
-        "{}: {} is live now, which is not what the confirmation showed: look again, nothing was changed",
+        "{}: {} is live now, which is not what the confirmation showed: nothing was changed, start the action again",
         wanted.dataset,
         effect.seen.as_deref().unwrap_or("no table")
     );

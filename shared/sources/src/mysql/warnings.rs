@@ -54,7 +54,7 @@ fn fault(found: &[Warning], total: usize, allowed: &[u16]) -> Option<String> {
     if counts.is_empty() {
         return (total > found.len()).then(|| {
             format!(
-                "the server raised {total} warnings and keeps {}, so the others are unknown and may not be allowed: change \
+                "the server raised {total} warnings and keeps {}, so it is unknown whether the others are allowed: change \
                  the query so that it raises fewer, or let the user raise max_error_count (in MySQL, GRANT \
                  SESSION_VARIABLES_ADMIN)",
                 found.len()
