@@ -180,7 +180,8 @@ fn versioning(settings: &BucketSettings, usage: &BucketUse) -> Option<Finding> {
     })
 }
 
-/// Returns the damage that a rule does to a folder that it must not affect, if any.
+/// Returns a finding if the rule may delete the objects in `kept` or move them to an archive storage class. Otherwise
+/// returns `None`.
 fn harm(rule: &LifecycleRule, kept: &Kept) -> Option<Finding> {
     if !rule.reaches(kept) {
         return None;

@@ -80,14 +80,15 @@ pub fn beside(live: &Live, next: &Location) -> Result<()> {
 #[derive(Debug, Clone)]
 pub struct FlipState {
     pub live: Live,
-    /// When live's snapshot was taken, according to its manifest; `None` if it has none, as for an unmanaged location.
+    /// When live's snapshot was taken, according to live's manifest. `None` if there is no manifest, as for an
+    /// unmanaged location.
     pub live_as_of: Option<Timestamp>,
     /// The flips on record, in order, since the run of live or of the candidate started, whichever is older. If live is
     /// not managed, this holds only the last flip, and is empty if the dataset has never flipped.
     pub flips: Vec<Flip>,
     pub hold: Option<Hold>,
-    /// When an operator's request moved the table from the dataset's folder to the one that it reads now. `None` if it
-    /// wasn't moved, or if it has been live in the dataset's folder since.
+    /// When an operator's request moved the table from the dataset's folder to its current location. `None` if no
+    /// request did, or if a flip in the dataset's folder is on record since.
     pub moved_away: Option<Timestamp>,
     /// Whether live is a merge of opt-outs.
     pub live_is_merge: bool,
@@ -269,7 +270,7 @@ pub fn is_rolled_back(state: &FlipState) -> bool {
 /// `None`, the generation before live.
 ///
 /// If `wanted` is `None` and live already comes from a rollback, returns live itself: the generation before live is the
-/// one that was rolled back from, and a repeated request must not bring it back.
+/// one that the rollback replaced, and a repeated request must not bring it back.
 ///
 /// Fails with `Input` if live is a merge of opt-outs or is not managed, or if the flip records show no managed
 /// generation to go back to.

@@ -320,8 +320,8 @@ pub fn rollback(record: &Record, dataset: &str, wanted: Option<Generation>) -> R
     let has = |set: &&Set| set.tables.get(dataset).is_some_and(|member| member.generation == wanted);
     sets.into_iter().find(has).cloned().ok_or_else(|| {
         Error::input(format!(
-            "group {}: no run with {wanted} of {dataset} is on record as having been live: name a generation from a \
-             run that `status` lists",
+            "group {}: no run on record that was live contains generation {wanted} of {dataset}: name a generation from \
+             a run that `status` lists",
             record.group
         ))
     })

@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 
 use crate::layout::Entry;
 
-/// The largest number of objects that are listed one by one. More would make the manifest large, which every flip reads.
+/// The largest number of objects that are listed one by one. More would make the manifest large, and every flip reads
+/// the manifest.
 pub const MAX_LISTED: usize = 1_000;
 
 /// The objects that an export has read.

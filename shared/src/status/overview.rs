@@ -71,7 +71,7 @@ pub async fn overview(env: &Environment, config: &Config) -> Overview {
     let mut conditions: Vec<Condition> = datasets.iter().flat_map(|one| one.conditions(now)).collect();
     conditions.extend(config.broken().map(|entry| {
         let message = format!(
-            "{}: nothing is published, because its entry in datasets.toml has faults: {}",
+            "{}: nothing is published, because its entry in datasets.toml has errors: {}",
             entry.name,
             entry.faults.join("; ")
         );

@@ -16,7 +16,7 @@ use crate::{
 /// One query on a table, and the result that it must return.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
-    /// The check's name and its value in `datasets.toml`, with which every reason starts. A long query is truncated.
+    /// The check's name and its value in `datasets.toml`. Every reason starts with them. A long query is truncated.
     pub check: String,
     pub sql: String,
     expected: Expected,
@@ -60,8 +60,8 @@ impl Question {
         }
     }
 
-    /// Returns the query for a column in `fresh`, ignoring values after `until`. `glue_type` is the column's type. The
-    /// error is the reason to report if it is neither a date nor a timestamp.
+    /// Returns the query for a column in `fresh`. The query ignores values after `until`. `glue_type` is the column's
+    /// type. The error is the reason to report if it is neither a date nor a timestamp.
     fn fresh(
         name: &str,
         glue_type: &str,

@@ -103,7 +103,7 @@ impl Dataset {
     }
 
     /// Returns whether files at this location may become live, or live again, without an operator's request even if
-    /// Turntable didn't write them: they are in the table's own folder, or `adopt` allows them.
+    /// Turntable didn't write them. This is so if they are in the table's own folder, or if `adopt` allows them.
     pub fn trusts(&self, location: &Location) -> bool {
         self.paths.location().contains(location) || self.adopt.allows(location)
     }

@@ -197,7 +197,7 @@ mod tests {
         let inherited = format!("{DEFAULTS}{}{}", after("\"a\""), entry("a", ""));
         assert_eq!(
             faults(&inherited),
-            "datasets.toml: defaults.refresh: after names the inputs of one dataset: set it in that dataset"
+            "datasets.toml: defaults.refresh: { after = … } lists the inputs of one dataset: set it in that dataset"
         );
     }
 

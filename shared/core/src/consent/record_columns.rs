@@ -24,7 +24,7 @@ pub struct RecordColumns {
 pub struct Changed {
     /// The number of keys that are new or have a changed record.
     pub keys: u64,
-    /// The number of people who were out and are back.
+    /// The number of people who had opted out and are opted in now.
     pub returning: u64,
 }
 

@@ -1,8 +1,8 @@
 //! EventBridge Scheduler's cron expressions: `cron(minutes hours day-of-month month day-of-week year)`.
 //!
-//! AWS documents the fields and their wildcards ("Schedule types in EventBridge Scheduler"). Where it is silent, Quartz,
-//! whose dialect this is, decides: `1W` stays in its month, and `L` in day-of-week is Saturday. Forms that neither
-//! documents for this field, such as `LW`, are refused.
+//! AWS documents the fields and their wildcards ("Schedule types in EventBridge Scheduler"). Where AWS says nothing,
+//! this parser follows Quartz, whose dialect it is: `1W` stays in its month, and `L` in day-of-week is Saturday. Forms
+//! that neither documents for this field, such as `LW`, are refused.
 
 use jiff::civil::{Date, Weekday};
 
@@ -33,7 +33,7 @@ impl Set {
     }
 }
 
-/// The days on which an expression fires: one of the two fields is always `?`.
+/// The days on which an expression fires. Either day-of-month or day-of-week sets them; the other field is `?`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Days {
     OfMonth {

@@ -122,7 +122,7 @@ fn instant(time: DateTime, zone: &TimeZone) -> Option<Timestamp> {
     }
 }
 
-/// Returns the seconds of `5 minutes`.
+/// Parses a period such as `5 minutes`, and returns it in seconds.
 fn period(text: &str) -> Result<i64, String> {
     let expected = || "expected a whole number and minutes, hours or days, such as rate(5 minutes)".to_owned();
     let (value, unit) = text.trim().split_once(char::is_whitespace).ok_or_else(expected)?;

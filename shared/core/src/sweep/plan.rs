@@ -248,8 +248,8 @@ fn reader<'a>(paths: &TablePaths, state: &'a SweepState, generation: &Generation
     state.readers.iter().find(|(_, read)| read.overlaps(&location)).map(|(table, _)| table)
 }
 
-/// Returns the time by which each generation that was live and is no longer read had been replaced for the last time;
-/// `None` if that time is unknown. Includes only generations that still exist.
+/// Returns, for each generation that was live and is no longer read, the time by which it had been replaced for the
+/// last time; `None` if that time is unknown. Includes only generations that still exist.
 ///
 /// A record is written after its flip, so the generation had been replaced by the time of the last record of a flip
 /// away from it. A later gap in the records, or a group's record that named the generation for longer, makes the time
