@@ -102,7 +102,7 @@ impl Environment {
         self.objects.get(at).await?.map(|json| record::from_json(at, &json)).transpose()
     }
 
-    /// Reads and parses `datasets.toml`. Entries with faults are left out; [`Config::broken`] returns them. Each
+    /// Reads and parses `datasets.toml`. Entries that have errors are left out; [`Config::broken`] returns them. Each
     /// invocation reads the file again, so a change applies from the next invocation on.
     pub async fn config(&self) -> Result<Config> {
         let missing = |place: &dyn std::fmt::Display| {

@@ -4,7 +4,7 @@ use turntable_core::error::{Error, Result};
 
 use crate::deadline::Deadline;
 
-/// The alias that operators invoke, and events don't. IAM tells the two apart by its ARN.
+/// The alias that operators invoke and events don't. IAM tells their invocations apart by the alias's ARN.
 pub const OPERATOR: &str = "operator";
 
 /// What Lambda says about an invocation.

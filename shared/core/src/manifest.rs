@@ -70,8 +70,8 @@ pub struct Manifest {
     /// Set only if the generation was exported with a group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupRun>,
-    /// The inputs' generations that were live before the source was read, by dataset. Set only with `refresh = { after
-    /// = … }`.
+    /// The inputs' generations that were live before the source was read, by dataset. Set only with
+    /// `refresh = { after = … }`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub inputs: BTreeMap<String, Generation>,
     /// The source's objects that the export read. Set only with `refresh = { on_put = true }`.
@@ -281,8 +281,8 @@ impl Manifest {
         let manifest: Manifest = serde_json::from_slice(json).map_err(corrupt)?;
         if manifest.generation != *generation {
             return Err(Error::corrupt(format!(
-                "{at} describes another generation, {}, so Turntable did not write it: leave it for inspection and invoke \
-                 export again",
+                "{at} describes another generation, {}, so Turntable did not write it: leave it for inspection and \
+                 invoke export again",
                 manifest.generation
             )));
         }

@@ -173,7 +173,7 @@ enum Handled {
     Exported(Box<Answer>),
     /// Nothing was due, or another run serves the message.
     Done,
-    /// Puts still come, and another message was sent.
+    /// The last put has not settled yet, and another message was sent.
     Settling,
     /// A run for the due time is in progress. If it dies, this message must start another, so it is checked again after
     /// this time.

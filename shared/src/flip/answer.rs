@@ -22,7 +22,7 @@ pub struct Flipped {
     /// The checks that ran in Athena, with the number of bytes that each scanned.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Scanned>,
-    /// What stays in the bucket, after a table was retired.
+    /// What stays in the bucket after a table has been retired.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stays: Vec<Stays>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]

@@ -99,7 +99,7 @@ pub(super) async fn refresh_one(
     Ok(answer)
 }
 
-/// Returns the metrics about people whom the refresh has brought back, or whom held-back drops would bring back.
+/// Returns the metrics about people whom the refresh has opted back in, or whom held-back drops would opt back in.
 fn returning(answer: &OptedOut) -> impl Iterator<Item = (Metric, f64)> {
     let counted = [(Metric::Returning, answer.returning), (Metric::HeldReturning, answer.held_back)];
     counted.into_iter().filter(|(_, people)| *people > 0).map(|(metric, people)| (metric, people as f64))

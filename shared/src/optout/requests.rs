@@ -27,9 +27,9 @@ pub async fn carry_out(optout: &Optout, request: request::Optout) -> Result<Answ
     tokio::select! {
         answer = dispatch(optout, request) => answer,
         () = deadline::passed(optout.deadline) => Err(Error::config(
-            "optout stopped shortly before the function's timeout: the live table is complete, and no drop is lost. \
-             Give the function more memory, which also adds vCPUs, or a longer timeout; or let the application put \
-             fewer records into a drop",
+            "optout stopped shortly before the function's timeout: the live table is intact, and drops that are not \
+             published yet stay in the inbox. Give the function more memory, which also adds vCPUs, or a longer \
+             timeout; or have the application put fewer records into each drop",
         )),
     }
 }

@@ -23,7 +23,7 @@ use crate::environment::Environment;
 struct Leaving<'a> {
     dataset: &'a Dataset,
     old: Published,
-    /// What the table reads now, in relation to the new folder.
+    /// What is live, from the point of view of the new folder.
     live: Live,
 }
 

@@ -75,7 +75,8 @@ pub struct Stays {
 /// Retires the table that the dataset `named` published, or the table `named` as `DATABASE.TABLE`. Repeating the
 /// request changes nothing.
 ///
-/// Fails with `Config` if a dataset still publishes the table, or if people who opted out could come back without it.
+/// Fails with `Config` if a dataset still publishes the table, or if people who opted out could reappear in a view
+/// without it.
 pub async fn retire(env: &Environment, config: &Config, named: &str, decided: &Decided) -> Result<Retirement> {
     if let Some(dataset) = config.datasets().find(|one| one.name == named || one.table.to_string() == named) {
         return Err(Error::config(format!(
@@ -161,7 +162,8 @@ fn is_of(record: &PublishedTable, name: &TableName) -> bool {
 
 fn not_published(name: &TableName) -> Error {
     Error::input(format!(
-        "{name} doesn't read a generation that Turntable has published, so the request would do nothing: check the name"
+        "the location of {name} is not a generation that Turntable has published, so the request would do nothing: \
+         check the name"
     ))
 }
 
@@ -172,8 +174,8 @@ async fn again(env: &Environment, config: &Config, named: &str) -> Result<Retire
     let done = all.into_iter().filter(|found| is_retired(&found.record));
     let Some(found) = done.max_by_key(|found| found.record.at) else {
         return Err(Error::input(format!(
-            "there is no table that {named:?} has published and that datasets.toml no longer names: name the table as \
-             DATABASE.TABLE, as `status` lists it in attention"
+            "{named:?} has published no table that datasets.toml no longer names: name the table as DATABASE.TABLE, as \
+             `status` lists it in attention"
         )));
     };
     let mut record = found.record;
@@ -229,8 +231,8 @@ pub(super) async fn nobody_comes_back(env: &Environment, config: &Config, old: &
         let mut users = views.filter(|view| view.leaves_out.iter().any(|inbox| inbox.table == name));
         if let Some(view) = users.next() {
             return Err(Error::config(format!(
-                "{} uses the opt-outs in {name} to leave people out, so they could come back: configure the inbox again, or \
-                 drop the view if nobody may read it any more; then send the request again",
+                "{} uses the opt-outs in {name} to leave people out; without them, these people could reappear in it: \
+                 configure the inbox again, or drop the view if nobody needs it any more; then send the request again",
                 view.name
             )));
         }

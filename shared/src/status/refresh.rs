@@ -18,7 +18,7 @@ pub struct RefreshStatus {
     /// The schedules, as in datasets.toml. Empty if the dataset is not refreshed by a schedule.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schedules: Vec<String>,
-    /// The datasets after whose flips it is refreshed.
+    /// The datasets whose flips lead to its refresh.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<String>,
     /// Whether a put into its source refreshes it.
@@ -114,8 +114,8 @@ pub async fn outdated(env: &Environment, dataset: &Dataset, manifest: Option<&Ma
     let name = &dataset.name;
     Ok((!back.is_empty()).then(|| {
         format!(
-            "{name}: live was built from {}. Invoke export with {{\"dataset\":{name:?}}} to build it again, or roll it \
-             back too",
+            "{name}: the live generation was built from {}. Invoke export with {{\"dataset\":{name:?}}} to build it \
+             again, or roll it back too",
             back.join(" and ")
         )
     }))

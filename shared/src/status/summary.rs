@@ -131,8 +131,8 @@ pub struct InboxSummary {
     /// Whether the oldest unread drop has waited for more than `min_interval` plus five minutes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub overdue: bool,
-    /// The number of people whom the drops that `max_returning` holds back would bring back. These drops aren't counted
-    /// as unread.
+    /// The number of people whom the drops that `max_returning` holds back would opt back in. These drops aren't
+    /// counted as unread.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_back: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -211,8 +211,8 @@ impl DatasetSummary {
         }
         found.extend(self.failed_export.as_ref().filter(|failure| !is_retried(failure, now)).map(|failure| {
             let message = format!(
-                "{dataset}: the export failed at {}, and live stays as it is: {}: {}. Remove the cause, then invoke export \
-                 with {{\"dataset\":{dataset:?}}}",
+                "{dataset}: the export failed at {}, and the live table stays as it is: {}: {}. Remove the cause, then \
+                 invoke export with {{\"dataset\":{dataset:?}}}",
                 failure.at, failure.error, failure.reason
             );
             about(Topic::ExportFailed, message).since(failure.since.or(Some(failure.at)))
@@ -237,8 +237,8 @@ impl DatasetSummary {
         let (DatasetSummary { dataset, .. }, waits) = (self, self.waits?);
         if let Some(Verdict { at, reasons }) = &self.rejected {
             let message = format!(
-                "{dataset}: {waits} was rejected at {at}, and live stays as it is: {}. Correct the source and export again, \
-                 or change the check and invoke flip with {{\"dataset\":{dataset:?},\"generation\":\"{waits}\"}}",
+                "{dataset}: {waits} was rejected at {at}, and the live table stays as it is: {}. Correct the source and \
+                 export again, or change the check and invoke flip with {{\"dataset\":{dataset:?},\"generation\":\"{waits}\"}}",
                 reasons.join("; ")
             );
             return Some(Condition::new(Topic::Rejected, dataset, message).since(Some(*at)));

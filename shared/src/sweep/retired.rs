@@ -72,7 +72,7 @@ async fn sweep_one(round: &Round<'_>, config: &Config, found: &Found, swept: &mu
     }
     let dataset = Dataset::retired((&record.dataset, record.name(), paths), config.datasets());
     if let Some(optouts) = published::needed_by(env, config, &dataset.paths).await? {
-        let reason = format!("{} doesn't contain everybody who is on record here yet", optouts.dataset);
+        let reason = format!("{} doesn't yet contain everybody whose opt-out is recorded here", optouts.dataset);
         swept.kept.push(item(&dataset, dataset.paths.location(), reason, None));
         return Ok(());
     }

@@ -27,8 +27,8 @@ pub fn check(keys: &Keys, source: Option<&Source>, location: Option<&Location>, 
         Some(Source::Inbox(_)) | None => {}
         Some(_) => keys.fault(
             "refresh",
-            "on_put needs a files source, because no event reports changed rows in a database or a query's result: set a \
-             schedule such as \"rate(5 minutes)\", or { after = [\"DATASET\", …] }",
+            "on_put needs a files source, because no event reports changed rows in a database or a query's result: set \
+             a schedule such as \"rate(5 minutes)\", or { after = [\"DATASET\", …] }",
         ),
     }
 }
