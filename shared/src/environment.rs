@@ -31,7 +31,7 @@ pub struct Environment {
     pub inboxes: Option<Location>,
     /// The dead-letter queues, for `status`. `None` if the function isn't configured with their URLs.
     pub dead_letters: Option<Arc<dyn DeadLetterQueues>>,
-    /// The invocation that is served. `None` outside Lambda, as in tests, where every request is the caller's own.
+    /// The invocation that is served. `None` outside Lambda, as in tests: then no request needs the operator's alias.
     pub invocation: Option<Arc<Invocation>>,
 }
 

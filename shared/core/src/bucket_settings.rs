@@ -245,7 +245,7 @@ impl LifecycleRule {
     }
 }
 
-/// Names folders in a message. The empty prefix is the whole bucket.
+/// Returns a list of folders for a message. The empty prefix becomes `the whole bucket`.
 fn named(folders: &[&str]) -> String {
     let names: Vec<&str> =
         folders.iter().map(|folder| if folder.is_empty() { "the whole bucket" } else { folder }).collect();

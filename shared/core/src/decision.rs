@@ -83,8 +83,8 @@ pub struct FlipState {
     /// When live's snapshot was taken, according to live's manifest. `None` if there is no manifest, as for an
     /// unmanaged location.
     pub live_as_of: Option<Timestamp>,
-    /// The flips on record, in order, since the run of live or of the candidate started, whichever is older. If live is
-    /// not managed, this holds only the last flip, and is empty if the dataset has never flipped.
+    /// The flips on record, in order, since the start of live's run or of the candidate's run, whichever is earlier. If
+    /// live is not managed, this holds only the last flip, and is empty if the dataset has never flipped.
     pub flips: Vec<Flip>,
     pub hold: Option<Hold>,
     /// When an operator's request moved the table from the dataset's folder to its current location. `None` if no
@@ -165,7 +165,7 @@ pub fn flip(paths: &TablePaths, candidate: &Manifest, state: &FlipState, trigger
         Live::Unmanaged(location) if trigger == Trigger::Event && !state.may_adopt => {
             return Err(Error::config(format!(
                 "the table of dataset {:?} is at {location}, and Turntable has never published it. The first flip of such \
-                 a table takes a confirmation: set adopt = \"{location}\" in the dataset, or invoke flip with {generation}",
+                 a table needs a confirmation: set adopt = \"{location}\" in the dataset, or invoke flip with {generation}",
                 candidate.dataset
             )));
         }
@@ -217,8 +217,8 @@ fn displaced(paths: &TablePaths, candidate: &Manifest, state: &FlipState) -> Opt
 /// Turntable's last flip. Returns `None` if it has not drifted.
 ///
 /// `flips` contains the flips on record, in order, since live's run started, and always the last flip. `returned`
-/// contains the intents in `_returns/` to flip back to live. The caller must read the table first, then `returned`,
-/// then `flips`.
+/// contains those intents in `_returns/` that name live as their target. The caller must read the table first, then
+/// `returned`, then `flips`.
 ///
 /// Turntable's own flip is not drift, even if its record was lost or has not been written yet. Two rules separate it
 /// from drift:

@@ -157,18 +157,18 @@ impl Record {
         Record { serial: self.serial + 1, ..self.clone() }
     }
 
-    /// Returns a record like this one, which says that a flip has started.
+    /// Returns this record, changed to say that a flip has started.
     pub fn begin_flip(&self, to: Set, from: BTreeMap<String, Option<Location>>) -> Record {
         Record { flipping: Some(Flipping { to, from, back: None }), ..self.next() }
     }
 
-    /// Returns a record like this one, which says that the flip under way is to be reverted. `why` is the reason.
+    /// Returns this record, changed to say that the flip under way is to be reverted. `why` is the reason.
     pub fn turned(&self, why: String) -> Record {
         let back = |flipping: &Flipping| Flipping { back: Some(why.clone()), ..flipping.clone() };
         Record { flipping: self.flipping.as_ref().map(back), ..self.next() }
     }
 
-    /// Returns a record like this one, which says that the flip under way has moved all tables to their destinations.
+    /// Returns this record, changed to say that the flip under way has moved all tables to their destinations.
     pub fn flipped(&self, now: Timestamp, memory: Memory) -> Record {
         let Some(flipping) = &self.flipping else { return self.clone() };
         let live = Set { since: now, ..flipping.to.clone() };
@@ -180,8 +180,8 @@ impl Record {
         Record { live: Some(live), flipping: None, past, ..self.next() }
     }
 
-    /// Returns a record like this one, which says that the flip under way has been reverted. `left` names the tables
-    /// that could not be moved back, and says why.
+    /// Returns this record, changed to say that the flip under way has been reverted. `left` names the tables that
+    /// could not be moved back, and says why.
     pub fn gone_back(&self, now: Timestamp, left: &[String]) -> Record {
         let went_back = self.flipping.as_ref().map(|flipping| WentBack {
             run: flipping.to.run,
@@ -258,7 +258,7 @@ pub enum Next {
     Held(Hold),
     /// The run must not replace live; the text says why.
     Stale(String),
-    /// A flip to the run was reverted; the text says why. Only an operator's request tries it again.
+    /// A flip to the run was reverted; the text says why. Only an operator's request flips to the run again.
     WentBack(String),
     /// If all members pass their audits, all flip.
     Flip,

@@ -39,8 +39,8 @@ impl Read {
         Read { objects: all.len() as u64, digest, etags }
     }
 
-    /// Returns whether an object in the listing was put after the export read the source. A deleted object doesn't
-    /// count, unless there were too many objects to list them.
+    /// Returns whether an object in the listing was put after the export read the source. A deleted object counts only
+    /// if there were more than [`MAX_LISTED`] objects.
     pub fn lacks(&self, entries: &[Entry]) -> bool {
         if self.objects == self.etags.len() as u64 {
             return entries.iter().any(|entry| self.etags.get(&entry.key.key) != Some(&entry.etag));

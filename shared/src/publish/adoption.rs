@@ -100,8 +100,8 @@ fn against(dataset: &Dataset, table: &TableVersion, columns: &[Column]) -> Vec<S
     against.into_iter().map(|why| format!("{}: {why}", dataset.table)).collect()
 }
 
-/// Turns an error that means that the table is refused into [`FirstFlip::Refused`]. Returns any other error unchanged:
-/// an error with a cause comes from a call to AWS.
+/// Converts an error to [`FirstFlip::Refused`] if it means that the table is refused. Returns any other error
+/// unchanged. An error with a cause comes from a call to AWS, so it is no refusal.
 fn refused(error: turntable_core::error::Error) -> Result<Option<FirstFlip>> {
     match error.kind() {
         Kind::Config | Kind::Conflict if error.source().is_none() => {

@@ -46,8 +46,8 @@ pub async fn check(env: &Environment, dataset: &Dataset, live: &Live) -> Result<
     )))
 }
 
-/// Returns the stack that publishes the table in a folder, if it isn't this stack. Also returns `None` if it isn't
-/// known which stack this is.
+/// Returns the other stack that publishes the table in a folder. `None` if no other stack does, or if it isn't known
+/// which stack this one is.
 pub async fn other_stack(env: &Environment, paths: &TablePaths) -> Result<Option<String>> {
     let found: Option<PublishedTable> = env.record(&paths.table()).await?;
     Ok(found.and_then(|found| other_than_this(&found)))

@@ -166,8 +166,8 @@ pub fn has_sql_checks(checks: &Checks) -> bool {
         || checks.fresh.iter().any(|(_, fresh)| fresh.ignore_after.is_some())
 }
 
-/// Returns the queries to run on a candidate that is registered as `table`, and the reasons from checks that fail
-/// without a query, because a column is missing.
+/// Returns the queries to run on a candidate that is registered as `table`. Also returns the reasons from checks that
+/// fail before any query, because a column is missing.
 pub fn questions(
     checks: &Checks,
     manifest: &Manifest,

@@ -25,8 +25,8 @@ pub struct Outline {
     pub group: Option<String>,
 }
 
-/// Returns the name of the entry that a fault's key path belongs to, or `None` if the fault concerns the whole file.
-/// Names can contain dots, so several can match; the longest one counts.
+/// Returns the name of the entry that the key path `path` belongs to, or `None` if it belongs to no entry. Names can
+/// contain dots, so several can match; the longest one counts.
 pub fn entry_of<'a>(path: &str, outlines: &'a BTreeMap<String, Outline>) -> Option<&'a str> {
     let rest = path.strip_prefix("datasets.")?;
     let is_within =
