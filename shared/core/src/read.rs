@@ -1,4 +1,4 @@
-//! Which objects of a source an export has read, so that a put is neither missed nor read twice.
+//! Records which objects of a source an export has read, so that no object is missed and none leads to a second export.
 
 use std::collections::BTreeMap;
 

@@ -31,8 +31,8 @@ pub struct Flip {
     /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted: Option<Adoption>,
-    /// Lambda's ID for the invocation that made the flip. CloudTrail's data event for this ID says who asked. `None` outside
-    /// Lambda, and in records of earlier versions.
+    /// Lambda's ID for the invocation that made the flip. CloudTrail's data event for this ID says who invoked the
+    /// function. `None` outside Lambda, and in records of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
 }

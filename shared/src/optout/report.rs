@@ -105,8 +105,8 @@ fn returning(answer: &OptedOut) -> impl Iterator<Item = (Metric, f64)> {
     counted.into_iter().filter(|(_, people)| *people > 0).map(|(metric, people)| (metric, people as f64))
 }
 
-/// Emits the number of views that have drifted. Doesn't count views that the refresh itself has made `outdated`, or
-/// that didn't exist before, because they may be new.
+/// Emits the number of views that had drifted or could not be written. Views that didn't exist before don't count. If
+/// `outdated` says that the refresh itself has made the views outdated, no view counts as drifted.
 fn emit_drift(optout: &Optout, dataset: &Dataset, kept: &Kept, outdated: bool) {
     let drifted = kept.written.iter().filter(|view| view.replaced && !outdated).count() + kept.faults.len();
     if drifted > 0 {

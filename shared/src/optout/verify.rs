@@ -54,7 +54,7 @@ pub async fn live(env: &Environment, dataset: &Dataset, inbox: &Inbox, live: &Ma
         }
         None => Err(Error::corrupt(format!(
             "{}: files of the live generation {} are lost, and no complete generation is left to rebuild it from: \
-             protected views fail until they are restored. Restore the objects, or rebuild the table as \
+             protected views fail until this is fixed. Restore the objects, or rebuild the table as \
              docs/opt-outs.md describes: {}",
             dataset.table,
             live.generation,

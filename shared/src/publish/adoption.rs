@@ -48,8 +48,8 @@ pub struct TakeOver {
 }
 
 /// Returns what the first flip would do. Changes nothing. Returns `None` if there is no table, or if Turntable has
-/// already published it and its columns may stay. `files` are the columns that the source has now, including the
-/// partition columns. `None` means that they are unknown.
+/// already published it and would not reject `files`, the columns that the source has now, including the partition
+/// columns. `files` is `None` if they are unknown.
 pub async fn first_flip(env: &Environment, dataset: &Dataset, files: Option<&[Column]>) -> Result<Option<FirstFlip>> {
     let Some(table) = env.catalog.table(&dataset.table).await? else { return Ok(None) };
     let live = match live_of(env, dataset, Some(&table)).await {

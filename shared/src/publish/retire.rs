@@ -323,7 +323,7 @@ pub(super) async fn drop_table(env: &Environment, old: &Published) -> Result<()>
     let Some(now) = env.catalog.table(&old.name).await? else { return Ok(()) };
     if now.location != old.table.as_ref().and_then(|table| table.location.clone()) {
         return Err(Error::conflict(format!(
-            "{} has moved while it was to be dropped: send the request again",
+            "{} was moved before it could be dropped: send the request again",
             old.name
         )));
     }

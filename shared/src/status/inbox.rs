@@ -48,7 +48,7 @@ pub struct InboxStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub published: Option<Published>,
     pub views: Vec<ViewStatus>,
-    /// The number of people who opted out but have no row in each protected table. Athena counts them.
+    /// For each protected table, the number of people who opted out but have no row in it. Athena counts them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub matches: Vec<TableMatches>,
 }

@@ -87,7 +87,7 @@ fn waits(refresh: &Refresh, record: &Record, (built, live): (&Inputs, &Inputs), 
     Some(format!("flips of {}", awaited.join(", ")))
 }
 
-/// Returns what the next export after puts waits for. `None` if there were none since the last one.
+/// Returns what the next export after puts waits for. `None` if no put has come since the last export.
 fn waits_after_puts(refresh: &Refresh, record: &Record, now: Timestamp) -> Option<String> {
     if let Some(left) = record.unsettled(refresh.settle(), now) {
         let starts = now.checked_add(left).map_or(now, seconds);

@@ -44,8 +44,8 @@ impl Config {
         Err(Error::config(lines.join("\n")))
     }
 
-    /// Like [`Config::parse`], but leaves out the entries that have faults and keeps a record of the faults. Fails if a
-    /// fault concerns the whole file, or if no entry is valid.
+    /// Like [`Config::parse`], but leaves out the entries that have errors, and keeps them for [`Config::broken`].
+    /// Fails if an error concerns the whole file, or if no entry is valid.
     pub fn parse_valid(file: &str, text: &str) -> Result<Config> {
         let Checked { mut datasets, outlines, faults } = check::check(text);
         if faults.is_empty() {

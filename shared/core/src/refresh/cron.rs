@@ -19,7 +19,7 @@ pub struct Cron {
 /// The first and last year of EventBridge's calendar.
 pub const YEARS: (i16, i16) = (1970, 2199);
 
-/// A set of small numbers, counted from 0.
+/// A set of numbers from 0 to 255, with one bit for each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Set([u64; 4]);
 
@@ -249,7 +249,7 @@ impl Days {
     }
 }
 
-/// Returns the weekday nearest to a day of the month of `date`, in the same month; `None` if the month has no such day.
+/// Returns the weekday nearest to day `day` of `date`'s month, within that month; `None` if the month has no such day.
 fn nearest_weekday(date: Date, day: i8) -> Option<i8> {
     let last = date.days_in_month();
     if day > last {

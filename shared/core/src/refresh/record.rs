@@ -124,7 +124,7 @@ impl Record {
         counts.then(|| Record { put: Some(now), ..self.clone() })
     }
 
-    /// Returns the record after the retries of a run have been given up. `None` if it stays the same.
+    /// Returns the record as it stands once the retries of a run have been given up. `None` if it needs no change.
     pub fn given_up(&self) -> Option<Record> {
         self.retried_put.map(|_| Record { retried_put: None, ..self.clone() })
     }
