@@ -5,7 +5,7 @@ use turntable_core::{config::Dataset, error::Result, record::ExportFailure};
 
 use crate::{environment::Environment, inputs};
 
-/// Returns the message that exports a dataset if its source has objects that it wasn't built from.
+/// Returns the queue message that requests an export of a dataset if its source has objects that it wasn't built from.
 pub(crate) fn message(dataset: &str) -> String {
     json!({ "dataset": dataset, "put": true }).to_string()
 }

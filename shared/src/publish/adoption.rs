@@ -94,7 +94,7 @@ pub async fn first_flip(env: &Environment, dataset: &Dataset, files: Option<&[Co
     }))))
 }
 
-/// Returns the differences from the table's columns that the dataset's policy doesn't allow.
+/// Returns those differences between `columns` and the table's columns that the dataset's policy doesn't allow.
 fn against(dataset: &Dataset, table: &TableVersion, columns: &[Column]) -> Vec<String> {
     let against = dataset.schema.against(&table.columns, columns);
     against.into_iter().map(|why| format!("{}: {why}", dataset.table)).collect()

@@ -114,7 +114,7 @@ async fn counts(env: &Environment, dataset: &Dataset, of: &Protected) -> Result<
     Ok(Some((out, unmatched)))
 }
 
-/// Returns a condition for each table in which, at the last count, no person who opted out had a row.
+/// Returns a condition for each table that, at the last count, had no row of anybody who opted out.
 pub(super) async fn conditions(env: &Environment, dataset: &Dataset) -> Result<Vec<Condition>> {
     if dataset.protects.is_empty() {
         return Ok(Vec::new());

@@ -26,13 +26,12 @@ pub struct Limits {
     pub time: SignedDuration,
     /// The maximum number of objects to delete or move.
     pub objects: usize,
-    /// The age of the live generation above which a dataset without a `refresh` of its own is overdue.
+    /// A dataset without a `refresh` of its own is overdue if its live generation is older than this.
     pub live_age: SignedDuration,
 }
 
 impl Limits {
-    /// Sets, from a number of seconds, the age of the live generation above which a dataset without a `refresh` of its
-    /// own is overdue.
+    /// Sets `live_age` from a number of seconds.
     pub fn with_live_age(self, seconds: &str) -> Result<Limits> {
         let fault = |fault: std::num::ParseIntError| {
             Error::config("LIVE_AGE_SECONDS is not a whole number: set the template's LiveAgeSeconds").caused_by(fault)

@@ -43,7 +43,7 @@ enum Days {
         nearest: Vec<i8>,
     },
     OfWeek {
-        /// Sunday is 1.
+        /// The days of the week, where Sunday is 1.
         days: Set,
         /// `nL`: the last such day of the month.
         last: Set,

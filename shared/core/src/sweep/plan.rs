@@ -18,7 +18,8 @@ pub struct SweepState {
     pub live: Live,
     /// Every location that Athena reads for the table.
     pub reads: Vec<Location>,
-    /// Other tables in the configured databases, with the locations that they read in or above the table's folder.
+    /// Other tables in the configured databases that read a location in or above the table's folder, with this
+    /// location.
     pub readers: Vec<(TableName, Location)>,
     /// The flips on record, in order, since the run of the oldest generation that still exists started. The last flip
     /// is always included. If live is not managed, this holds only the last flip.
