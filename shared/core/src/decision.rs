@@ -165,7 +165,7 @@ pub fn flip(paths: &TablePaths, candidate: &Manifest, state: &FlipState, trigger
         Live::Unmanaged(location) if trigger == Trigger::Event && !state.may_adopt => {
             return Err(Error::config(format!(
                 "the table of dataset {:?} is at {location}, and Turntable has never published it. The first flip of such \
-                 a table needs a confirmation: set adopt = \"{location}\" in the dataset, or invoke flip with {generation}",
+                 a table takes a confirmation: set adopt = \"{location}\" in the dataset, or invoke flip with {generation}",
                 candidate.dataset
             )));
         }
