@@ -40,7 +40,7 @@ impl Invocation {
         let Invocation { function, .. } = self;
         Err(Error::input(format!(
             "{request} is an operator's request, and {function} takes those only through its alias: invoke \
-             {function}:{OPERATOR}, as `turntable` does. Whoever may invoke only the function itself can't send it"
+             {function}:{OPERATOR}, as `turntable` does. Permission to invoke only the function itself is not enough"
         )))
     }
 }

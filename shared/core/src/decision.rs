@@ -277,8 +277,8 @@ pub fn is_rolled_back(state: &FlipState) -> bool {
 pub fn rollback(paths: &TablePaths, state: &FlipState, wanted: Option<Generation>) -> Result<Generation> {
     if state.live_is_merge {
         return Err(Error::input(format!(
-            "{}: the live generation is a merge of opt-outs, and a rollback would forget opt-outs: to change a state, \
-             put a drop with a later record into the inbox",
+            "{}: the live generation is a merge of opt-outs, and a rollback would forget opt-outs: to change a person's \
+             state, put a drop with a later record into the inbox",
             paths.location()
         )));
     }

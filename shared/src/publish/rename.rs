@@ -97,7 +97,7 @@ async fn make(env: &Environment, dataset: &Dataset, old: &Published) -> Result<T
         // The old table is read again, because it may have flipped since, and the copy would be outdated.
         let table = env.catalog.table(&old.name).await?.filter(|table| table.place() == old.location());
         let Some(table) = table else {
-            return Err(Error::conflict(format!("{} has moved or is gone: send the request again", old.name)));
+            return Err(Error::conflict(format!("{} was moved or dropped: send the request again", old.name)));
         };
         if env.catalog.copy(&table, &dataset.table).await? == Update::Done
             && same_folder(old, dataset)

@@ -190,7 +190,7 @@ async fn dropped(
     if let OldestQuery::Known(Some(query)) = round.readers.oldest_in(&dataset.workgroups).await?
         && query < gone
     {
-        let reason = format!("no table reads from here since {gone}, but a query from {query} is still running");
+        let reason = format!("no table has read from here since {gone}, but a query from {query} is still running");
         swept.kept.push(item(dataset, home, reason, None));
         return Ok(());
     }

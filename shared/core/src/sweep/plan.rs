@@ -221,7 +221,7 @@ fn leads_to_live(paths: &TablePaths, state: &SweepState) -> Result<(), String> {
     let last = state.flips.last().map(|(_, flip)| flip.to);
     let shown = |last: Option<Generation>| last.map_or("nothing".into(), |last| last.to_string());
     match (&state.live, last) {
-        (Live::NoTable, _) => Err("there is no table, so it is unknown what readers read".into()),
+        (Live::NoTable, _) => Err("there is no table, so it is unknown which files readers use".into()),
         (Live::Unmanaged(_), None) => Ok(()),
         (Live::Managed(live), Some(last)) if *live == last => Ok(()),
         (live, last) => Err(format!(
