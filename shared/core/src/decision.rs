@@ -277,8 +277,8 @@ pub fn is_rolled_back(state: &FlipState) -> bool {
 pub fn rollback(paths: &TablePaths, state: &FlipState, wanted: Option<Generation>) -> Result<Generation> {
     if state.live_is_merge {
         return Err(Error::input(format!(
-            "{}: the live generation is a merge of opt-outs, and a rollback would forget opt-outs: to change a person's \
-             state, put a drop with a later record into the inbox",
+            "{}: the live generation is a merge of opt-outs, and a rollback would forget opt-outs: to change a \
+             person's state, put a drop with a later record into the inbox",
             paths.location()
         )));
     }
@@ -311,8 +311,8 @@ pub fn rollback(paths: &TablePaths, state: &FlipState, wanted: Option<Generation
             ));
         }
         Error::input(format!(
-            "no flip to the live generation {live} is on record, so the one before it is unknown: name the \
-                 generation to roll back to"
+            "no flip to the live generation {live} is on record, so the generation before it is unknown: \
+                 name the generation to roll back to"
         ))
     })?;
     paths.parse_generation(from).ok_or_else(|| {
