@@ -125,7 +125,7 @@ pub async fn write(env: &Environment, found: &Buckets) -> Result<()> {
     }
 }
 
-/// Returns the record's key. Each stack has its own record.
+/// Returns the record's key. Each stack has its own record. `None` if datasets.toml is not in S3.
 fn key(env: &Environment) -> Option<Key> {
     env.stack_record("buckets.json")
 }

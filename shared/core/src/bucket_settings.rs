@@ -56,7 +56,7 @@ pub struct BucketUse {
     pub kept: Vec<Kept>,
     /// The folders for archived drops, which a lifecycle rule should expire.
     pub archives: Vec<String>,
-    /// The folder for query results, which a lifecycle rule should expire.
+    /// The folder for query results, which a lifecycle rule should expire. `None` if this isn't the stack's bucket.
     pub results: Option<String>,
 }
 

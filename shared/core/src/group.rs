@@ -27,12 +27,12 @@ pub struct Record {
     /// The generations that were last live together, and that readers may read as one snapshot; `None` before the first
     /// flip. Sweep keeps them while they are named here.
     pub live: Option<Set>,
-    /// The flip under way. The next process that handles the group finishes it.
+    /// The flip under way, if any. The next process that handles the group finishes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flipping: Option<Flipping>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
-    /// The last flip that was reverted, and why.
+    /// The last flip that was reverted, and why. `None` if none was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub went_back: Option<WentBack>,
     /// The sets that were live before, latest first. [`Memory`] limits how many are kept.
@@ -74,7 +74,7 @@ pub struct Flipping {
     pub to: Set,
     /// The location of each table when the flip started, by dataset; `None` if the table did not exist.
     pub from: BTreeMap<String, Option<Location>>,
-    /// Why the flip is being reverted. While this is set, no process moves a table forward.
+    /// Why the flip is being reverted. `None` if it isn't. While this is set, no process moves a table forward.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub back: Option<String>,
 }

@@ -16,6 +16,7 @@ use crate::{
 pub struct TableVersion {
     pub name: TableName,
     /// The catalog's version of the table (Glue's `VersionId`). An update succeeds only while this is still current.
+    /// `None` if the catalog didn't return it.
     pub token: Option<String>,
     /// The kind of table, such as `a view` or `an Iceberg table`, if changing its location would not change what
     /// readers see. `None` for any other table.

@@ -116,7 +116,7 @@ fn patient(verify: bool, time: Option<SignedDuration>) -> RefreshOptions {
 }
 
 /// Returns the time for each of `datasets`: an equal share of the time that is left, so that no inbox uses up another
-/// one's time.
+/// one's time. `None` if there is no deadline.
 fn share(optout: &Optout, datasets: usize) -> Option<SignedDuration> {
     let left = SignedDuration::try_from(optout.deadline?.left()).unwrap_or(SignedDuration::MAX);
     Some(left / i32::try_from(datasets).unwrap_or(i32::MAX).max(1))

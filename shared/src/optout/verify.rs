@@ -63,7 +63,7 @@ pub async fn live(env: &Environment, dataset: &Dataset, inbox: &Inbox, live: &Ma
     }
 }
 
-/// Returns the manifest of the newest generation that was live and whose files all exist.
+/// Returns the manifest of the newest generation that was live and whose files all exist. `None` if there is none.
 async fn newest_complete(
     env: &Environment,
     dataset: &Dataset,

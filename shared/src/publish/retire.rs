@@ -48,7 +48,7 @@ pub struct Published {
 }
 
 impl Published {
-    /// Returns the location that the table reads.
+    /// Returns the location of the generation that the table reads, or `None` if it reads none.
     pub fn location(&self) -> Option<Location> {
         self.generation.map(|generation| self.paths.generation(&generation))
     }
@@ -137,6 +137,7 @@ pub(super) async fn find(env: &Environment, config: &Config, named: &str) -> Res
 }
 
 /// Finds the folder of a table that has already been dropped. Searches next to the configured datasets' folders.
+/// Returns `None` if there is none.
 async fn left(env: &Environment, config: &Config, named: &str) -> Result<Option<Published>> {
     let folder = named.split_once('.').map_or(named, |(_, table)| table);
     let parents: BTreeSet<Location> =

@@ -30,11 +30,11 @@ pub struct Report {
     objects: usize,
     /// The dataset's `retain.max_age`, in seconds.
     max_age: i64,
-    /// Seconds since the earliest replacement of a generation that still exists.
+    /// Seconds since the earliest replacement of a generation that still exists. `None` if there is no such generation.
     oldest_replaced: Option<i64>,
     /// The live generation's age. `None` for an inbox, or if live is unmanaged.
     live: Option<LiveAge>,
-    /// Drops that were moved to the archive.
+    /// Drops that were moved to the archive. `None` if none were.
     archived: Option<Item>,
     more: bool,
 }

@@ -161,7 +161,7 @@ impl Config {
         self.datasets.values().map(|dataset| dataset.table.database.as_str()).chain(broken).collect()
     }
 
-    /// Returns the dataset whose inbox contains `location`.
+    /// Returns the dataset whose inbox contains `location`, if any.
     pub fn inbox_around(&self, location: &Location) -> Option<&Dataset> {
         let is_around =
             |dataset: &&Dataset| matches!(&dataset.source, Source::Inbox(inbox) if inbox.location.contains(location));

@@ -64,12 +64,12 @@ impl Refresh {
         all.map(|input| (&input.dataset, input)).collect::<BTreeMap<_, _>>().into_values().collect()
     }
 
-    /// Returns the latest due time after `since` and up to `now`.
+    /// Returns the latest due time after `since` and up to `now`. `None` if there is none.
     pub fn latest(&self, since: Timestamp, now: Timestamp) -> Option<Timestamp> {
         self.schedules.iter().filter_map(|schedule| schedule.latest(since, now, &self.zone)).max()
     }
 
-    /// Returns the first due time after `now`.
+    /// Returns the first due time after `now`. `None` if there is none.
     pub fn next(&self, now: Timestamp) -> Option<Timestamp> {
         self.schedules.iter().filter_map(|schedule| schedule.next(now, &self.zone)).min()
     }

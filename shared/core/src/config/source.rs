@@ -35,7 +35,7 @@ pub struct Postgres {
     pub query: String,
     /// The number of connections that read at the same time, each reading one part of the rows. At least 1.
     pub parallel: u32,
-    /// The column in the query result whose values are divided into ranges, one for each part.
+    /// The column in the query result whose values are divided into ranges, one for each part. `None` if it isn't set.
     pub split_by: Option<String>,
     pub session: Session,
 }
@@ -248,7 +248,7 @@ pub struct Inbox {
     /// The largest number of people whom one refresh may opt back in. `None` means any number.
     pub max_returning: Option<u64>,
     pub quota: Quota,
-    /// A source of consent records with the same columns as a drop. A request with the action `reconcile` merges all
-    /// its records.
+    /// An optional source of consent records with the same columns as a drop. A request with the action `reconcile`
+    /// merges all its records.
     pub reconcile: Option<Box<Source>>,
 }

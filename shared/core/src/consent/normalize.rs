@@ -31,7 +31,7 @@ impl Normalize {
         }
     }
 
-    /// Parses a step's name.
+    /// Parses a step's name. Returns `None` if there is no such step.
     pub fn parse(name: &str) -> Option<Normalize> {
         Normalize::ALL.into_iter().find(|step| step.as_str() == name)
     }

@@ -173,7 +173,7 @@ impl Cron {
         (YEARS.0..=YEARS.1).contains(&year) && self.years.has((year - YEARS.0) as usize)
     }
 
-    /// Returns the first day on which the expression fires, `from` or later.
+    /// Returns the first day on which the expression fires, `from` or later. `None` if there is none in the calendar.
     pub fn first_day(&self, from: Date) -> Option<Date> {
         let mut date = from.max(Date::constant(YEARS.0, 1, 1));
         while date.year() <= YEARS.1 {

@@ -15,12 +15,12 @@ const OVERDUE: SignedDuration = SignedDuration::from_mins(1);
 /// Every change is conditional on the record that was read, so two invocations can't both start a run for one due time.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// The last due time for which a run has ended well. No run starts for this time or an earlier one.
+    /// The last due time for which a run has ended well, if any. No run starts for this time or an earlier one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub done: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<Running>,
-    /// The latest due time that came during a run. Its own run starts afterwards.
+    /// The latest due time that came during a run, if any. Its own run starts afterwards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Timestamp>,
     /// Whether an input flipped during a run. Whether another run must follow is decided afterwards.
@@ -29,7 +29,8 @@ pub struct Record {
     /// The last put into the source, if no run has begun since. One run serves all puts up to this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub put: Option<Timestamp>,
-    /// The last put that a failed run was to serve. The run's message is delivered again, and the next run serves it.
+    /// The last put that a failed run was to serve, if any. The run's message is delivered again, and the next run
+    /// serves it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retried_put: Option<Timestamp>,
 }
@@ -43,7 +44,7 @@ pub struct Running {
     pub since: Timestamp,
     /// If the run hasn't ended by this time, it counts as dead.
     pub until: Timestamp,
-    /// The last put that the run serves.
+    /// The last put that the run serves, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub put: Option<Timestamp>,
 }
@@ -141,7 +142,7 @@ impl Record {
         left.is_positive().then_some(left)
     }
 
-    /// Returns the run in progress.
+    /// Returns the run in progress. `None` if there is none, or if it counts as dead at `now`.
     pub fn in_progress(&self, now: Timestamp) -> Option<&Running> {
         self.running.as_ref().filter(|running| running.until > now)
     }
@@ -178,7 +179,8 @@ impl Record {
         self.running.as_ref() == Some(of)
     }
 
-    /// Returns what must start now, because it came during a run that has ended since.
+    /// Returns what must start now, because it came during a run that has ended since. `None` if nothing must, or if a
+    /// run is on record.
     pub fn follows(&self, settle: SignedDuration, now: Timestamp) -> Option<Next> {
         if self.running.is_some() {
             return None;

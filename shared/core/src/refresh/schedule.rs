@@ -64,7 +64,7 @@ impl Schedule {
         matches!(&self.kind, Kind::At(time) if instant(*time, zone).is_none())
     }
 
-    /// Returns the latest due time that is after `since`, and at or before `now`.
+    /// Returns the latest due time that is after `since`, and at or before `now`. `None` if there is none.
     pub fn latest(&self, since: Timestamp, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         let found = match &self.kind {
             Kind::Cron(cron) => latest_of(cron, since, now, zone),
@@ -74,7 +74,7 @@ impl Schedule {
         found.filter(|at| *at > since)
     }
 
-    /// Returns the first due time after `now`.
+    /// Returns the first due time after `now`. `None` if there is none.
     pub fn next(&self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         match &self.kind {
             Kind::Cron(cron) => {

@@ -79,7 +79,7 @@ pub struct Plan {
     pub runs: Vec<Generation>,
     /// Intents in `_returns/` to delete: they name only generations that no longer exist.
     pub revert_intents: Vec<Ulid>,
-    /// The earliest time at which a generation that still exists was replaced.
+    /// The earliest time at which a generation that still exists was replaced. `None` if none was.
     pub oldest_replaced: Option<Timestamp>,
 }
 
