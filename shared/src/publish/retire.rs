@@ -175,8 +175,8 @@ async fn again(env: &Environment, config: &Config, named: &str) -> Result<Retire
     let done = all.into_iter().filter(|found| is_retired(&found.record));
     let Some(found) = done.max_by_key(|found| found.record.at) else {
         return Err(Error::input(format!(
-            "{named:?} has published no table that datasets.toml no longer names: name the table as DATABASE.TABLE, as \
-             `status` lists it in attention"
+            "{named:?} matches no published table that is missing from datasets.toml: name the table as DATABASE.TABLE, \
+             as `status` lists it in attention"
         )));
     };
     let mut record = found.record;
