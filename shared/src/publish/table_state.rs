@@ -233,7 +233,7 @@ impl TableHead {
     }
 }
 
-/// Returns what is live, before a generation that will replace it is built. Fails if a flip would refuse the table
+/// Returns what is live, for a run that will build the generation to replace it. Fails if a flip would refuse the table
 /// anyway, so that no generation is built in vain.
 pub async fn live_to_follow(env: &Environment, dataset: &Dataset) -> Result<Live> {
     let live = live(env, dataset).await?;

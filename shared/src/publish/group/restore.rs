@@ -83,7 +83,7 @@ pub async fn restore(env: &Environment, dataset: &Dataset, damaged: Generation, 
     }
 }
 
-/// Finishes moving the group back if the process that began this has died, because no event would finish it. Returns a
+/// Finishes a group's move back that a dead process has left unfinished, because no event would finish it. Returns a
 /// message if there was such a move.
 pub async fn finish(env: &Environment, dataset: &Dataset) -> Result<Option<String>> {
     let Some(record) = record(env, dataset).await? else { return Ok(None) };
