@@ -31,8 +31,8 @@ pub struct Flip {
     /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted: Option<Adoption>,
-    /// Lambda's ID for the invocation that made the flip. CloudTrail's data event for this ID says who asked. `None` outside
-    /// Lambda, and in records of earlier versions.
+    /// Lambda's ID for the invocation that made the flip. CloudTrail's data event for this ID says who invoked the
+    /// function. `None` outside Lambda, and in records of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
 }
@@ -217,7 +217,7 @@ impl PublishedTable {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OldTable {
-    /// The table stays as it is, with the files that it reads.
+    /// The table stays as it is, with its files.
     Keep,
     /// The table is dropped, and sweep deletes its files after `drain`.
     Drop,
@@ -232,12 +232,12 @@ pub struct Renamed {
     pub at: Timestamp,
     pub why: String,
     pub old_table: OldTable,
-    /// When the old table was dropped, and the location that it read until then. `None` if it was kept.
+    /// When the old table was dropped, and its location until then. `None` if it was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropped: Option<Dropped>,
 }
 
-/// When a table was dropped, and the location that it read until then.
+/// When a table was dropped, and its location until then.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dropped {
     pub at: Timestamp,
