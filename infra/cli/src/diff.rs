@@ -46,7 +46,7 @@ pub async fn diff(
         None => live_and_before(&Dataset::status(&stack, dataset).await?.0)?,
     };
     let objects: Arc<dyn Objects> = Arc::new(S3::new(stack.aws()));
-    let at: Key = stack.output("DatasetsUri")?.parse()?;
+    let at: Key = stack.datasets().await?;
     let text = objects.get(&at).await?.with_context(|| format!("{at} does not exist: upload it first"))?;
     let config = Config::parse(&at.to_string(), &String::from_utf8_lossy(&text))?;
     let configured = config.dataset(dataset)?;

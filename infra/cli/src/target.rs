@@ -6,14 +6,15 @@ use anyhow::{Context, Result, anyhow};
 use clap::{Args, ValueEnum};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use turntable::layout::Key;
 
 use crate::{
     athena::Results,
     caller,
-    lambda::Lambda,
+    lambda::{self, Lambda},
     laptop, outputs,
     place::Place,
-    trouble::{Asked, NoAnswer, explained, is_denied, is_missing_function},
+    trouble::{self, Asked, NoAnswer, explained, is_denied, is_missing_function, is_missing_stack},
 };
 
 /// Which stack to use.
@@ -83,8 +84,16 @@ pub struct Stack {
     target: Target,
     place: Place,
     lambda: Lambda,
-    /// The stack's outputs. `None` if the caller may not read them.
-    outputs: Option<BTreeMap<String, String>>,
+    outputs: Outputs,
+}
+
+/// The outputs of a stack's CloudFormation stack.
+enum Outputs {
+    Read(BTreeMap<String, String>),
+    /// The caller may not read them. The functions may have their default names.
+    Denied,
+    /// CloudFormation has no such stack. Terraform's module gives the functions their default names.
+    NoStack,
 }
 
 impl Target {
@@ -109,9 +118,10 @@ impl Target {
     pub async fn connect(&self) -> Result<Stack> {
         let place = self.place().await?;
         let outputs = match outputs::of(&place.aws, &self.stack).await {
-            Ok(outputs) => Some(outputs),
+            Ok(outputs) => Outputs::Read(outputs),
             // Invoking the functions needs no permission to read the stack.
-            Err(error) if is_denied(&error) => None,
+            Err(error) if is_denied(&error) => Outputs::Denied,
+            Err(error) if is_missing_stack(&error) => Outputs::NoStack,
             Err(error) => return Err(self.explained(error)),
         };
         let lambda = Lambda::new(&place.aws).map_err(|error| self.explained(error))?;
@@ -123,6 +133,11 @@ impl Target {
         let variable = env::var("AWS_PROFILE").ok().filter(|name| !name.is_empty());
         let profile = self.profile.as_deref().or(variable.as_deref());
         explained(error, Asked { stack: &self.stack, profile })
+    }
+
+    /// Returns the error for a stack that does not exist.
+    fn missing(&self) -> anyhow::Error {
+        anyhow!(NoAnswer(trouble::missing(&self.stack)))
     }
 
     /// Returns the options that select this stack, to print in the commands that the user may run next.
@@ -156,14 +171,15 @@ impl Stack {
     fn without(&self, function: Function, deployed: &str) -> anyhow::Error {
         let Stack { target: Target { stack, .. }, outputs, .. } = self;
         let text = match (outputs, self.alias(function)) {
-            (None, _) => format!(
+            (Outputs::NoStack, _) => return self.target.missing(),
+            (Outputs::Denied, _) => format!(
                 "no function {deployed} was found: check --stack, --profile and --region. If the functions have other names, \
                  get permission for cloudformation:DescribeStacks, so that this command can find them"
             ),
-            (Some(_), None) => {
+            (Outputs::Read(_), None) => {
                 format!("stack {stack} is there, but its function {deployed} is not: deploy the stack again")
             }
-            (Some(_), Some(alias)) => format!(
+            (Outputs::Read(_), Some(alias)) => format!(
                 "stack {stack} is there, but its function {deployed} or the alias {alias} is not: deploy the stack again"
             ),
         };
@@ -188,15 +204,18 @@ impl Stack {
             Function::Optout => "OptoutOperatorArn",
             Function::Export | Function::Sweep => return None,
         };
-        let has_alias = self.outputs.as_ref().is_none_or(|outputs| outputs.contains_key(output));
+        let has_alias = match &self.outputs {
+            Outputs::Read(outputs) => outputs.contains_key(output),
+            Outputs::Denied | Outputs::NoStack => true,
+        };
         has_alias.then_some("operator")
     }
 
     /// Returns the function's deployed name.
     fn deployed(&self, function: Function) -> Result<String> {
         match &self.outputs {
-            None => Ok(format!("{}-{}", self.target.stack, function.name())),
-            Some(outputs) => outputs.get(function.output()).cloned().ok_or_else(|| {
+            Outputs::Denied | Outputs::NoStack => Ok(format!("{}-{}", self.target.stack, function.name())),
+            Outputs::Read(outputs) => outputs.get(function.output()).cloned().ok_or_else(|| {
                 anyhow!(NoAnswer(format!(
                     "stack {} has no output {}: it is not Turntable's, or its template is older than this command. Deploy \
                      the current template",
@@ -207,16 +226,29 @@ impl Stack {
         }
     }
 
-    /// Returns one of the stack's outputs.
-    pub fn output(&self, name: &str) -> Result<&str> {
-        let found = self.outputs.as_ref().and_then(|outputs| outputs.get(name));
+    /// Returns where `datasets.toml` is: as the stack's outputs say or, without them, as the function `flip` is set.
+    pub async fn datasets(&self) -> Result<Key> {
+        let at = match &self.outputs {
+            Outputs::Read(outputs) => outputs.get("DatasetsUri").cloned(),
+            Outputs::Denied | Outputs::NoStack => self.variable(Function::Flip, "DATASETS").await?,
+        };
         let missing = || {
             NoAnswer(format!(
-                "stack {} has no output {name} that you may read: deploy the current template, or get permission for cloudformation:DescribeStacks",
+                "stack {} does not say where datasets.toml is: deploy the current template",
                 self.target.stack
             ))
         };
-        found.map(String::as_str).ok_or_else(|| anyhow!(missing()))
+        Ok(at.ok_or_else(|| anyhow!(missing()))?.parse()?)
+    }
+
+    /// Returns an environment variable of a function.
+    async fn variable(&self, function: Function, name: &str) -> Result<Option<String>> {
+        let deployed = self.deployed(function)?;
+        let settings: Value = match self.lambda.get(&lambda::configuration(&deployed)?).await {
+            Err(error) if is_missing_function(&error) => return Err(self.without(function, &deployed)),
+            settings => settings.map_err(|error| self.explained(error))?,
+        };
+        Ok(settings["Environment"]["Variables"][name].as_str().map(str::to_owned))
     }
 
     /// Returns the configuration for all services except Athena.

@@ -62,9 +62,7 @@ pub fn explained(error: Error, asked: Asked<'_>) -> Error {
         return anyhow!(NoAnswer(meaning.replace("{profile}", &profile)));
     }
     if is_missing(&text) {
-        return anyhow!(NoAnswer(format!(
-            "no stack {stack} was found: check --stack, --profile and --region, or deploy it first"
-        )));
+        return anyhow!(NoAnswer(missing(stack)));
     }
     if is_denied(&error) {
         return anyhow!(NoAnswer(format!("these credentials are not allowed to do this: {}", message(&text))));
@@ -87,10 +85,22 @@ pub fn is_missing_function(error: &Error) -> bool {
     text.contains("Function not found") || text.contains("ResourceNotFoundException")
 }
 
-fn is_missing(text: &str) -> bool {
+/// Returns whether CloudFormation answered that there is no such stack.
+pub fn is_missing_stack(error: &Error) -> bool {
+    has_no_stack(&text(error))
+}
+
+/// Returns the message about a stack that does not exist.
+pub fn missing(stack: &str) -> String {
+    format!("no stack {stack} was found: check --stack, --profile and --region, or deploy it first")
+}
+
+fn has_no_stack(text: &str) -> bool {
     text.contains("Stack with id") && text.contains("does not exist")
-        || text.contains("Function not found")
-        || text.contains("ResourceNotFoundException")
+}
+
+fn is_missing(text: &str) -> bool {
+    has_no_stack(text) || text.contains("Function not found") || text.contains("ResourceNotFoundException")
 }
 
 fn text(error: &Error) -> String {

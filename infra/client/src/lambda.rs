@@ -79,6 +79,11 @@ impl Lambda {
     }
 }
 
+/// Returns the path that reads a function's settings.
+pub fn configuration(function: &str) -> Result<String> {
+    Ok(format!("/2015-03-31/functions/{}/configuration", named(function)?))
+}
+
 /// Returns `function` if it is a name that is safe in a path.
 pub fn named(function: &str) -> Result<&str> {
     if function.is_empty() || !function.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {

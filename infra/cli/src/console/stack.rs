@@ -68,7 +68,7 @@ impl Connected {
 
     /// Reads `datasets.toml`.
     pub async fn deployed(&self) -> Result<Deployed> {
-        let at: Key = self.stack.output("DatasetsUri")?.parse()?;
+        let at: Key = self.stack.datasets().await?;
         let text = self.records.text(&at).await?.with_context(|| format!("{at} is not there: upload it first"))?;
         let config = Config::parse(&at.to_string(), &text).map_err(|error| error.report());
         Ok(Deployed { at, text, config })

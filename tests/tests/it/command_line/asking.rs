@@ -118,7 +118,8 @@ async fn each_trouble_is_one_line_that_says_what_to_do() {
         refused(unknown, &[], &status).await,
         "error: AWS does not know these credentials: check --profile, AWS_PROFILE and AWS_ACCESS_KEY_ID\n"
     );
-    let missing = of(error("ValidationError", "Stack with id lake does not exist"));
+    let no_stack = error("ValidationError", "Stack with id lake does not exist");
+    let missing = Account { outputs: no_stack, answer: (404, MISSING.into()) };
     assert_eq!(
         refused(missing, &[], &status).await,
         "error: no stack lake was found: check --stack, --profile and --region, or deploy it first\n"
@@ -148,6 +149,29 @@ async fn a_stack_without_the_function_is_told_from_no_stack() {
         "error: no function lake-flip was found: check --stack, --profile and --region. If the functions have other names, \
          get permission for cloudformation:DescribeStacks, so that this command can find them\n"
     );
+}
+
+/// Terraform makes no CloudFormation stack, and its functions have their default names.
+#[tokio::test(flavor = "multi_thread")]
+async fn stack_of_terraform_is_found_by_its_functions_names() {
+    let account = Account {
+        outputs: error("ValidationError", "Stack with id lake does not exist"),
+        ..Account::answering(json!({
+            "outcome": "status", "at": "2026-11-23T02:00:00Z", "attention": [], "conditions": [], "datasets": []
+        }))
+    };
+    let Ended { code, err, sent, .. } = account.turntable(&["status"], &[]).await;
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert_eq!(sent, [r#"lake-flip {"action":"status"}"#]);
+
+    // `diff` finds datasets.toml by the settings of `flip`, which are this account's answer to every request.
+    let account = Account {
+        outputs: error("ValidationError", "Stack with id lake does not exist"),
+        ..Account::answering(json!({ "Environment": { "Variables": { "DATASETS": "s3://lake/datasets.toml" } } }))
+    };
+    let words = ["diff", "users", "blue-01MCC5RM010000000000000000", "green-01MCC5RM0D000000000000001W"];
+    let Ended { err, .. } = account.turntable(&words, &[]).await;
+    assert!(err.contains("s3://lake/datasets.toml"), "{err}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
