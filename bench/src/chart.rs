@@ -7,7 +7,7 @@ use crate::report::Report;
 const ROW_HEIGHT: usize = 24;
 const LABEL_WIDTH: usize = 120;
 const CHART_WIDTH: usize = 760;
-/// The width of the longest bar. The space to its right is for its number.
+/// The width of the longest bar. The space to the bar's right is for its number.
 const MAX_BAR_WIDTH: f64 = 540.0;
 
 /// Returns the chart as an SVG document.

@@ -42,7 +42,7 @@ pub enum Contender {
     MariadbClient,
 }
 
-/// The end of a contender's name if the baseline runs it.
+/// The suffix of a contender's name if the baseline build runs it.
 pub const BASELINE: &str = "@baseline";
 
 /// The build of Turntable that runs as a contender.
@@ -274,8 +274,8 @@ fn mariadb_client(place: &Place, query: &str) -> Result<Command> {
     Ok(client)
 }
 
-/// Returns the command that runs a build of this program as the contender `ours`. It writes to the folder `out` in `disk`, or to
-/// S3 if `disk` is `None`.
+/// Returns the command that runs a build of this program as the contender `ours`. The program writes to the folder
+/// `out` in `disk`, or to S3 if `disk` is `None`.
 fn ours(place: &Place, build: Build, source: &str, disk: Option<&Path>) -> Result<Command> {
     let mut command = match (build, &place.baseline) {
         (Build::Baseline, Some(program)) => Command::new(program),

@@ -1,6 +1,6 @@
-//! Measures how long it takes to get a table from PostgreSQL, MariaDB or files to Parquet, with `export`'s code and with the tools that
-//! users would pick instead: `cargo run --release -p bench`. Prints one table, and keeps the figures of every run in
-//! `target/bench/`.
+//! Measures how long it takes to convert a table in PostgreSQL, MariaDB or files to Parquet, with `export`'s code and
+//! with the tools that users would pick instead: `cargo run --release -p bench`. Prints one table, and keeps the
+//! figures of every run in `target/bench/`.
 //!
 //! | module | purpose |
 //! |---|---|

@@ -54,7 +54,7 @@ pub struct Report {
     pub mariadb: BTreeMap<String, Figures>,
     /// The figures for tables of three sizes, by `CONTENDER:ROWS`.
     pub memory: BTreeMap<String, Figures>,
-    /// This build divided by the baseline, by `SECTION CONTENDER`.
+    /// The figures of this build divided by the baseline's, by `SECTION CONTENDER`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub baseline: BTreeMap<String, Ratios>,
     /// Descriptions of the rows that differ or are missing; empty if `equal`.

@@ -57,7 +57,8 @@ pub fn to_json(name: &str) -> String {
     )
 }
 
-/// Returns the query for a client that prints text: MariaDB prints a `float` with six digits.
+/// Returns the query for a client that prints text. Casts each `real` to `double`, because MariaDB prints a `float`
+/// with only six digits.
 pub fn for_client(name: &str) -> String {
     let of =
         |(name, of, _)| if of == "real" { format!("CAST({name} AS double) AS {name}") } else { String::from(name) };

@@ -1,5 +1,5 @@
-//! Fuzzes the parser of Parquet page headers: no input causes a panic, and a header that begins with three numbers in
-//! Thrift's compact protocol gives the second one, or is refused.
+//! Fuzzes the parser of Parquet page headers: no input causes a panic, and for a header that begins with three numbers
+//! in Thrift's compact protocol, the parser returns the second number or refuses the header.
 
 #![no_main]
 

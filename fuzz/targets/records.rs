@@ -1,5 +1,5 @@
 //! Fuzzes the parsers of records: no input causes a panic, a parsed record is unchanged after it is written and parsed
-//! again, and what is decided from a group's record is decided without a panic.
+//! again, and no decision that is based on a group's record panics.
 //!
 //! An input holds a byte for the kind of the record, and its JSON.
 

@@ -420,7 +420,7 @@ def test_an_action_that_was_overtaken_changes_nothing(stack, acting, visit):
     dialog.get_by_label("Reason").fill("too late")
     stack.ask("flip", {"dataset": "users", "action": "rollback", "generation": other})
     dialog.locator("button.main").click()
-    expect(dialog.get_by_role("alert")).to_contain_text("look again, nothing was changed")
+    expect(dialog.get_by_role("alert")).to_contain_text("nothing was changed, start the action again")
     assert stack.status()["live"] == other
 
 

@@ -49,8 +49,8 @@ pub enum Subject {
 /// The maximum number of findings about one bucket and subject that a message lists.
 const MAX_LISTED_FINDINGS: usize = 3;
 
-/// Checks the buckets with tables, inboxes or datasets.toml. A setting that sweep isn't allowed to read is also a
-/// fault. `before` is what the previous sweep found.
+/// Checks the buckets that contain tables, inboxes or datasets.toml. A setting that sweep isn't allowed to read is also
+/// a fault. `before` is what the previous sweep found.
 pub async fn look(env: &Environment, config: &Config, before: Option<&Buckets>) -> Buckets {
     let at = env.clock.now();
     let Place::S3(datasets) = &env.datasets else { return Buckets { at, faults: Vec::new() } };
@@ -125,7 +125,7 @@ pub async fn write(env: &Environment, found: &Buckets) -> Result<()> {
     }
 }
 
-/// Returns the record's key. Each stack has its own record.
+/// Returns the record's key. Each stack has its own record. `None` if datasets.toml is not in S3.
 fn key(env: &Environment) -> Option<Key> {
     env.stack_record("buckets.json")
 }

@@ -62,8 +62,8 @@ impl Reader {
 }
 
 /// Returns the tables that still read a published generation although no dataset publishes them any more, each with a
-/// message. The dataset was removed from datasets.toml, or its `table` or `location` was changed. Leaves out tables
-/// that another stack publishes.
+/// message. This happens if the dataset was removed from datasets.toml, or if its `table` or `location` was changed.
+/// Leaves out tables that another stack publishes.
 pub async fn retired(env: &Environment, config: &Config, tables: &[Reader]) -> Result<Vec<(TableName, String)>> {
     let datasets: Vec<&Dataset> = config.known().collect();
     let mut messages = Vec::new();

@@ -25,10 +25,10 @@ pub struct DeadLetters {
     pub seen: u64,
     /// The number of messages about each dataset. Messages that aren't about a dataset aren't counted.
     pub datasets: BTreeMap<String, u64>,
-    /// When the oldest message was sent.
+    /// When the oldest message was sent. `None` if this is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest: Option<Timestamp>,
-    /// The error from one of the messages.
+    /// The error from one of the messages. `None` if no message has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }

@@ -31,7 +31,7 @@ pub struct Environment {
     pub inboxes: Option<Location>,
     /// The dead-letter queues, for `status`. `None` if the function isn't configured with their URLs.
     pub dead_letters: Option<Arc<dyn DeadLetterQueues>>,
-    /// The invocation that is served. `None` outside Lambda, as in tests, where every request is the caller's own.
+    /// The invocation that is served. `None` outside Lambda, as in tests: then no request needs the operator's alias.
     pub invocation: Option<Arc<Invocation>>,
 }
 
@@ -102,7 +102,7 @@ impl Environment {
         self.objects.get(at).await?.map(|json| record::from_json(at, &json)).transpose()
     }
 
-    /// Reads and parses `datasets.toml`. Entries with faults are left out; [`Config::broken`] returns them. Each
+    /// Reads and parses `datasets.toml`. Entries that have errors are left out; [`Config::broken`] returns them. Each
     /// invocation reads the file again, so a change applies from the next invocation on.
     pub async fn config(&self) -> Result<Config> {
         let missing = |place: &dyn std::fmt::Display| {

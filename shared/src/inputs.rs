@@ -28,7 +28,8 @@ pub async fn built(env: &Environment, dataset: &Dataset) -> Result<Inputs> {
     Ok(newest(env, dataset).await?.map(|manifest| manifest.inputs).unwrap_or_default())
 }
 
-/// Returns the manifest of the dataset's newest complete generation, whether that is live or not. Takes two requests.
+/// Returns the manifest of the dataset's newest complete generation, whether that is live or not. `None` if there is
+/// none. Makes two requests.
 pub async fn newest(env: &Environment, dataset: &Dataset) -> Result<Option<Manifest>> {
     let manifests = env.objects.list(&dataset.paths.manifests(), None).await?;
     let complete = manifests.iter().filter_map(|entry| TablePaths::parse_manifest(&entry.key));

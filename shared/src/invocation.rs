@@ -4,7 +4,7 @@ use turntable_core::error::{Error, Result};
 
 use crate::deadline::Deadline;
 
-/// The alias that operators invoke, and events don't. IAM tells the two apart by its ARN.
+/// The alias that operators invoke and events don't. IAM tells their invocations apart by the alias's ARN.
 pub const OPERATOR: &str = "operator";
 
 /// What Lambda says about an invocation.
@@ -40,7 +40,7 @@ impl Invocation {
         let Invocation { function, .. } = self;
         Err(Error::input(format!(
             "{request} is an operator's request, and {function} takes those only through its alias: invoke \
-             {function}:{OPERATOR}, as `turntable` does. Whoever may invoke only the function itself can't send it"
+             {function}:{OPERATOR}, as `turntable` does. Permission to invoke only the function itself is not enough"
         )))
     }
 }

@@ -12,7 +12,7 @@
 //! | [`buckets`], [`dead_letters`] | check the buckets' settings; read the dead-letter queues |
 //! | [`answer`], [`request`] | define the functions' answers; parse events into requests |
 //! | [`inputs`] | determines which generations of a dataset's inputs are live, and whether it must be built again |
-//! | [`config_faults`] | reports the entries in `datasets.toml` that have faults |
+//! | [`config_faults`] | reports the entries in `datasets.toml` that have errors |
 //! | [`environment`], [`clock`] | provide clients, time and randomness |
 //! | [`invocation`], [`deadline`] | describe one invocation: who may have sent it, and when it must end |
 //! | [`lambda`], [`metric`] | connect a function to Lambda's runtime; write CloudWatch metrics |

@@ -36,7 +36,8 @@ pub enum Metric {
     /// Time since the live generation's snapshot was taken or, if the dataset has its own schedules, since the first
     /// due time after it. Each sweep reports it for each dataset that is refreshed by a schedule and is not an inbox.
     LiveAge,
-    /// Time by which live is older than the dataset's own interval allows, or 0. Only for the whole stack.
+    /// Time by which the live generation is older than the dataset's own interval allows, or 0. Only for the whole
+    /// stack.
     LiveOverdue,
     /// Bytes that sweep has deleted.
     SweptBytes,
@@ -47,15 +48,15 @@ pub enum Metric {
     /// For the drops that a refresh read: the longest time from a drop's upload to the flip that made it live, or to
     /// the end of the refresh if nothing went live.
     OptoutLag,
-    /// Faults in a dataset's entry in `datasets.toml`, counted by each invocation.
+    /// Errors in a dataset's entry in `datasets.toml`, counted by each invocation.
     ConfigFaults,
     /// Faults in a bucket's settings, counted each time that a sweep checks them. `Dataset` is the bucket's name.
     BucketSettings,
     /// Records that a refresh rejected and set aside.
     RejectedRecords,
-    /// People who were opted out and whom a refresh brought back.
+    /// People who had opted out and whom a refresh opted back in.
     Returning,
-    /// People whom drops would bring back but who stay opted out because of `max_returning`. Each refresh counts them
+    /// People whom drops would opt back in but who stay opted out because of `max_returning`. Each refresh counts them
     /// until an operator decides.
     HeldReturning,
 }
@@ -97,7 +98,8 @@ pub fn emit(now: Timestamp, dataset: &str, metrics: &[(Metric, f64)]) {
     }
 }
 
-/// Writes one log line with metrics of a dataset that only the whole stack has, such as one for an alarm alone.
+/// Writes one log line with those metrics of a dataset that have no dimension `Dataset`, such as one that only an alarm
+/// uses.
 pub fn emit_for_stack(now: Timestamp, dataset: &str, metrics: &[(Metric, f64)]) {
     if let Some(stack) = environment::optional("STACK") {
         println!("{}", line(now, &stack, dataset, false, metrics));

@@ -1,5 +1,5 @@
-//! Measures how fast rows are read and decoded, compared with MariaDB's own client discarding them, in four alternating
-//! rounds: `ROWS=1500000 cargo run -p tests --example mysql_speed`
+//! Measures how fast rows are read and decoded, compared with MariaDB's own client, which discards them, in four
+//! alternating rounds: `ROWS=1500000 cargo run -p tests --example mysql_speed`
 
 use std::{process::Stdio, sync::Arc, time::Instant};
 

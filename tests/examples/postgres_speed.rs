@@ -1,5 +1,5 @@
-//! Measures how fast rows are read and decoded with 1, 2 and 4 connections, compared with `psql` discarding them, in
-//! four alternating rounds: `ROWS=1500000 cargo run -p tests --example postgres_speed` (needs `psql` on PATH)
+//! Measures how fast rows are read and decoded with 1, 2 and 4 connections, compared with `psql`, which discards them,
+//! in four alternating rounds: `ROWS=1500000 cargo run -p tests --example postgres_speed` (needs `psql` on PATH)
 
 use std::{
     process::{Command, Stdio},

@@ -17,8 +17,9 @@ use crate::{
     page::Page,
 };
 
-/// Comes first in every script, and defines `aws`, `cargo` and `turntable`. `aws` is version 1 of the AWS CLI, from PyPI. For calls that the emulator lacks, the CLI only checks the arguments against the
-/// service's model. `cargo run` and `turntable` run the binary that was built for these tests.
+/// The beginning of every script: defines `aws`, `cargo` and `turntable`. `aws` is version 1 of the AWS CLI, from PyPI.
+/// For calls that the emulator lacks, the CLI only checks the arguments against the service's model. `cargo run` and
+/// `turntable` run the binary that was built for these tests.
 const PREAMBLE: &str = r#"
 set -euo pipefail
 aws() {
@@ -72,7 +73,7 @@ impl Follower {
         self
     }
 
-    /// Returns a script with the commands under a heading at the positions `which`, and counts these commands as
+    /// Returns a script with some of the commands under a heading: those at the positions `which`. Counts them as
     /// followed.
     pub fn script(&self, heading: &str, which: Range<usize>) -> String {
         let told = &self.page.under(heading)[which];
@@ -95,15 +96,16 @@ impl Follower {
         command
     }
 
-    /// Runs the commands under a heading at the positions `which`, and returns their output. Panics if one fails.
+    /// Runs some of the commands under a heading: those at the positions `which`. Returns their output. Panics if one
+    /// fails.
     pub async fn follow(&self, heading: &str, which: Range<usize>, variables: &[(&str, &str)]) -> String {
         let script = self.script(heading, which);
         let output = self.shell(&script, variables).output().await.expect("bash");
         told(&script, &output)
     }
 
-    /// Runs the `which`-th commands under a heading as [`Follower::follow`] does, but returns what came of them, also if one
-    /// failed.
+    /// Like [`Follower::follow`], but doesn't panic if a command fails: returns the output and the exit status in any
+    /// case.
     pub async fn run(&self, heading: &str, which: Range<usize>, variables: &[(&str, &str)]) -> Output {
         let script = self.script(heading, which);
         self.shell(&script, variables).output().await.expect("bash")

@@ -25,7 +25,7 @@ pub const DATABASE: &str = "shop";
 
 const PACKAGES: [&str; 2] = ["mariadb-server-core", "mariadb-client-core"];
 
-/// Libraries that the packages need and a small system may lack. A library that apt can't download is taken to be
+/// Libraries that the packages need and a small system may lack. A library that apt can't download is assumed to be
 /// installed.
 const LIBRARIES: [&str; 4] = ["libncurses6", "libnuma1", "libreadline8", "liburing2"];
 

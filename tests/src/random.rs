@@ -1,4 +1,4 @@
-//! Reproducible random numbers, and how much the exhaustive tests run.
+//! Reproducible random numbers, and the number of cases that the exhaustive tests run.
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 

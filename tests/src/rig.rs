@@ -136,7 +136,7 @@ impl Rig {
         }
     }
 
-    /// Returns a rig on the same lake, whose dataset publishes another table.
+    /// Returns a rig on the same lake. The new rig's dataset publishes this table instead.
     pub fn named(&self, table: TableName, paths: TablePaths) -> Rig {
         Rig {
             objects: self.objects.clone(),

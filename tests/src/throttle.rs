@@ -99,8 +99,8 @@ impl Throttle {
         format!("http://{address}")
     }
 
-    /// Returns the counts by service. S3 has one count for each of the classes by which it counts requests: `S3 GET`,
-    /// `S3 PUT`, `S3 LIST` and `S3 DELETE`. The others are `AWSGlue`, `AmazonAthena`, `AmazonSQS` and `secretsmanager`.
+    /// Returns the counts by service. For S3, there is one count for each class of requests: `S3 GET`, `S3 PUT`, `S3
+    /// LIST` and `S3 DELETE`. The others are `AWSGlue`, `AmazonAthena`, `AmazonSQS` and `secretsmanager`.
     pub fn counts(&self) -> BTreeMap<&'static str, Count> {
         self.counts.lock().expect("no test panics with it").clone()
     }

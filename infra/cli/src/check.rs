@@ -79,7 +79,7 @@ impl Check {
     }
 }
 
-/// Returns what the command prints for a file that doesn't parse. The error has a line for each fault, with its
+/// Returns what the command prints for a file that doesn't parse. `error` has a line for each mistake, with its
 /// position in the file.
 fn refused(error: anyhow::Error) -> Done {
     Done { err: format!("{error:#}\n"), ..Done::default() }.needing_a_person(true)
@@ -268,8 +268,8 @@ fn needs_aws(source: &Source) -> bool {
     }
 }
 
-/// Returns whether the file or the secret causes an error from reading a source's columns. Any other error may only
-/// mean that this machine can't reach the source, or isn't allowed to read the secret.
+/// Returns whether the file or the secret is to blame for an error in reading a source's columns. Any other error may
+/// only mean that this machine can't reach the source, or isn't allowed to read the secret.
 fn is_file_error(source: &Source, error: &Error, secret_is_read: bool) -> bool {
     let is_known = |connect: &Connect| matches!(connect, Connect::Url(_)) || secret_is_read;
     let is_known = match source {

@@ -127,7 +127,7 @@ pub enum Command {
         /// Count the keys that came and went, too. Athena reads these columns of both generations
         #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
         keys: Vec<String>,
-        /// Show as many keys of each kind. They may be personal
+        /// Show up to this many of the keys that came and of those that went. They may be personal
         #[arg(long, value_name = "NUMBER", requires = "keys", default_value_t = 0, hide_default_value = true)]
         show_keys: u32,
         /// The workgroup in AWS that compares the keys
@@ -199,7 +199,7 @@ pub enum Command {
         /// Compare with the whole `reconcile` source too
         #[arg(long)]
         reconcile: bool,
-        /// Let this refresh bring back as many people as this, instead of the inbox's max_returning
+        /// Let this refresh bring back up to this many people, instead of the inbox's max_returning
         #[arg(long, value_name = "PEOPLE")]
         max_returning: Option<u64>,
         #[command(flatten)]
@@ -221,7 +221,7 @@ pub enum Command {
         #[command(flatten)]
         asked: Asked,
     },
-    /// Publish the table that datasets.toml names now instead of an old one
+    /// Stop publishing a table under its old name, and publish the one that datasets.toml names now
     Rename {
         /// The dataset
         dataset: String,
@@ -395,7 +395,7 @@ impl Command {
     }
 }
 
-/// Says what happens to what datasets.toml no longer names.
+/// Decides what happens to a table or a folder that datasets.toml no longer names.
 async fn ended(asked: &Asked, dataset: &str, step: &Step, (reason, yes): (&str, Yes)) -> Result<Done> {
     Box::pin(old_table(&asked.target, dataset, step, (reason, yes.yes), asked.format())).await
 }

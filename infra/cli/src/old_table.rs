@@ -14,7 +14,7 @@ use crate::{
 /// What to do with the old table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OldTable {
-    /// Leave it as it is, with the files that it reads
+    /// Leave it as it is, and keep its files
     Keep,
     /// Drop it; sweep deletes its files when no query can read them any more
     Drop,
@@ -116,7 +116,7 @@ impl Step {
     }
 }
 
-/// Sends the request, after asking, and shows what came of it.
+/// Asks for confirmation, sends the request, and shows the result.
 pub async fn old_table(
     target: &Target,
     dataset: &str,

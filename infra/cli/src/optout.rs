@@ -11,7 +11,7 @@ use crate::{
     target::{Format, Function, Target},
 };
 
-/// What to read, and what may come of it.
+/// What to read, and how many people that may bring back.
 #[derive(Debug, Clone, Copy)]
 pub struct Optout<'a> {
     pub dataset: &'a str,

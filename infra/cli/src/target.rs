@@ -118,7 +118,7 @@ impl Target {
         Ok(Stack { target: self.clone(), place, lambda, outputs })
     }
 
-    /// Returns an error that says what to do, if the stack could not be asked.
+    /// Returns an error that says what to do, if the request could not be sent to the stack or was refused.
     pub fn explained(&self, error: anyhow::Error) -> anyhow::Error {
         let variable = env::var("AWS_PROFILE").ok().filter(|name| !name.is_empty());
         let profile = self.profile.as_deref().or(variable.as_deref());
@@ -158,7 +158,7 @@ impl Stack {
         let text = match (outputs, self.alias(function)) {
             (None, _) => format!(
                 "no function {deployed} was found: check --stack, --profile and --region. If the functions have other names, \
-                 get cloudformation:DescribeStacks, so that the stack's outputs name them"
+                 get permission for cloudformation:DescribeStacks, so that this command can find them"
             ),
             (Some(_), None) => {
                 format!("stack {stack} is there, but its function {deployed} is not: deploy the stack again")
@@ -212,7 +212,7 @@ impl Stack {
         let found = self.outputs.as_ref().and_then(|outputs| outputs.get(name));
         let missing = || {
             NoAnswer(format!(
-                "stack {} has no output {name} that you may read: deploy the current template, or get cloudformation:DescribeStacks",
+                "stack {} has no output {name} that you may read: deploy the current template, or get permission for cloudformation:DescribeStacks",
                 self.target.stack
             ))
         };
@@ -229,7 +229,7 @@ impl Stack {
         &self.place.athena
     }
 
-    /// Returns an error that says what to do, if the stack could not be asked.
+    /// Returns an error that says what to do, if the request could not be sent to the stack or was refused.
     pub fn explained(&self, error: anyhow::Error) -> anyhow::Error {
         self.target.explained(error)
     }

@@ -18,7 +18,7 @@ impl fmt::Display for NoAnswer {
 
 impl std::error::Error for NoAnswer {}
 
-/// The stack that was asked, and whose credentials were used.
+/// The stack that a request was sent to, and whose credentials signed it.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
     pub stack: &'a str,
@@ -26,7 +26,7 @@ pub struct Asked<'a> {
     pub profile: Option<&'a str>,
 }
 
-/// Strings in AWS's errors, and what they mean for the user. The first one that matches counts. `{profile}` stands for the option
+/// Strings in AWS's errors, and what they mean for the user. The first match counts. `{profile}` stands for the option
 /// ` --profile NAME`, if there is a profile.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_general.html>
 const MEANINGS: &[(&str, &str)] = &[

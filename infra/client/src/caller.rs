@@ -1,4 +1,4 @@
-//! Tells whose credentials sign the requests:
+//! Finds out whose credentials sign the requests:
 //! <https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html>.
 
 use anyhow::{Context, Result};
@@ -11,7 +11,7 @@ use crate::{
 
 const SERVICE: Service = Service { name: "STS", host: "sts", endpoint: "AWS_ENDPOINT_URL_STS" };
 
-/// Returns the ARN of the user or the role's session. It needs no permission.
+/// Returns the ARN of the user or the role's session. The request needs no permission.
 pub async fn arn(config: &SdkConfig) -> Result<String> {
     let form = "Action=GetCallerIdentity&Version=2011-06-15";
     let found = query_api::call(&Signed::new(config, SERVICE)?, form, &["Arn"]).await?;

@@ -16,8 +16,8 @@ pub struct Datasets {
 
 impl Datasets {
     /// Reads and parses a file. `${BUCKET}` becomes `bucket`, and every other `${NAME}` becomes the value of that
-    /// environment variable, if `is_allowed` says so. Prints the names of the variables that the file uses. The error
-    /// has a line for each fault.
+    /// environment variable, if a file may use it. Prints the names of the variables that the file uses. If the file is
+    /// invalid, the error has a line for each mistake.
     pub fn read(path: &Path, bucket: &str) -> Result<Datasets> {
         let file = path.display().to_string();
         let written = fs::read_to_string(path).with_context(|| format!("cannot read {file}"))?;
@@ -53,8 +53,8 @@ impl Datasets {
     }
 }
 
-/// The variables that a file may use for a source's `url`. Each must be the whole value, so that somebody else's file can't
-/// send one to a server of its own.
+/// The variables that a file may use for a source's `url`. The variable must be the whole value, so that a file from
+/// somebody else can't send it to their own server.
 const URLS: [&str; 3] = ["DATABASE_URL", "POSTGRES_URL", "MYSQL_URL"];
 
 /// The beginning of the names of variables that are meant for these files, and that a file may use anywhere.

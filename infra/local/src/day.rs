@@ -50,7 +50,7 @@ impl<'a> Day<'a> {
     }
 
     /// Fires the schedule and waits until every dataset is live. Adds each new generation to the report, and its table
-    /// to the reader. When waiting longer is pointless, adds faults to the report and returns.
+    /// to the reader. When waiting longer is pointless, adds the reasons to the report's faults and returns.
     pub async fn pass(mut self, reader: &Reader, report: &mut Report) -> Result<()> {
         self.stack.fire_schedule().await?;
         self.export_unscheduled().await?;
@@ -73,7 +73,8 @@ impl<'a> Day<'a> {
         Ok(())
     }
 
-    /// Requests the exports that the schedule leaves out. What is built from other datasets follows these by itself.
+    /// Requests the exports that the schedule leaves out, except for datasets that are built from others: these follow
+    /// by themselves.
     async fn export_unscheduled(&self) -> Result<()> {
         let is_asked = |dataset: &Dataset| dataset.refresh.as_ref().is_some_and(|refresh| refresh.after.is_empty());
         let pending = self.pending.iter().filter(|(dataset, _)| is_asked(dataset));
@@ -84,7 +85,7 @@ impl<'a> Day<'a> {
         Ok(())
     }
 
-    /// Adds to the report why the pending datasets are not live, and the log lines.
+    /// Adds the log lines to the report, and why each pending dataset is not live.
     async fn explain(&self, lines: &[Value], report: &mut Report) -> Result<()> {
         let pending = self.pending.iter().map(|(dataset, _)| Pending {
             dataset: &dataset.name,

@@ -28,7 +28,7 @@ pub struct Tally {
     pub failed: u64,
     /// Queries that saw files from several generations.
     pub mixed: u64,
-    /// Messages about the first few faults.
+    /// Messages about the first few queries that failed or saw several generations.
     pub complaints: Vec<String>,
     /// How often each row count was seen, by table and generation folder.
     pub seen: BTreeMap<(TableName, String), BTreeMap<u64, u64>>,

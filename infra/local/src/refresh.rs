@@ -1,4 +1,5 @@
-//! A file arrives: its event refreshes the table that reads it, and the flip's record the table that is built from it.
+//! A file arrives: its event refreshes the dataset whose source it is. The record of that flip then refreshes the
+//! dataset that is built from the first one.
 
 use std::time::{Duration, Instant};
 

@@ -18,7 +18,7 @@ pub struct Report {
     pub rejected: Vec<Rejected>,
     /// The flips that an operator requested, in order.
     pub moves: Vec<Move>,
-    /// The refresh by a put, and the one that followed it.
+    /// The refresh that a put started, and the one that followed it.
     pub refreshed: Option<Refreshed>,
     pub opted_out: Vec<OptedOut>,
     pub reader: Tally,

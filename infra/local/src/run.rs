@@ -43,8 +43,8 @@ pub struct Started {
     pub datasets: Datasets,
 }
 
-/// Starts an emulator and deploys a stack with this name for the user's datasets file, or for the sample if `file` is `None`. Puts the
-/// sources in place, but exports nothing.
+/// Starts an emulator and deploys a stack with this name: for the user's datasets file or, if `file` is `None`, for the
+/// sample. Puts the sources in place, but exports nothing.
 pub async fn start(file: Option<&Path>, name: &str) -> Result<Started> {
     let access_key = random_access_key()?;
     let mut deployment =
@@ -167,7 +167,7 @@ async fn bad_day(stack: &Stack, datasets: &Datasets, report: &mut Report) -> Res
 }
 
 /// Judges the reader's results. A query whose row count differs from the manifest's counts as failed. Failed and mixed
-/// queries are faults, and so is a query that saw a rejected candidate.
+/// queries make the run fail, and so does a query that saw a rejected candidate.
 async fn judge(stack: &Stack, datasets: &Datasets, report: &mut Report) -> Result<()> {
     let mut tally = std::mem::take(&mut report.reader);
     for dataset in datasets.config.datasets() {

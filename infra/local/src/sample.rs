@@ -4,7 +4,7 @@
 /// The sample's datasets file.
 pub const DATASETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/sample/datasets.toml");
 
-/// The folder that the sample's `datasets.toml` reads. Its objects have the same names every day.
+/// The folder that the sample's `datasets.toml` names as the users' source. Its objects have the same names every day.
 pub const SOURCE: &str = "source/users";
 
 /// The name of the dataset with the users.

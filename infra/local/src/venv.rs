@@ -1,4 +1,5 @@
-//! Creates Python environments under `target/venv`, each with exactly the files whose hashes its requirements files list.
+//! Creates Python environments under `target/venv`. Each contains exactly the files whose hashes are listed in its
+//! requirements files.
 
 use std::{
     fs::{self, File},

@@ -11,7 +11,8 @@ use crate::{
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Adoption {
     /// The parameters that are removed because they describe the old files: statistics, and Spark's copies of the
-    /// location and the columns. A name ends in `(storage descriptor)` or `(SerDe)` if the parameter was there.
+    /// location and the columns. A name has the suffix `(storage descriptor)` or `(SerDe)` if the parameter was set
+    /// there and not on the table.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<String>,
     /// One message for each change to a column, to the format or to the partition projection.

@@ -56,7 +56,7 @@ pub struct BucketUse {
     pub kept: Vec<Kept>,
     /// The folders for archived drops, which a lifecycle rule should expire.
     pub archives: Vec<String>,
-    /// The folder for query results, which a lifecycle rule should expire.
+    /// The folder for query results, which a lifecycle rule should expire. `None` if this isn't the stack's bucket.
     pub results: Option<String>,
 }
 
@@ -180,7 +180,8 @@ fn versioning(settings: &BucketSettings, usage: &BucketUse) -> Option<Finding> {
     })
 }
 
-/// Returns the damage that a rule does to a folder that it must not affect, if any.
+/// Returns a finding if the rule may delete the objects in `kept` or move them to an archive storage class. Otherwise
+/// returns `None`.
 fn harm(rule: &LifecycleRule, kept: &Kept) -> Option<Finding> {
     if !rule.reaches(kept) {
         return None;
@@ -244,7 +245,7 @@ impl LifecycleRule {
     }
 }
 
-/// Names folders in a message. The empty prefix is the whole bucket.
+/// Returns a list of folders for a message. The empty prefix becomes `the whole bucket`.
 fn named(folders: &[&str]) -> String {
     let names: Vec<&str> =
         folders.iter().map(|folder| if folder.is_empty() { "the whole bucket" } else { folder }).collect();

@@ -80,14 +80,15 @@ pub fn beside(live: &Live, next: &Location) -> Result<()> {
 #[derive(Debug, Clone)]
 pub struct FlipState {
     pub live: Live,
-    /// When live's snapshot was taken, according to its manifest; `None` if it has none, as for an unmanaged location.
+    /// When live's snapshot was taken, according to live's manifest. `None` if there is no manifest, as for an
+    /// unmanaged location.
     pub live_as_of: Option<Timestamp>,
-    /// The flips on record, in order, since the run of live or of the candidate started, whichever is older. If live is
-    /// not managed, this holds only the last flip, and is empty if the dataset has never flipped.
+    /// The flips on record, in order, since the start of live's run or of the candidate's run, whichever is earlier. If
+    /// live is not managed, this holds only the last flip, and is empty if the dataset has never flipped.
     pub flips: Vec<Flip>,
     pub hold: Option<Hold>,
-    /// When an operator's request moved the table from the dataset's folder to the one that it reads now. `None` if it
-    /// wasn't moved, or if it has been live in the dataset's folder since.
+    /// When an operator's request moved the table from the dataset's folder to its current location. `None` if no
+    /// request did, or if a flip in the dataset's folder is on record since.
     pub moved_away: Option<Timestamp>,
     /// Whether live is a merge of opt-outs.
     pub live_is_merge: bool,
@@ -216,8 +217,8 @@ fn displaced(paths: &TablePaths, candidate: &Manifest, state: &FlipState) -> Opt
 /// Turntable's last flip. Returns `None` if it has not drifted.
 ///
 /// `flips` contains the flips on record, in order, since live's run started, and always the last flip. `returned`
-/// contains the intents in `_returns/` to flip back to live. The caller must read the table first, then `returned`,
-/// then `flips`.
+/// contains those intents in `_returns/` that name live as their target. The caller must read the table first, then
+/// `returned`, then `flips`.
 ///
 /// Turntable's own flip is not drift, even if its record was lost or has not been written yet. Two rules separate it
 /// from drift:
@@ -269,15 +270,15 @@ pub fn is_rolled_back(state: &FlipState) -> bool {
 /// `None`, the generation before live.
 ///
 /// If `wanted` is `None` and live already comes from a rollback, returns live itself: the generation before live is the
-/// one that was rolled back from, and a repeated request must not bring it back.
+/// one that the rollback replaced, and a repeated request must not bring it back.
 ///
 /// Fails with `Input` if live is a merge of opt-outs or is not managed, or if the flip records show no managed
 /// generation to go back to.
 pub fn rollback(paths: &TablePaths, state: &FlipState, wanted: Option<Generation>) -> Result<Generation> {
     if state.live_is_merge {
         return Err(Error::input(format!(
-            "{}: the live generation is a merge of opt-outs, and a rollback would forget opt-outs: to change a state, \
-             put a drop with a later record into the inbox",
+            "{}: the live generation is a merge of opt-outs, and a rollback would forget opt-outs: to change a \
+             person's state, put a drop with a later record into the inbox",
             paths.location()
         )));
     }
@@ -310,8 +311,8 @@ pub fn rollback(paths: &TablePaths, state: &FlipState, wanted: Option<Generation
             ));
         }
         Error::input(format!(
-            "no flip to the live generation {live} is on record, so the one before it is unknown: name the \
-                 generation to roll back to"
+            "no flip to the live generation {live} is on record, so the generation before it is unknown: \
+                 name the generation to roll back to"
         ))
     })?;
     paths.parse_generation(from).ok_or_else(|| {

@@ -1,4 +1,5 @@
-//! What has become due: by a schedule since the dataset's last due time, or because its inputs have flipped.
+//! Decides which datasets are due: because a scheduled time has passed since their last due time, or because their
+//! inputs have flipped.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use crate::{
     layout::Generation,
 };
 
-/// The last due time of each dataset that has been queued, `_stacks/STACK/refresh.json`.
+/// For each dataset, the last due time that has been queued: `_stacks/STACK/refresh.json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastDue {
     /// By dataset, or by a group's first member. A dataset that is new starts with the time at which it was first seen.
@@ -29,8 +30,8 @@ pub fn has_schedules(config: &Config) -> bool {
     config.datasets().any(|dataset| dataset.refresh.as_ref().is_some_and(|refresh| !refresh.schedules.is_empty()))
 }
 
-/// Returns what has become due by `now`, and the last due times to store once it is queued. However many due times a
-/// dataset has missed, it is due once: at the latest.
+/// Returns what has become due by `now`, and the last due times to store once it is queued. A dataset that has missed
+/// several due times is due once, at the last of them.
 pub fn due(config: &Config, last: &LastDue, now: Timestamp) -> (Vec<Due>, LastDue) {
     let (mut found, mut next) = (Vec::new(), LastDue::default());
     for dataset in config.leads() {
@@ -43,11 +44,12 @@ pub fn due(config: &Config, last: &LastDue, now: Timestamp) -> (Vec<Due>, LastDu
     (found, next)
 }
 
-/// The generations of a dataset's inputs, by their datasets. An input that has no managed generation is left out.
+/// The generation of each of a dataset's inputs, by the input's name. An input that has no managed generation is left
+/// out.
 pub type Inputs = BTreeMap<String, Generation>;
 
-/// Returns whether a dataset must be built again, because what it was built from has flipped since. `built` are the
-/// inputs of its newest complete generation, none if there is none, and `live` are those that are live now.
+/// Returns whether a dataset must be built again, because its inputs have flipped since it was built. `built` has the
+/// inputs of its newest complete generation, and is empty if there is none. `live` has the inputs' live generations.
 ///
 /// An input that was rolled back is older than what the dataset was built from, and doesn't count as flipped.
 pub fn is_due_after(refresh: &Refresh, built: &Inputs, live: &Inputs) -> bool {
@@ -67,8 +69,8 @@ fn flipped<'a>(after: &'a After, built: &'a Inputs, live: &'a Inputs) -> impl It
     })
 }
 
-/// Returns the inputs that a dataset waits for: those of the entry of `after` that needs the fewest. `None` if it waits
-/// for none.
+/// Returns the inputs that must still flip before the dataset is due, for the entry of `after` that lacks the fewest.
+/// `None` if `after` has no entry.
 pub fn awaited<'a>(refresh: &'a Refresh, built: &'a Inputs, live: &'a Inputs) -> Option<Vec<&'a str>> {
     let missing = |after: &'a After| -> Vec<&'a str> {
         let flipped: Vec<&str> = flipped(after, built, live).collect();
@@ -77,8 +79,8 @@ pub fn awaited<'a>(refresh: &'a Refresh, built: &'a Inputs, live: &'a Inputs) ->
     refresh.after.iter().map(missing).min_by_key(Vec::len)
 }
 
-/// Returns the inputs that were rolled back since a generation was built from them, with what it was built from and
-/// what is live now.
+/// Returns the inputs that have been rolled back since a generation was built from them. Each comes with the generation
+/// that was read from it, and with its live generation.
 pub fn rolled_back(built: &Inputs, live: &Inputs) -> Vec<(String, Generation, Generation)> {
     let older = built.iter().filter_map(|(name, built)| {
         let live = live.get(name).filter(|live| live.ulid < built.ulid)?;

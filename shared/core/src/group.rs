@@ -27,12 +27,12 @@ pub struct Record {
     /// The generations that were last live together, and that readers may read as one snapshot; `None` before the first
     /// flip. Sweep keeps them while they are named here.
     pub live: Option<Set>,
-    /// The flip under way. The next process that handles the group finishes it.
+    /// The flip under way, if any. The next process that handles the group finishes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flipping: Option<Flipping>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
-    /// The last flip that was reverted, and why.
+    /// The last flip that was reverted, and why. `None` if none was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub went_back: Option<WentBack>,
     /// The sets that were live before, latest first. [`Memory`] limits how many are kept.
@@ -74,7 +74,7 @@ pub struct Flipping {
     pub to: Set,
     /// The location of each table when the flip started, by dataset; `None` if the table did not exist.
     pub from: BTreeMap<String, Option<Location>>,
-    /// Why the flip is being reverted. While this is set, no process moves a table forward.
+    /// Why the flip is being reverted. `None` if it isn't. While this is set, no process moves a table forward.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub back: Option<String>,
 }
@@ -157,18 +157,18 @@ impl Record {
         Record { serial: self.serial + 1, ..self.clone() }
     }
 
-    /// Returns a record like this one, which says that a flip has started.
+    /// Returns this record, changed to say that a flip has started.
     pub fn begin_flip(&self, to: Set, from: BTreeMap<String, Option<Location>>) -> Record {
         Record { flipping: Some(Flipping { to, from, back: None }), ..self.next() }
     }
 
-    /// Returns a record like this one, which says that the flip under way is to be reverted. `why` is the reason.
+    /// Returns this record, changed to say that the flip under way is to be reverted. `why` is the reason.
     pub fn turned(&self, why: String) -> Record {
         let back = |flipping: &Flipping| Flipping { back: Some(why.clone()), ..flipping.clone() };
         Record { flipping: self.flipping.as_ref().map(back), ..self.next() }
     }
 
-    /// Returns a record like this one, which says that the flip under way has moved all tables to their destinations.
+    /// Returns this record, changed to say that the flip under way has moved all tables to their destinations.
     pub fn flipped(&self, now: Timestamp, memory: Memory) -> Record {
         let Some(flipping) = &self.flipping else { return self.clone() };
         let live = Set { since: now, ..flipping.to.clone() };
@@ -180,8 +180,8 @@ impl Record {
         Record { live: Some(live), flipping: None, past, ..self.next() }
     }
 
-    /// Returns a record like this one, which says that the flip under way has been reverted. `left` names the tables
-    /// that could not be moved back, and says why.
+    /// Returns this record, changed to say that the flip under way has been reverted. `left` names the tables that
+    /// could not be moved back, and says why.
     pub fn gone_back(&self, now: Timestamp, left: &[String]) -> Record {
         let went_back = self.flipping.as_ref().map(|flipping| WentBack {
             run: flipping.to.run,
@@ -258,7 +258,7 @@ pub enum Next {
     Held(Hold),
     /// The run must not replace live; the text says why.
     Stale(String),
-    /// A flip to the run was reverted; the text says why. Only an operator's request tries it again.
+    /// A flip to the run was reverted; the text says why. Only an operator's request flips to the run again.
     WentBack(String),
     /// If all members pass their audits, all flip.
     Flip,
@@ -320,8 +320,8 @@ pub fn rollback(record: &Record, dataset: &str, wanted: Option<Generation>) -> R
     let has = |set: &&Set| set.tables.get(dataset).is_some_and(|member| member.generation == wanted);
     sets.into_iter().find(has).cloned().ok_or_else(|| {
         Error::input(format!(
-            "group {}: no run with {wanted} of {dataset} is on record as having been live: name a generation from a \
-             run that `status` lists",
+            "group {}: no run on record that was live contains generation {wanted} of {dataset}: name a generation from \
+             a run that `status` lists",
             record.group
         ))
     })

@@ -31,8 +31,8 @@ pub fn once_live(flips: &[(Ulid, Flip)]) -> Vec<Generation> {
     generations
 }
 
-/// Returns the location that live replaced, and the live generation, if no flip to live is on record. The process that
-/// flipped then died before it wrote the record, or has not written it yet.
+/// Returns the location that live replaced, and the live generation, if no flip to live is on record. In that case, the
+/// process that flipped died before it wrote the record, or has not written it yet.
 ///
 /// The location is the target of the last flip on record, or else `base`, which is live's
 /// [`crate::manifest::Manifest::base`].

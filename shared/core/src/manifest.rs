@@ -70,11 +70,11 @@ pub struct Manifest {
     /// Set only if the generation was exported with a group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupRun>,
-    /// The generations of its inputs that were live before the source was read, by dataset. Only with
+    /// The inputs' generations that were live before the source was read, by dataset. Set only with
     /// `refresh = { after = … }`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub inputs: BTreeMap<String, Generation>,
-    /// The source's objects. Only with `refresh = { on_put = true }`.
+    /// The source's objects that the export read. Set only with `refresh = { on_put = true }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read: Option<Read>,
 }
@@ -242,8 +242,8 @@ impl Manifest {
         }
     }
 
-    /// Returns when the snapshot was taken at the latest: `as_of`, or `created_at` if the source's clock was ahead.
-    /// Without this, such a generation would be fresher than everything after it.
+    /// Returns the latest time at which the snapshot can have been taken: `as_of`, or `created_at` if the source's
+    /// clock was ahead. Without this, such a generation would be fresher than everything after it.
     pub fn snapshot_at(&self) -> Timestamp {
         if is_ahead(self.as_of, self.created_at) { self.created_at } else { self.as_of }
     }
@@ -281,8 +281,8 @@ impl Manifest {
         let manifest: Manifest = serde_json::from_slice(json).map_err(corrupt)?;
         if manifest.generation != *generation {
             return Err(Error::corrupt(format!(
-                "{at} describes generation {}, so it was not written by Turntable: leave it for inspection and invoke \
-                 export again",
+                "{at} describes another generation, {}, so Turntable did not write it: leave it for inspection and \
+                 invoke export again",
                 manifest.generation
             )));
         }
@@ -323,6 +323,6 @@ mod tests {
                 .ends_with("has format version 2, but this version of Turntable reads only 1: deploy a newer version")
         );
         let other = read(&FIRST.replace("\"generation\": \"green-01JD", "\"generation\": \"green-01JE")).unwrap_err();
-        assert!(other.message().contains("was not written by Turntable"), "{}", other.message());
+        assert!(other.message().contains("Turntable did not write it"), "{}", other.message());
     }
 }

@@ -57,9 +57,9 @@ pub const MAX_PARTITIONS: usize = 10_000;
 const MAX_PARAMETER_BYTES: usize = 512_000;
 
 impl Partition {
-    /// Returns the partition column with a projection of the values in the data. If there are no values, projects one
-    /// that no row has, because a projection must not be empty. Fails if the values of an enum don't fit into one table
-    /// parameter.
+    /// Returns the partition column with a projection of the values in the data. If there are no values, projects a
+    /// value that no row has, because a projection must not be empty. Fails if the values of an enum don't fit into one
+    /// table parameter.
     pub fn of(column: Column, kind: Kind, values: &BTreeSet<Value>) -> Result<Partition, String> {
         let whole = || values.iter().filter_map(Value::whole);
         let (first, last) = (whole().min().unwrap_or(0), whole().max().unwrap_or(0));

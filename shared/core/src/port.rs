@@ -45,7 +45,7 @@ pub trait Catalog: Send + Sync {
     async fn create_audit_table(&self, table: &AuditTable<'_>) -> Result<Update>;
 
     /// Sends `CreateTable` for a view, or one `UpdateTable` that replaces `stored`, the view's current version. Returns
-    /// [`Update::Conflict`] if the view has been created or changed since then.
+    /// [`Update::Conflict`] if the view has been created, or changed since `stored` was read.
     async fn put_view(&self, view: &View, stored: Option<&TableVersion>) -> Result<Update>;
 
     /// Sends `DeleteTable`. Deleting a missing table succeeds.
@@ -57,7 +57,7 @@ pub trait Catalog: Send + Sync {
     /// Returns whether the table has at least one registered partition.
     async fn has_partitions(&self, name: &TableName) -> Result<bool>;
 
-    /// Returns the statistics that the catalog has for these columns. Updating the table keeps statistics.
+    /// Returns the statistics that the catalog has for these columns. An update of the table doesn't change them.
     async fn column_statistics(&self, name: &TableName, columns: &[String]) -> Result<Vec<ColumnStatistics>>;
 
     /// Deletes a column's statistics. Succeeds even if there are none.
@@ -239,7 +239,7 @@ pub trait Queue: Send + Sync {
 /// The functions' dead-letter queues.
 #[async_trait]
 pub trait DeadLetterQueues: Send + Sync {
-    /// Returns what is in each queue. Messages stay in their queues and visible to others.
+    /// Returns what is in each queue. The messages stay in their queues, and stay visible to others.
     async fn look(&self) -> Result<Vec<DeadLetterQueue>>;
 }
 

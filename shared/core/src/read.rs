@@ -1,4 +1,4 @@
-//! Which objects of a source an export has read, so that a put is neither missed nor read twice.
+//! Records which objects of a source an export has read, so that no object is missed and none leads to a second export.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 
 use crate::layout::Entry;
 
-/// The largest number of objects that are listed one by one. More would make the manifest large, which every flip reads.
+/// The largest number of objects that are listed one by one. More would make the manifest large, and every flip reads
+/// the manifest.
 pub const MAX_LISTED: usize = 1_000;
 
 /// The objects that an export has read.
@@ -38,8 +39,8 @@ impl Read {
         Read { objects: all.len() as u64, digest, etags }
     }
 
-    /// Returns whether an object in the listing was put after the export read the source. A deleted object doesn't
-    /// count, unless there were too many objects to list them.
+    /// Returns whether an object in the listing was put after the export read the source. A deleted object counts only
+    /// if there were more than [`MAX_LISTED`] objects.
     pub fn lacks(&self, entries: &[Entry]) -> bool {
         if self.objects == self.etags.len() as u64 {
             return entries.iter().any(|entry| self.etags.get(&entry.key.key) != Some(&entry.etag));

@@ -31,8 +31,8 @@ pub struct Flip {
     /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted: Option<Adoption>,
-    /// Lambda's ID for the invocation that made the flip. CloudTrail's data event for this ID says who asked. `None` outside
-    /// Lambda, and in records of earlier versions.
+    /// Lambda's ID for the invocation that made the flip. CloudTrail's data event for this ID says who invoked the
+    /// function. `None` outside Lambda, and in records of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
 }
@@ -191,8 +191,8 @@ pub struct PublishedTable {
     /// The stack that publishes the table; `None` if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stack: Option<String>,
-    /// The renames within the folder, which happen if only the dataset's database changes. Each is recorded before the
-    /// new table is created.
+    /// The renames within the folder, which happen if only the dataset's database changes, the latest request last. Each
+    /// is recorded before the new table is created.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub renamed: Vec<Renamed>,
     /// The folders in which the table was published before the dataset's location changed.
@@ -204,13 +204,20 @@ impl PublishedTable {
     pub fn name(&self) -> TableName {
         TableName { database: self.database.clone(), table: self.table.clone() }
     }
+
+    /// Returns whether an operator has requested this rename last, and it may be unfinished: `from` has not been dropped.
+    pub fn is_renaming(&self, from: &TableName, to: &TableName) -> bool {
+        let is_this =
+            |last: &Renamed| last.from == from.to_string() && last.to == to.to_string() && last.dropped.is_none();
+        self.renamed.last().is_some_and(is_this)
+    }
 }
 
 /// What to do with a table that Turntable no longer publishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OldTable {
-    /// The table stays as it is, with the files that it reads.
+    /// The table stays as it is, with its files.
     Keep,
     /// The table is dropped, and sweep deletes its files after `drain`.
     Drop,
@@ -225,12 +232,12 @@ pub struct Renamed {
     pub at: Timestamp,
     pub why: String,
     pub old_table: OldTable,
-    /// When the old table was dropped, and the location that it read until then. `None` if it was kept.
+    /// When the old table was dropped, and its location until then. `None` if it was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropped: Option<Dropped>,
 }
 
-/// When a table was dropped, and the location that it read until then.
+/// When a table was dropped, and its location until then.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dropped {
     pub at: Timestamp,

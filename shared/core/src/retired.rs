@@ -42,7 +42,7 @@ pub struct Retired {
     /// The folder in which the table is published instead. `None` if the table wasn't moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved_to: Option<Location>,
-    /// The time since which no table has been known to read from the folder. `None` while one may.
+    /// When a sweep first found that no table reads from the folder any more. `None` while one may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone: Option<Timestamp>,
     /// When a sweep claimed the record to delete files. `None` without a claim.

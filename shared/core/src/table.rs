@@ -16,9 +16,10 @@ use crate::{
 pub struct TableVersion {
     pub name: TableName,
     /// The catalog's version of the table (Glue's `VersionId`). An update succeeds only while this is still current.
+    /// `None` if the catalog didn't return it.
     pub token: Option<String>,
-    /// The kind of table, such as `a view` or `an Iceberg table`, if a new location would not change what readers see.
-    /// `None` for any other table.
+    /// The kind of table, such as `a view` or `an Iceberg table`, if changing its location would not change what
+    /// readers see. `None` for any other table.
     pub unsupported: Option<&'static str>,
     /// Why Turntable must not take the table over, such as `a bucketed table`. `None` if it may. Matters only while the
     /// table's location is unmanaged.
@@ -187,7 +188,7 @@ impl TableVersion {
         })
     }
 
-    /// Returns the table's location, or `None` if it has none, or one that is not in S3.
+    /// Returns the table's location. `None` if it has none, or if its location is not in S3.
     pub fn place(&self) -> Option<Location> {
         self.location.as_deref()?.parse().ok()
     }

@@ -10,8 +10,9 @@ use crate::{
     table::{StorageFormat, TableVersion, is_projection_of, projection_parameters},
 };
 
-/// Returns every difference between a table and the manifest of its live generation, except for its location: columns,
-/// partition keys, partition projection and storage format. An empty list means that readers see what was published.
+/// Returns every difference between a table and the manifest of its live generation, in the columns, partition keys,
+/// partition projection and storage format. Doesn't compare the location. An empty list means that readers see what was
+/// published.
 ///
 /// The table and its location must come from the same read, so that one of Turntable's own flips never looks like a
 /// difference.

@@ -18,16 +18,16 @@ use crate::{
 /// A request to `export`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Export {
-    /// Queue one message for each of the named datasets. Without a list, for every dataset that the stack's schedule
-    /// refreshes.
+    /// Queue one message for each of the named datasets. Without a list, queue one for every dataset that the stack's
+    /// schedule refreshes.
     Fan(Option<Vec<String>>),
     /// Export one dataset.
     One(String),
-    /// Export one dataset for this due time, unless that has been done.
+    /// Export one dataset for this due time, unless this has already been done.
     Due(String, Timestamp),
     /// Export one dataset, if its inputs have flipped since it was built.
     Inputs(String),
-    /// A table has flipped, and this is its flip's record: queue what is built from it.
+    /// Queue the datasets that are built from this table, which has flipped. The key is that of the flip's record.
     Flipped(TablePaths, Key),
     /// Export one dataset, if its source has objects that it wasn't built from.
     Changed(String),
@@ -42,7 +42,7 @@ pub enum Export {
 }
 
 impl Export {
-    /// Returns the object that was put, if a message from the queue of puts is such an event. `None` for other messages.
+    /// Returns the object that was put, if the message reports a put. `None` for other messages.
     pub fn put(message: &Message) -> Option<Key> {
         created_object(&body(&message.body).ok()?).ok()?
     }

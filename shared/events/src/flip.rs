@@ -40,7 +40,8 @@ pub enum Flip {
         table: OldTable,
         reason: String,
     },
-    /// An operator requests that the dataset publish the table that datasets.toml now names instead of `from`.
+    /// An operator requests a rename: the dataset stops publishing `from`, and publishes the table that datasets.toml
+    /// names now.
     Rename {
         dataset: String,
         from: TableName,
@@ -48,7 +49,7 @@ pub enum Flip {
         table: OldTable,
         reason: String,
     },
-    /// An operator requests that nothing of the dataset stay at an earlier location.
+    /// An operator requests a move: nothing of the dataset needs to stay at its earlier location.
     Move {
         dataset: String,
         /// The `location` that datasets.toml had before.
@@ -80,8 +81,8 @@ impl Flip {
         }
     }
 
-    /// Returns what an operator requests, if only an operator may request it. Events and `status`, which changes
-    /// nothing, are not.
+    /// Returns the request's name for messages, if only an operator may send it. Returns `None` for events, and for
+    /// `status`, which changes nothing.
     pub fn of_operator(&self) -> Option<&'static str> {
         match self {
             Flip::Candidate { .. } => Some("a flip to a generation"),

@@ -18,8 +18,8 @@ use crate::{
 pub enum Optout {
     /// Refresh every dataset that has an inbox. The schedule sends this.
     All,
-    /// Refresh one dataset. If `reconcile` is true, merge its whole `reconcile` source too. `max_returning` is the number
-    /// of people whom an operator lets this refresh bring back.
+    /// Refresh one dataset. If `reconcile` is true, also merge its whole `reconcile` source. `max_returning` is the
+    /// number of people whom an operator lets this refresh opt back in.
     One { dataset: String, reconcile: bool, max_returning: Option<u64> },
     /// Refresh every dataset in whose inbox this object was created. There may be none.
     Put(Key),

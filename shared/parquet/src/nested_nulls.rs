@@ -26,8 +26,8 @@ pub(crate) fn metadata(schema: &Schema, nulls: &[u64]) -> Option<KeyValue> {
 }
 
 /// Returns the number of nulls in a nested column of a file, or `None` if the footer doesn't say. If Turntable didn't
-/// write the file, the footer can only tell that there are none: the column can't be null, or one of the values within
-/// it is never null.
+/// write the file, the footer can only show that there are no nulls: because the column can't be null, or because one
+/// of the values within it never is.
 pub fn nested_nulls(footer: &ParquetMetaData, column: &str) -> Option<u64> {
     if let Some(nulls) = written(footer, column) {
         return Some(nulls);

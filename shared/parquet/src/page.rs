@@ -1,4 +1,4 @@
-//! Reads page headers before the parquet crate does, because it trusts what they say.
+//! Reads page headers before the parquet crate does, because that crate trusts them.
 
 use crate::sound::{Thrift, kind};
 
@@ -28,9 +28,9 @@ const INDEX: i16 = 6;
 const DICTIONARY: i16 = 7;
 const V2: i16 = 8;
 
-/// Reads the header of the page that starts with `bytes`, or returns `None` if it isn't one that every reader
-/// understands in the same way: the parquet crate takes the last of several fields with one number, and reads a field
-/// by its number, whatever type the file gives it.
+/// Reads the page header at the start of `bytes`. Returns `None` if readers may understand it in different ways: of
+/// several fields with the same number, the parquet crate takes the last one, and it reads a field by its number,
+/// whatever type the file gives it.
 pub fn page_header(bytes: &[u8]) -> Option<PageHeader> {
     let mut header = PageHeader::default();
     let mut sizes = [None; 2];
@@ -63,7 +63,8 @@ pub fn page_header(bytes: &[u8]) -> Option<PageHeader> {
     is_sound.then_some(PageHeader { length, uncompressed, compressed, ..header })
 }
 
-/// Returns whether a field has the type that parquet.thrift gives it, if the parquet crate reads it.
+/// Returns whether the type of a field is right: for a field that the parquet crate reads, the one in parquet.thrift;
+/// for any other field, any type but a list, set or map.
 fn fits(path: &[i16], of: u8) -> bool {
     match path {
         [1..=4] | [V1, 1..=4] | [DICTIONARY, 1..=2] | [V2, 1..=6] => of == I32,

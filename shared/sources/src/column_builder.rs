@@ -248,7 +248,7 @@ impl ColumnBuilder {
         }
     }
 
-    /// Returns whether the column's type is not nested. Such a column is unchanged after it rejects a value.
+    /// Returns whether the column's type is not nested. If so, the column stays unchanged when it rejects a value.
     pub fn is_scalar(&self) -> bool {
         !matches!(self.values, Values::List { .. } | Values::Map { .. } | Values::Struct { .. })
     }

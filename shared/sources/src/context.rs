@@ -1,4 +1,4 @@
-//! What opening a source takes, and what it returns.
+//! The input and the result of opening a source.
 
 use std::sync::Arc;
 
@@ -29,13 +29,13 @@ pub struct Opened {
     pub objects: Vec<Entry>,
 }
 
-/// Which Parquet objects may pass through unchanged.
+/// The conditions that a Parquet object must meet to pass through unchanged.
 #[derive(Debug, Clone, Default)]
 pub struct Copies {
     pub sizes: Parquet,
     /// The columns whose null count the audit needs.
     pub not_null: Vec<String>,
-    /// The columns for which the audit needs the extremes, and whether they contain NaN.
+    /// The columns whose minimum and maximum the audit needs. For these, it must also know whether they contain NaN.
     pub range: Vec<String>,
 }
 

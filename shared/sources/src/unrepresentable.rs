@@ -101,7 +101,7 @@ impl Unrepresentable {
     }
 
     /// Handles one unrepresentable value. `Ok` means that the value was counted and that the caller must write NULL.
-    /// `what` states the fault and the fix for the error message, never the value.
+    /// `what` describes the problem and the fix, for the error message; it must not contain the value.
     pub fn null(&self, column: usize, row: impl fmt::Display, what: &str) -> Result<(), Error> {
         match self.policy {
             OnUnrepresentable::Null => {

@@ -16,8 +16,8 @@ use turntable_core::{
 };
 
 /// The maximum age at which a run is started again if its start was never confirmed. An older run counts as failed.
-/// This is longer than the queue's retries take, but not much, because AWS doesn't document how long Athena remembers a
-/// token.
+/// This is longer than the queue's retries take, but not by much, because AWS doesn't document how long Athena
+/// remembers a token.
 const MAX_RESTART_AGE: SignedDuration = SignedDuration::from_mins(15);
 
 /// Checks a pending run: settles it if it has ended, or starts it again if its start was never confirmed.

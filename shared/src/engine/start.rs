@@ -92,9 +92,9 @@ pub async fn started(engines: &Engines, dataset: &Dataset, mut pending: Pending,
     Ok(Outcome::Started(pending))
 }
 
-/// Returns the pending record with its work taken from the current configuration, because something other than Turntable
-/// could have written the record. Returns `None` if it has other work: the configuration has changed, or it isn't
-/// Turntable's.
+/// Returns the pending record with its work taken from the current configuration, because something other than
+/// Turntable could have written the record. Returns `None` if the record's work is different: the configuration has
+/// changed, or Turntable didn't write the record.
 pub fn rebuilt(dataset: &Dataset, pending: &Pending) -> Option<Pending> {
     let (work, _) = work(dataset, &pending.generation, &pending.location, pending.as_of).ok()?;
     (work == pending.work).then(|| Pending { work, ..pending.clone() })

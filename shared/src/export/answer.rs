@@ -56,7 +56,7 @@ pub struct EngineResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<Generation>,
     pub outcome: EngineOutcome,
-    /// The engine's own identifier for the run.
+    /// The engine's own identifier for the run. `None` if it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

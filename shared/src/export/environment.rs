@@ -14,7 +14,7 @@ use crate::{deadline::Deadline, environment::Environment};
 #[derive(Clone)]
 pub struct Export {
     pub env: Environment,
-    /// The queue that a request for several datasets sends one message per dataset to.
+    /// The queue to which a request for several datasets sends one message per dataset.
     pub queue: Arc<dyn Queue>,
     pub engine: Arc<dyn Engine>,
     pub secrets: Option<Arc<dyn Secrets>>,

@@ -13,8 +13,8 @@ use turntable_core::{
 
 use crate::environment::Environment;
 
-/// Records a failed export, which is retried after `retry`, or never if it is `None`. If recording fails, it is only
-/// logged, because the failed export itself is reported anyway.
+/// Records a failed export, which is retried after `retry`, or never if `retry` is `None`. If the record can't be
+/// written, this is only logged, because the failed export itself is reported anyway.
 pub(super) async fn write(env: &Environment, dataset: &Dataset, failure: &Error, retry: Option<Duration>) {
     let at = env.clock.now();
     let since = first_failure(env, dataset).await.unwrap_or_else(|error| {

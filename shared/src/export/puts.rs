@@ -1,4 +1,4 @@
-//! Remembers puts into the sources of datasets, and queues one export for all that come until it begins.
+//! Notes puts into datasets' sources, and queues one export for all puts that come before it begins.
 //!
 //! A put's event says only that the source may have changed. When the message about it is handled, the source's objects
 //! are compared with those that the newest generation was built from, so an event that comes twice or late, or about an
@@ -47,8 +47,8 @@ pub(super) async fn put(export: &Export, config: &Config, keys: &[Key]) -> Resul
     }
 }
 
-/// Notes a put. Returns whether a message was sent: not if one is on its way, or a run is in progress, which another
-/// follows.
+/// Notes a put. Returns whether a message was sent. None is sent if one is already on its way, or if a run is in
+/// progress, because another run follows it.
 async fn note(export: &Export, dataset: &Dataset) -> Result<bool> {
     let Some(refresh) = &dataset.refresh else { return Ok(false) };
     if refreshes::note_put(&export.env, dataset).await? == Noted::Known {
@@ -60,8 +60,8 @@ async fn note(export: &Export, dataset: &Dataset) -> Result<bool> {
     Ok(true)
 }
 
-/// Queues the datasets whose puts wait although they have settled: a function died between noting the put and sending
-/// the message. Takes one request for each dataset that puts refresh.
+/// Queues the datasets whose puts have settled but still wait: a function died between noting the put and sending the
+/// message. Makes one request for each dataset with `on_put`.
 pub(super) async fn queue_overdue(export: &Export, config: &Config, now: Timestamp) -> Result<Vec<String>> {
     let env = &export.env;
     let look = async |(dataset, settle): (&Dataset, _)| -> Result<Option<String>> {

@@ -38,17 +38,17 @@ pub(super) enum Claimed {
     Run(Running),
     /// Check again after this time.
     Wait(Duration),
-    /// Puts still come. Send another message that is delivered after this time.
+    /// The last put has not settled yet. Send another message that is delivered after this time.
     Settle(Duration),
     Nothing,
 }
 
-/// What became of a put.
+/// The result of noting a put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Noted {
-    /// It must be followed by a message.
+    /// A message must be sent for the put.
     First,
-    /// A message or a run in progress serves it.
+    /// A message that is on its way, or the run that follows the one in progress, serves the put.
     Known,
 }
 

@@ -118,9 +118,9 @@ async fn handle_messages(export: &Export, messages: Vec<Message>) -> Vec<String>
     redelivered
 }
 
-/// Handles the messages that are events of puts, all at once. Returns the ids of those to redeliver, and the other
-/// messages. Events that can't be handled come again after the queue's visibility timeout; until then, sweep makes up
-/// for them.
+/// Handles all messages that report puts, together. Returns the ids of those to redeliver, and the messages that don't
+/// report puts. Events that can't be handled come again after the queue's visibility timeout; until then, sweep makes
+/// up for them.
 async fn handle_puts(export: &Export, messages: Vec<Message>) -> (Vec<String>, Vec<Message>) {
     let (mut keys, mut ids, mut others) = (Vec::new(), Vec::new(), Vec::new());
     for message in messages {
@@ -173,7 +173,7 @@ enum Handled {
     Exported(Box<Answer>),
     /// Nothing was due, or another run serves the message.
     Done,
-    /// Puts still come, and another message was sent.
+    /// The last put has not settled yet, and another message was sent.
     Settling,
     /// A run for the due time is in progress. If it dies, this message must start another, so it is checked again after
     /// this time.

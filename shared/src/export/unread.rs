@@ -5,13 +5,13 @@ use turntable_core::{config::Dataset, error::Result, record::ExportFailure};
 
 use crate::{environment::Environment, inputs};
 
-/// Returns the message that exports a dataset if its source has objects that it wasn't built from.
+/// Returns the queue message that requests an export of a dataset if its source has objects that it wasn't built from.
 pub(crate) fn message(dataset: &str) -> String {
     json!({ "dataset": dataset, "put": true }).to_string()
 }
 
-/// Returns whether the source has objects that the newest generation wasn't built from. Without an event (`is_told`),
-/// objects that an export has failed on for good don't count.
+/// Returns whether the source has objects that the newest generation wasn't built from. `is_told` says whether an event
+/// has reported a put. If not, objects that an export has failed on for good don't count.
 pub(super) async fn is_unread(env: &Environment, dataset: &Dataset, is_told: bool) -> Result<bool> {
     let Some(files) = dataset.files_on_put() else { return Ok(false) };
     let listed = turntable_sources::files::entries(files, &*env.objects).await?;

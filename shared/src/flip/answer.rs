@@ -22,7 +22,7 @@ pub struct Flipped {
     /// The checks that ran in Athena, with the number of bytes that each scanned.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Scanned>,
-    /// What stays in the bucket, after a table was retired.
+    /// What stays in the bucket after a table has been retired.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stays: Vec<Stays>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
@@ -42,11 +42,12 @@ pub struct FlippedGroup {
     pub live: BTreeMap<String, Option<String>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub previous: BTreeMap<String, Option<String>>,
-    /// The time from the first attempt to send an `UpdateTable` to the last flip record, in milliseconds. It is an upper
-    /// bound on the time between the switches of the first and the last table.
+    /// The time from the first attempt to send an `UpdateTable` to the last flip record, in milliseconds. It is an
+    /// upper bound on the time between the switches of the first and the last table. `None` if this invocation made no
+    /// attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub between_ms: Option<u64>,
-    /// The content of `_groups/GROUP.json`, for the actions status, hold and release.
+    /// The content of `_groups/GROUP.json`. Set only for the actions status, hold and release.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<group::Record>,
 }

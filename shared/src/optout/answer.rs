@@ -31,10 +31,10 @@ pub struct OptedOut {
     pub applied: u64,
     /// The number of rejected records.
     pub rejected: u64,
-    /// The number of people who were opted out and are back.
+    /// The number of people who had opted out and are opted in now.
     #[serde(skip_serializing_if = "is_zero")]
     pub returning: u64,
-    /// The number of people whom held-back drops would bring back. See `max_returning`.
+    /// The number of people whom held-back drops would opt back in. See `max_returning`.
     #[serde(skip_serializing_if = "is_zero")]
     pub held_back: u64,
     /// The number of rows in the live table.

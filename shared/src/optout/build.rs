@@ -31,7 +31,7 @@ pub struct Build {
 
 pub struct Built {
     pub files: Vec<File>,
-    /// The keys that are new or whose consent record changed, and the people who were opted out and are back.
+    /// The keys that are new or whose consent record changed, and the people who had opted out and are opted in now.
     pub changed: Changed,
 }
 

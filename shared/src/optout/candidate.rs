@@ -54,8 +54,9 @@ pub fn has_mergeable_buckets(live: &Manifest, inbox: &Inbox, key: &Key) -> bool 
     live.merge.as_ref().is_some_and(same_normalization) && live.columns == file::columns(key)
 }
 
-/// Reads the records to merge in addition to the drops: all rows at `live`, which is set if live's buckets can't be
-/// merged, all rows in the generations `elsewhere`, and, if `ask.reconcile` is set, all rows in the `reconcile` source.
+/// Reads the records to merge in addition to the drops: all rows at `live`, which is set only if live's buckets can't
+/// be merged; all rows in the generations `elsewhere`; and, if `ask.reconcile` is set, all rows in the `reconcile`
+/// source.
 pub async fn more(
     env: &Environment,
     dataset: &Dataset,

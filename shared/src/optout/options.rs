@@ -22,7 +22,8 @@ pub struct RefreshOptions {
     /// The time limit for the part of the refresh that depends on the number and the size of the drops. `None` means no
     /// limit.
     pub time: Option<SignedDuration>,
-    /// The number of people whom an operator allows this refresh to bring back. Overrides the inbox's `max_returning`.
+    /// The number of people whom an operator allows this refresh to opt back in. It overrides the inbox's
+    /// `max_returning`. `None` leaves that limit in force.
     pub max_returning: Option<u64>,
     /// Provides the secrets for the `reconcile` source.
     pub secrets: Option<Arc<dyn Secrets>>,

@@ -19,7 +19,7 @@ pub(super) struct Pace {
     /// The number and the total size of the drops that earlier rounds have read.
     drops: u64,
     bytes: u64,
-    /// The number of people whom earlier rounds have brought back.
+    /// The number of people whom earlier rounds have opted back in.
     pub returned: u64,
 }
 

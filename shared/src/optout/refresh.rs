@@ -97,8 +97,8 @@ pub async fn refresh(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &
     }
 }
 
-/// Makes one attempt. Returns `None` if the live generation has changed since it was read, so that the next attempt
-/// must start from the new one.
+/// Makes one attempt. Returns `None` if the live generation has changed since it was read; the next attempt must then
+/// start from the new one.
 async fn once(
     env: &Environment,
     dataset: &Dataset,

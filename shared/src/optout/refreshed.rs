@@ -25,9 +25,9 @@ pub struct Refreshed {
     pub rejected: u64,
     /// The number of rows in the live table. 0 if unknown.
     pub rows: u64,
-    /// The number of people who were opted out and are back.
+    /// The number of people who had opted out and are opted in now.
     pub returning: u64,
-    /// The number of people whom held-back drops would bring back. See `max_returning`.
+    /// The number of people whom held-back drops would opt back in. See `max_returning`.
     pub held_back: u64,
     pub reasons: Vec<String>,
     /// The number of unread drops that remain for the next round or refresh.

@@ -99,14 +99,14 @@ pub(super) async fn refresh_one(
     Ok(answer)
 }
 
-/// Returns the metrics about people whom the refresh has brought back, or whom held-back drops would bring back.
+/// Returns the metrics about people whom the refresh has opted back in, or whom held-back drops would opt back in.
 fn returning(answer: &OptedOut) -> impl Iterator<Item = (Metric, f64)> {
     let counted = [(Metric::Returning, answer.returning), (Metric::HeldReturning, answer.held_back)];
     counted.into_iter().filter(|(_, people)| *people > 0).map(|(metric, people)| (metric, people as f64))
 }
 
-/// Emits the number of views that have drifted. Doesn't count views that the refresh itself has made `outdated`, or
-/// that didn't exist before, because they may be new.
+/// Emits the number of views that had drifted or could not be written. Views that didn't exist before don't count. If
+/// `outdated` says that the refresh itself has made the views outdated, no view counts as drifted.
 fn emit_drift(optout: &Optout, dataset: &Dataset, kept: &Kept, outdated: bool) {
     let drifted = kept.written.iter().filter(|view| view.replaced && !outdated).count() + kept.faults.len();
     if drifted > 0 {

@@ -27,9 +27,9 @@ pub async fn carry_out(optout: &Optout, request: request::Optout) -> Result<Answ
     tokio::select! {
         answer = dispatch(optout, request) => answer,
         () = deadline::passed(optout.deadline) => Err(Error::config(
-            "optout stopped shortly before the function's timeout: the live table is complete, and no drop is lost. \
-             Give the function more memory, which also adds vCPUs, or a longer timeout; or let the application put \
-             fewer records into a drop",
+            "optout stopped shortly before the function's timeout: the live table is intact, and drops that are not \
+             published yet stay in the inbox. Give the function more memory, which also adds vCPUs, or a longer \
+             timeout; or have the application put fewer records into each drop",
         )),
     }
 }
@@ -116,7 +116,7 @@ fn patient(verify: bool, time: Option<SignedDuration>) -> RefreshOptions {
 }
 
 /// Returns the time for each of `datasets`: an equal share of the time that is left, so that no inbox uses up another
-/// one's time.
+/// one's time. `None` if there is no deadline.
 fn share(optout: &Optout, datasets: usize) -> Option<SignedDuration> {
     let left = SignedDuration::try_from(optout.deadline?.left()).unwrap_or(SignedDuration::MAX);
     Some(left / i32::try_from(datasets).unwrap_or(i32::MAX).max(1))

@@ -1,5 +1,5 @@
-//! Holds back drops that would bring back more people than the inbox's `max_returning`, until an operator lets them
-//! pass. Only drops in which somebody opts in are held back, so other opt-outs never wait for the operator.
+//! Holds back drops that would opt more people back in than the inbox's `max_returning` allows, until an operator lets
+//! them pass. Only drops in which somebody opts in are held back, so other opt-outs never wait for the operator.
 
 use std::collections::HashSet;
 
@@ -21,7 +21,7 @@ use crate::environment::Environment;
 #[derive(Debug, Default)]
 pub(crate) struct HeldDrops {
     pub drops: Vec<InboxObject>,
-    /// The number of people whom the drops would bring back.
+    /// The number of people whom the drops would opt back in.
     pub people: u64,
 }
 
@@ -59,15 +59,15 @@ pub(crate) async fn read(env: &Environment, dataset: &Dataset, inbox: &Inbox) ->
     }
 }
 
-/// Returns how many people this refresh may still bring back, or `None` if there is no limit. Earlier rounds have
-/// brought back `returned` people.
+/// Returns how many people this refresh may still opt back in, or `None` if there is no limit. Earlier rounds have
+/// opted `returned` people back in.
 pub(super) fn bound(inbox: &Inbox, ask: &RefreshOptions, returned: u64) -> Option<u64> {
     let bound = ask.max_returning.or(inbox.max_returning)?;
     Some(bound.saturating_sub(returned))
 }
 
 /// Records that the drops in `reads` in which somebody opts in are held back, in addition to the ones that were held
-/// back before. Returns `None` if there is no such drop in `reads`, because then other records bring people back.
+/// back before. Returns `None` if there is no such drop in `reads`, because then the people come from other records.
 pub(super) async fn hold_back(
     env: &Environment,
     dataset: &Dataset,
@@ -88,7 +88,7 @@ pub(super) async fn hold_back(
     Ok(Some(held))
 }
 
-/// Returns the message that a refresh that an operator requested would bring back more people than allowed.
+/// Returns the message for a refresh that an operator requested and that would opt more people back in than allowed.
 pub(super) fn too_many(dataset: &Dataset, ask: &RefreshOptions, people: u64, bound: u64) -> String {
     let dataset = &dataset.name;
     let action = if ask.reconcile { ",\"action\":\"reconcile\"" } else { "" };

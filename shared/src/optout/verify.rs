@@ -54,7 +54,7 @@ pub async fn live(env: &Environment, dataset: &Dataset, inbox: &Inbox, live: &Ma
         }
         None => Err(Error::corrupt(format!(
             "{}: files of the live generation {} are lost, and no complete generation is left to rebuild it from: \
-             protected views fail until they are restored. Restore the objects, or rebuild the table as \
+             protected views fail until this is fixed. Restore the objects, or rebuild the table as \
              docs/opt-outs.md describes: {}",
             dataset.table,
             live.generation,
@@ -63,7 +63,7 @@ pub async fn live(env: &Environment, dataset: &Dataset, inbox: &Inbox, live: &Ma
     }
 }
 
-/// Returns the manifest of the newest generation that was live and whose files all exist.
+/// Returns the manifest of the newest generation that was live and whose files all exist. `None` if there is none.
 async fn newest_complete(
     env: &Environment,
     dataset: &Dataset,

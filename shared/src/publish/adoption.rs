@@ -48,8 +48,8 @@ pub struct TakeOver {
 }
 
 /// Returns what the first flip would do. Changes nothing. Returns `None` if there is no table, or if Turntable has
-/// already published it and its columns may stay. `files` are the columns that the source has now, including the
-/// partition columns. `None` means that they are unknown.
+/// already published it and would not reject `files`, the columns that the source has now, including the partition
+/// columns. `files` is `None` if they are unknown.
 pub async fn first_flip(env: &Environment, dataset: &Dataset, files: Option<&[Column]>) -> Result<Option<FirstFlip>> {
     let Some(table) = env.catalog.table(&dataset.table).await? else { return Ok(None) };
     let live = match live_of(env, dataset, Some(&table)).await {
@@ -94,14 +94,14 @@ pub async fn first_flip(env: &Environment, dataset: &Dataset, files: Option<&[Co
     }))))
 }
 
-/// Returns the differences from the table's columns that the dataset's policy doesn't allow.
+/// Returns those differences between `columns` and the table's columns that the dataset's policy doesn't allow.
 fn against(dataset: &Dataset, table: &TableVersion, columns: &[Column]) -> Vec<String> {
     let against = dataset.schema.against(&table.columns, columns);
     against.into_iter().map(|why| format!("{}: {why}", dataset.table)).collect()
 }
 
-/// Turns an error that means that the table is refused into [`FirstFlip::Refused`]. Returns any other error unchanged:
-/// an error with a cause comes from a call to AWS.
+/// Converts an error to [`FirstFlip::Refused`] if it means that the table is refused. Returns any other error
+/// unchanged. An error with a cause comes from a call to AWS, so it is no refusal.
 fn refused(error: turntable_core::error::Error) -> Result<Option<FirstFlip>> {
     match error.kind() {
         Kind::Config | Kind::Conflict if error.source().is_none() => {

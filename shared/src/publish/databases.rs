@@ -16,8 +16,8 @@ use crate::environment::Environment;
 /// The maximum number of folders that are checked at the same time.
 const MAX_CONCURRENT_FOLDERS: usize = 16;
 
-/// Returns the databases that datasets.toml names, and the databases in the records in all folders next to the
-/// datasets' folders and in the records of all retired tables. Makes one request per 1,000 folders and one per record.
+/// Returns the databases that datasets.toml names, and those that are named in the records of all folders next to the
+/// datasets' folders or in the records of all retired tables. Makes one request per 1,000 folders and one per record.
 pub(super) async fn on_record(env: &Environment, config: &Config) -> Result<BTreeSet<String>> {
     let mut databases: BTreeSet<String> = config.databases().into_iter().map(str::to_owned).collect();
     let parents: BTreeSet<Location> =

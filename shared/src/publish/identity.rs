@@ -17,15 +17,16 @@ use crate::environment::{self, Environment};
 
 /// Fails with `Config` if another table was published in the dataset's folder and still reads from it, because the
 /// dataset's `database` or `table` was changed. The old table would keep its last rows forever, and sweep would delete
-/// its files.
+/// its files. Once an operator has requested the rename, the new table may flip before the old one is dropped: the new
+/// table may have existed before, with older rows.
 pub async fn check(env: &Environment, dataset: &Dataset, live: &Live) -> Result<()> {
     if matches!(live, Live::Managed(_)) {
         return Ok(());
     }
     let found: Option<PublishedTable> = env.record(&dataset.paths.table()).await?;
     let Some(found) = found else { return Ok(()) };
-    let name = TableName { database: found.database, table: found.table };
-    if name == dataset.table {
+    let name = found.name();
+    if name == dataset.table || found.is_renaming(&name, &dataset.table) {
         return Ok(());
     }
     let other = env.catalog.table(&name).await?;
@@ -46,8 +47,8 @@ pub async fn check(env: &Environment, dataset: &Dataset, live: &Live) -> Result<
     )))
 }
 
-/// Returns the stack that publishes the table in a folder, if it isn't this stack. Also returns `None` if it isn't
-/// known which stack this is.
+/// Returns the other stack that publishes the table in a folder. `None` if no other stack does, or if it isn't known
+/// which stack this one is.
 pub async fn other_stack(env: &Environment, paths: &TablePaths) -> Result<Option<String>> {
     let found: Option<PublishedTable> = env.record(&paths.table()).await?;
     Ok(found.and_then(|found| other_than_this(&found)))
@@ -58,12 +59,12 @@ fn other_than_this(found: &PublishedTable) -> Option<String> {
     found.stack.clone().filter(|stack| *stack != own)
 }
 
-/// How long after its drain to keep checking for a table that was dropped, in case somebody creates it again.
+/// How long to keep checking for a dropped table after its drain, in case somebody creates it again.
 const FORGET_AFTER: SignedDuration = SignedDuration::from_hours(24);
 
-/// Returns the locations that tables with the dataset's earlier names read. A rename may have kept its old table or may
-/// still be in progress, and the old table's database may no longer be configured. After an old table is dropped, the
-/// location that it read is included until `drain` has passed.
+/// Returns the locations of the tables with the dataset's earlier names. A rename may have kept its old table or may
+/// still be in progress, and the old table's database may no longer be configured. After an old table is dropped, its
+/// location is included until `drain` has passed.
 pub async fn read_by_earlier_names(
     env: &Environment,
     paths: &TablePaths,
@@ -100,7 +101,7 @@ pub struct Standing {
     pub other_stack: Option<String>,
     /// The folders where the table was published before and about which nobody has decided.
     pub left: Vec<Location>,
-    /// The table's earlier names for which a rename should have dropped the old table, but the old table still exists.
+    /// The table's earlier names whose tables still exist although a rename should have dropped them.
     pub renaming: Vec<TableName>,
 }
 
@@ -130,8 +131,8 @@ pub async fn standing(env: &Environment, dataset: &Dataset, live: &Live) -> Resu
     Ok(Standing { other_stack, left, renaming })
 }
 
-/// Returns the table's earlier names for which a rename within the folder should have dropped the old table, but the
-/// old table still reads from the folder.
+/// Returns the table's earlier names whose tables still read from the folder although a rename within the folder should
+/// have dropped them.
 async fn unfinished_renames(env: &Environment, dataset: &Dataset, found: &PublishedTable) -> Result<Vec<TableName>> {
     let mut unfinished = Vec::new();
     for renamed in &found.renamed {
@@ -184,8 +185,8 @@ pub fn other_stack_message(dataset: &Dataset, other: &str) -> String {
 /// outdated. The table must currently read from the folder. Doesn't replace another stack's record, but returns that
 /// stack, as [`other_stack`] does.
 ///
-/// `before` is the location that the table read before it read from this folder. If Turntable has published the table
-/// there, in another folder, the record names that folder too.
+/// `before` is the table's location before it was in this folder. If Turntable has published the table there, in
+/// another folder, the record names that folder too.
 pub async fn write(env: &Environment, dataset: &Dataset, before: Option<&Location>) -> Result<Option<String>> {
     let key = dataset.paths.table();
     let found: Option<PublishedTable> = match env.record(&key).await {

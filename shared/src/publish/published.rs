@@ -130,8 +130,9 @@ pub async fn generation(
     Ok((manifest, listed))
 }
 
-/// Returns why a repair must not make `target` live, if so: the inbox has published opt-outs that `target` lacks, or
-/// live is an opt-out table under another name. The next refresh makes a generation live that contains everything.
+/// Returns why a repair must not make `target` live: the inbox has published opt-outs that `target` lacks, or live is
+/// an opt-out table under another name. Returns `None` if a repair may. The next refresh makes a generation live that
+/// contains everything.
 pub(super) async fn against(
     env: &Environment,
     dataset: &Dataset,

@@ -23,7 +23,7 @@ use crate::environment::Environment;
 struct Leaving<'a> {
     dataset: &'a Dataset,
     old: Published,
-    /// What the table reads now, in relation to the new folder.
+    /// What is live, from the point of view of the new folder.
     live: Live,
 }
 
@@ -85,8 +85,8 @@ async fn leaving<'a>(
     }
     if old.bucket != new.bucket {
         return refused(format!(
-            "{old} is in another bucket than {new}, and the functions may delete nothing there: invoke export, and delete \
-             the old folder yourself when drain has passed since the flip"
+            "{old} is in another bucket than {new}, and the functions can't delete anything there: invoke export, and \
+             delete the old folder yourself when drain has passed since the flip"
         ));
     }
     if old.overlaps(new) {

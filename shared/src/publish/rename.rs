@@ -1,9 +1,9 @@
 //! Renames a dataset's table to the name that datasets.toml has now: creates the new table as a copy of the old one,
-//! and then keeps or drops the old one. At any time, each of the two tables that exists reads a complete generation.
+//! and then keeps or drops the old one. At any time, each of the two tables that exists shows a complete generation.
 //!
 //! If only the database has changed, both tables have the same folder, and the new one continues there. If the table's
-//! name has changed, the new table reads the old folder until the dataset's next flip. For an inbox, the refresh
-//! creates the new table instead, because it must contain all opt-outs that have been published.
+//! name has changed, the new table stays at the old folder's generation until the dataset's next flip. For an inbox,
+//! the refresh creates the new table instead, because it must contain all opt-outs that have been published.
 
 use turntable_core::{
     config::{Config, Dataset, ProtectedBy},
@@ -97,7 +97,7 @@ async fn make(env: &Environment, dataset: &Dataset, old: &Published) -> Result<T
         // The old table is read again, because it may have flipped since, and the copy would be outdated.
         let table = env.catalog.table(&old.name).await?.filter(|table| table.place() == old.location());
         let Some(table) = table else {
-            return Err(Error::conflict(format!("{} has moved or is gone: send the request again", old.name)));
+            return Err(Error::conflict(format!("{} was moved or dropped: send the request again", old.name)));
         };
         if env.catalog.copy(&table, &dataset.table).await? == Update::Done
             && same_folder(old, dataset)
@@ -142,8 +142,8 @@ async fn is_replaced(
     };
     if at != was && !fresher {
         return Err(Error::conflict(format!(
-            "{} reads {at}, and {} reads {was}, which may be newer: invoke flip for {:?} with the newest generation, or drop \
-             {} if it has nothing that you need, then send the request again",
+            "{} is at {at}, and {} is at {was}, which may be newer: invoke flip for {:?} with the newest generation, or \
+             drop {} if it has nothing that you need, then send the request again",
             now.name, old.name, dataset.name, now.name
         )));
     }
@@ -169,7 +169,7 @@ async fn is_replaced(
 /// Adds the rename to the record of the folder that both tables share. From then on, sweep keeps what the old table
 /// reads, even if its database is no longer configured.
 ///
-/// If the old table is dropped next, `dropped` is the location that it reads. Sweep keeps it for `drain`.
+/// If the old table is dropped next, `dropped` is its location. Sweep keeps the files there for `drain`.
 async fn note(
     env: &Environment,
     dataset: &Dataset,
@@ -197,7 +197,7 @@ async fn note(
     };
     let is_this = |other: &Renamed| other.from == renamed.from && other.to == renamed.to;
     let is_noted = |other: &Renamed| is_this(other) && other.old_table == renamed.old_table;
-    if renamed.dropped.is_none() && found.renamed.iter().any(is_noted) {
+    if renamed.dropped.is_none() && found.renamed.last().is_some_and(is_noted) {
         return Ok(());
     }
     let mut all: Vec<Renamed> = found.renamed.iter().filter(|other| !is_this(other)).cloned().collect();

@@ -199,7 +199,7 @@ pub async fn verify_files(env: &Environment, dataset: &Dataset) -> Result<Option
             return Box::pin(group::restore(env, dataset, generation, &told)).await.map(Some);
         }
         let Some(target) = newest_complete(env, dataset, generation).await? else {
-            return stays(Some("no complete generation that was live before is left to go back to"));
+            return stays(Some("no complete generation is left that the table could go back to"));
         };
         let loaded = TableState::at(env, dataset, &target).await?;
         if loaded.state.live != head.live {

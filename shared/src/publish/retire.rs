@@ -48,7 +48,7 @@ pub struct Published {
 }
 
 impl Published {
-    /// Returns the location that the table reads.
+    /// Returns the location of the generation that the table reads, or `None` if it reads none.
     pub fn location(&self) -> Option<Location> {
         self.generation.map(|generation| self.paths.generation(&generation))
     }
@@ -75,7 +75,8 @@ pub struct Stays {
 /// Retires the table that the dataset `named` published, or the table `named` as `DATABASE.TABLE`. Repeating the
 /// request changes nothing.
 ///
-/// Fails with `Config` if a dataset still publishes the table, or if people who opted out could come back without it.
+/// Fails with `Config` if a dataset still publishes the table, or if people who opted out could reappear in a view
+/// without it.
 pub async fn retire(env: &Environment, config: &Config, named: &str, decided: &Decided) -> Result<Retirement> {
     if let Some(dataset) = config.datasets().find(|one| one.name == named || one.table.to_string() == named) {
         return Err(Error::config(format!(
@@ -136,6 +137,7 @@ pub(super) async fn find(env: &Environment, config: &Config, named: &str) -> Res
 }
 
 /// Finds the folder of a table that has already been dropped. Searches next to the configured datasets' folders.
+/// Returns `None` if there is none.
 async fn left(env: &Environment, config: &Config, named: &str) -> Result<Option<Published>> {
     let folder = named.split_once('.').map_or(named, |(_, table)| table);
     let parents: BTreeSet<Location> =
@@ -161,7 +163,7 @@ fn is_of(record: &PublishedTable, name: &TableName) -> bool {
 
 fn not_published(name: &TableName) -> Error {
     Error::input(format!(
-        "{name} doesn't read a generation that Turntable has published, so the request would do nothing: check the name"
+        "{name} has no location that Turntable has published, so there is nothing to retire: check the name"
     ))
 }
 
@@ -172,8 +174,8 @@ async fn again(env: &Environment, config: &Config, named: &str) -> Result<Retire
     let done = all.into_iter().filter(|found| is_retired(&found.record));
     let Some(found) = done.max_by_key(|found| found.record.at) else {
         return Err(Error::input(format!(
-            "there is no table that {named:?} has published and that datasets.toml no longer names: name the table as \
-             DATABASE.TABLE, as `status` lists it in attention"
+            "{named:?} matches no published table that is missing from datasets.toml: name the table as DATABASE.TABLE, \
+             as `status` lists it in attention"
         )));
     };
     let mut record = found.record;
@@ -229,8 +231,9 @@ pub(super) async fn nobody_comes_back(env: &Environment, config: &Config, old: &
         let mut users = views.filter(|view| view.leaves_out.iter().any(|inbox| inbox.table == name));
         if let Some(view) = users.next() {
             return Err(Error::config(format!(
-                "{} uses the opt-outs in {name} to leave people out, so they could come back: configure the inbox again, or \
-                 drop the view if nobody may read it any more; then send the request again",
+                "{} uses the opt-outs in {name} to leave people out. Without {name}, these people would be back in the \
+                 view: configure the inbox again, or drop the view if nobody needs it any more; then send the request \
+                 again",
                 view.name
             )));
         }
@@ -321,7 +324,7 @@ pub(super) async fn drop_table(env: &Environment, old: &Published) -> Result<()>
     let Some(now) = env.catalog.table(&old.name).await? else { return Ok(()) };
     if now.location != old.table.as_ref().and_then(|table| table.location.clone()) {
         return Err(Error::conflict(format!(
-            "{} has moved while it was to be dropped: send the request again",
+            "{} was moved before it could be dropped: send the request again",
             old.name
         )));
     }

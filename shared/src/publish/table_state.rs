@@ -182,13 +182,14 @@ impl TableState {
         self.flips.iter().copied().zip(self.state.flips.iter().cloned()).collect()
     }
 
-    /// Returns the last flip record with its ULID.
+    /// Returns the last flip record with its ULID. `None` if there is none.
     pub fn last_flip(&self) -> Option<(Ulid, Flip)> {
         self.flips.last().copied().zip(self.state.flips.last().cloned())
     }
 }
 
-/// Returns the manifest of a generation that the table reads in another folder of the bucket.
+/// Returns the manifest of the generation that the table reads in another folder of the bucket. `None` if it reads none
+/// there.
 async fn elsewhere(env: &Environment, dataset: &Dataset, live: &Live) -> Option<Manifest> {
     let Live::Unmanaged(location) = live else { return None };
     if TablePaths::of_generation(location).is_none() || location.bucket != dataset.paths.location().bucket {
@@ -216,8 +217,8 @@ impl TableHead {
         Ok(TableHead { table, live, live_manifest })
     }
 
-    /// Reads the operator's hold. A hold that is written after this read also fences the table, so it makes the loaded
-    /// `VersionId` stale.
+    /// Reads the operator's hold. Returns `None` if there is none, or if it was released. A hold that is written after
+    /// this read also fences the table, so it makes the loaded `VersionId` stale.
     pub async fn hold(&self, env: &Environment, dataset: &Dataset) -> Result<Option<Hold>> {
         hold(env, dataset, &self.live).await
     }
@@ -232,8 +233,8 @@ impl TableHead {
     }
 }
 
-/// Returns what is live, before a generation that will replace it is built. Fails if a flip would refuse the table
-/// anyway, so that nothing is built for nothing.
+/// Returns what is live, for a run that will build the generation to replace it. Fails if a flip would refuse the table
+/// anyway, so that no generation is built in vain.
 pub async fn live_to_follow(env: &Environment, dataset: &Dataset) -> Result<Live> {
     let live = live(env, dataset).await?;
     if live == Live::NoTable && !dataset.create {

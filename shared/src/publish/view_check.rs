@@ -70,9 +70,9 @@ pub async fn held_back(env: &Environment, of: &Protected) -> Result<Option<Strin
     let new = of.by.iter().map(|by| &by.optouts).find(is_new);
     Ok(Some(match new {
         Some(new) => format!(
-            "{} still leaves out people by {} ({}), and those in drops for {} ({}) stay in it: the inbox and its table were \
-             renamed in one edit. Set the table of datasets.{} back to {}, upload the file, and set the new table again when {} \
-             names a generation of {}",
+            "{} still leaves out the people in inbox {} ({}), but not yet those in {} ({}): the inbox and its table \
+             were renamed in one edit. Set the table of datasets.{} back to {}, upload the file, and set the new table again \
+             when {} names a generation of {}",
             stored.name,
             old.location,
             old.table,
@@ -84,8 +84,8 @@ pub async fn held_back(env: &Environment, of: &Protected) -> Result<Option<Strin
             old.table
         ),
         None => format!(
-            "{} still leaves out people by {} ({}), which datasets.toml no longer names: restore the inbox and its protects, \
-             or, if these people are allowed to reappear, drop the view",
+            "{} still leaves out the people in inbox {} ({}), which datasets.toml no longer names: restore the inbox \
+             and its protects, or, if these people are allowed to reappear, drop the view",
             stored.name, old.location, old.table
         ),
     }))

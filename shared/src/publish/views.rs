@@ -1,6 +1,6 @@
-//! Keeps the views that readers use as [`turntable_core::optout::view`] defines them. Only the catalog decides what a
-//! view is: each function reads the stored view and its version, then everything that the view depends on, and replaces
-//! the view only if it still has that version.
+//! Keeps the views that readers use equal to their definitions in [`turntable_core::optout::view`]. Only the catalog
+//! decides what a view is: each function reads the stored view and its version, then everything that the view depends
+//! on, and replaces the view only if it still has that version.
 //!
 //! When a protected table flips, its view works at every moment. If columns are removed or change their types, the view
 //! first gets only the columns that exist before and after the flip. After the flip, it gets the new columns.

@@ -68,12 +68,12 @@ topics! {
     Unreadable: "unreadable", "what-status-cant-read";
     Drift: "drift", "somebody-else-has-moved-a-table";
     Edited: "edited", "somebody-else-has-edited-a-table";
-    /// A dataset's entry in `datasets.toml` has faults.
+    /// A dataset's entry in `datasets.toml` has errors.
     BrokenEntry: "broken-entry", "an-entry-of-datasetstoml-has-faults";
     Damaged: "damaged", "files-of-a-live-table-were-lost-or-added";
     DamagedOptouts: "damaged-optouts", "files-of-an-opt-out-table-are-damaged";
     OtherStack: "other-stack", "two-stacks-publish-a-table";
-    /// An input was rolled back since the live generation was built from it.
+    /// An input has been rolled back since the live generation was built from it.
     Outdated: "outdated", "an-input-was-rolled-back";
     UnfinishedGroup: "unfinished", "a-groups-flip-is-unfinished";
     Held: "held", "a-dataset-is-held";
@@ -89,7 +89,7 @@ topics! {
     UnreadDrops: "unread-drops", "an-opt-out-waits";
     /// No person who opted out has a row in a protected table, so the key is probably wrong.
     MatchNothing: "match-nothing", "opt-outs-match-nobody";
-    /// Drops would bring back more people than `max_returning`.
+    /// Drops would opt more people back in than `max_returning` allows.
     Returning: "returning", "people-would-come-back";
     RejectedRecords: "rejected-records", "rejected-records";
     StrayObjects: "stray-objects", "objects-in-no-inbox";

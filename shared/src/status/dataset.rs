@@ -42,7 +42,7 @@ pub struct Status {
     /// A message about files in the live generation that were lost, changed or added. `None` if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub damaged: Option<String>,
-    /// The last flip on record.
+    /// The last flip on record. `None` if there is none.
     pub last_flip: Option<Flip>,
     /// The newest complete generations, at most 20, newest first.
     pub generations: Vec<Known>,

@@ -33,13 +33,13 @@ pub struct InboxStatus {
     /// The number of drops that the live table doesn't contain yet.
     pub unread: u64,
     /// A message about the drops that `max_returning` holds back, with the request that lets them pass. These drops are
-    /// unread.
+    /// unread. `None` if no drops are held back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_back: Option<String>,
-    /// When the oldest unread drop was uploaded.
+    /// When the oldest unread drop was uploaded. `None` if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest_unread: Option<Timestamp>,
-    /// When the newest drop in the inbox was uploaded. Archived drops don't count.
+    /// When the newest drop in the inbox was uploaded. Archived drops don't count. `None` if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_drop: Option<Timestamp>,
     /// The number of drops with rejected records in `_rejected/`. They count until somebody deletes these objects.
@@ -48,7 +48,7 @@ pub struct InboxStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub published: Option<Published>,
     pub views: Vec<ViewStatus>,
-    /// The number of people who opted out but have no row in each protected table. Athena counts them.
+    /// For each protected table, the number of people who opted out but have no row in it. Athena counts them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub matches: Vec<TableMatches>,
 }
@@ -59,7 +59,7 @@ pub struct ViewStatus {
     pub view: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<ViewState>,
-    /// Why the view can't be compared or created.
+    /// Why the view can't be compared or created. `None` if it can.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }

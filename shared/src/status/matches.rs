@@ -30,16 +30,16 @@ pub struct Matches {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableMatches {
     pub table: String,
-    /// The number of people who opted out.
+    /// The number of people who opted out. `None` if they could not be counted, or if a table doesn't exist yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out: Option<u64>,
-    /// The number of people who opted out but match no row in the table.
+    /// The number of people who opted out but match no row in the table. `None` in the same cases as `out`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unmatched: Option<u64>,
-    /// A message if none of these people match a row. `None` otherwise.
+    /// A message if nobody who opted out matches a row. `None` otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
-    /// Why the people could not be counted. `None` if they were counted.
+    /// Why the people could not be counted. `None` if there was no error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
@@ -114,7 +114,7 @@ async fn counts(env: &Environment, dataset: &Dataset, of: &Protected) -> Result<
     Ok(Some((out, unmatched)))
 }
 
-/// Returns a condition for each table in which, at the last count, no person who opted out had a row.
+/// Returns a condition for each table that, at the last count, had no row of anybody who opted out.
 pub(super) async fn conditions(env: &Environment, dataset: &Dataset) -> Result<Vec<Condition>> {
     if dataset.protects.is_empty() {
         return Ok(Vec::new());

@@ -71,7 +71,7 @@ pub async fn overview(env: &Environment, config: &Config) -> Overview {
     let mut conditions: Vec<Condition> = datasets.iter().flat_map(|one| one.conditions(now)).collect();
     conditions.extend(config.broken().map(|entry| {
         let message = format!(
-            "{}: nothing is published, because its entry in datasets.toml has faults: {}",
+            "{}: nothing is published, because its entry in datasets.toml has errors: {}",
             entry.name,
             entry.faults.join("; ")
         );
@@ -102,7 +102,7 @@ pub async fn overview(env: &Environment, config: &Config) -> Overview {
     conditions.extend(or_unreadable(elsewhere, "other-databases", "tables in other databases could not be checked"));
     let buckets = buckets::read(env).await;
     let buckets = buckets.map(|found| found.into_iter().flat_map(|found| found.faults).map(bucket_condition).collect());
-    let what = "what sweep found about the buckets' settings is unreadable";
+    let what = "sweep's findings about the buckets' settings are unreadable";
     conditions.extend(or_unreadable(buckets, "buckets", what));
     let dead_letters = dead_letters::look(env, config).await.unwrap_or_else(|error| {
         conditions.push(unreadable("dead-letters", "the dead-letter queues can't be read", &error));

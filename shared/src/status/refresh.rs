@@ -18,7 +18,7 @@ pub struct RefreshStatus {
     /// The schedules, as in datasets.toml. Empty if the dataset is not refreshed by a schedule.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schedules: Vec<String>,
-    /// The datasets after whose flips it is refreshed.
+    /// The datasets whose flips lead to its refresh.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<String>,
     /// Whether a put into its source refreshes it.
@@ -87,7 +87,7 @@ fn waits(refresh: &Refresh, record: &Record, (built, live): (&Inputs, &Inputs), 
     Some(format!("flips of {}", awaited.join(", ")))
 }
 
-/// Returns what the next export after puts waits for. `None` if there were none since the last one.
+/// Returns what the next export after puts waits for. `None` if no put has come since the last export.
 fn waits_after_puts(refresh: &Refresh, record: &Record, now: Timestamp) -> Option<String> {
     if let Some(left) = record.unsettled(refresh.settle(), now) {
         let starts = now.checked_add(left).map_or(now, seconds);
@@ -114,8 +114,8 @@ pub async fn outdated(env: &Environment, dataset: &Dataset, manifest: Option<&Ma
     let name = &dataset.name;
     Ok((!back.is_empty()).then(|| {
         format!(
-            "{name}: live was built from {}. Invoke export with {{\"dataset\":{name:?}}} to build it again, or roll it \
-             back too",
+            "{name}: the live generation was built from {}. Invoke export with {{\"dataset\":{name:?}}} to build it \
+             again, or roll it back too",
             back.join(" and ")
         )
     }))

@@ -39,13 +39,13 @@ pub struct DatasetSummary {
     pub bytes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_of: Option<Timestamp>,
-    /// Seconds since `as_of`.
+    /// Seconds since `as_of`. `None` if `as_of` is `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age_seconds: Option<i64>,
-    /// When the last flip was made.
+    /// When the last flip was made. `None` if none is on record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flipped_at: Option<Timestamp>,
-    /// Who or what made the last flip.
+    /// Who or what made the last flip. `None` if none is on record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<FlipOrigin>,
     /// The newest complete generation that is newer than live and has never been live: it was rejected (see
@@ -79,7 +79,7 @@ pub struct DatasetSummary {
     pub hold: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_at: Option<Timestamp>,
-    /// A message about a flip of the dataset's group that is in flight or was left unfinished.
+    /// A message about a flip of the dataset's group that is in flight or was left unfinished. `None` if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfinished: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -122,22 +122,22 @@ fn is_retried(failure: &ExportFailure, now: Timestamp) -> bool {
 pub struct InboxSummary {
     /// The number of drops that the live table doesn't contain yet.
     pub unread: u64,
-    /// When the oldest unread drop was uploaded.
+    /// When the oldest unread drop was uploaded. `None` if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_unread: Option<Timestamp>,
-    /// When the newest drop in the inbox was uploaded. Archived drops don't count.
+    /// When the newest drop in the inbox was uploaded. Archived drops don't count. `None` if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_drop: Option<Timestamp>,
     /// Whether the oldest unread drop has waited for more than `min_interval` plus five minutes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub overdue: bool,
-    /// The number of people whom the drops that `max_returning` holds back would bring back. These drops aren't counted
-    /// as unread.
+    /// The number of people whom the drops that `max_returning` holds back would opt back in. `None` if no drops are
+    /// held back. These drops aren't counted as unread.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_back: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_back_at: Option<Timestamp>,
-    /// A message about the drops that are held back, with the request that lets them pass.
+    /// A message about the drops that are held back, with the request that lets them pass. `None` if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_back_message: Option<String>,
 }
@@ -211,8 +211,8 @@ impl DatasetSummary {
         }
         found.extend(self.failed_export.as_ref().filter(|failure| !is_retried(failure, now)).map(|failure| {
             let message = format!(
-                "{dataset}: the export failed at {}, and live stays as it is: {}: {}. Remove the cause, then invoke export \
-                 with {{\"dataset\":{dataset:?}}}",
+                "{dataset}: the export failed at {}, and the live table stays as it is: {}: {}. Remove the cause, then \
+                 invoke export with {{\"dataset\":{dataset:?}}}",
                 failure.at, failure.error, failure.reason
             );
             about(Topic::ExportFailed, message).since(failure.since.or(Some(failure.at)))
@@ -237,8 +237,8 @@ impl DatasetSummary {
         let (DatasetSummary { dataset, .. }, waits) = (self, self.waits?);
         if let Some(Verdict { at, reasons }) = &self.rejected {
             let message = format!(
-                "{dataset}: {waits} was rejected at {at}, and live stays as it is: {}. Correct the source and export again, \
-                 or change the check and invoke flip with {{\"dataset\":{dataset:?},\"generation\":\"{waits}\"}}",
+                "{dataset}: {waits} was rejected at {at}, and the live table stays as it is: {}. Correct the source and \
+                 export again, or change the check and invoke flip with {{\"dataset\":{dataset:?},\"generation\":\"{waits}\"}}",
                 reasons.join("; ")
             );
             return Some(Condition::new(Topic::Rejected, dataset, message).since(Some(*at)));

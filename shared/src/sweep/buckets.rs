@@ -15,7 +15,7 @@ pub(super) async fn look(env: &Environment, config: &Config, dry_run: bool) -> V
     let before = match buckets::read(env).await {
         Ok(before) => before,
         Err(error) => {
-            warn!(error = error.report(), "what the last sweep found about the buckets is unreadable");
+            warn!(error = error.report(), "the last sweep's findings about the buckets are unreadable");
             None
         }
     };
@@ -29,7 +29,7 @@ pub(super) async fn look(env: &Environment, config: &Config, dry_run: bool) -> V
         notes.push(fault.message.clone());
     }
     if !dry_run && let Err(error) = buckets::write(env, &found).await {
-        notes.push(format!("what was found about the buckets' settings could not be stored: {}", error.report()));
+        notes.push(format!("the findings about the buckets' settings could not be stored: {}", error.report()));
     }
     notes
 }

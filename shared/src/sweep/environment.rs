@@ -26,12 +26,12 @@ pub struct Limits {
     pub time: SignedDuration,
     /// The maximum number of objects to delete or move.
     pub objects: usize,
-    /// The age of live above which a dataset without a `refresh` of its own is overdue.
+    /// A dataset without a `refresh` of its own is overdue if its live generation is older than this.
     pub live_age: SignedDuration,
 }
 
 impl Limits {
-    /// Sets the age of live above which a dataset without a `refresh` of its own is overdue, from a number of seconds.
+    /// Sets `live_age` from a number of seconds.
     pub fn with_live_age(self, seconds: &str) -> Result<Limits> {
         let fault = |fault: std::num::ParseIntError| {
             Error::config("LIVE_AGE_SECONDS is not a whole number: set the template's LiveAgeSeconds").caused_by(fault)
@@ -42,8 +42,8 @@ impl Limits {
 }
 
 impl Default for Limits {
-    /// Returns limits of 12 minutes, because the template's timeout is 15 minutes, of one million objects, and of 26
-    /// hours, because the template's schedule is daily.
+    /// Returns these limits: 12 minutes (the template's timeout is 15 minutes), one million objects, and an age of 26
+    /// hours (the template's schedule is daily).
     fn default() -> Self {
         Limits { time: SignedDuration::from_mins(12), objects: 1_000_000, live_age: SignedDuration::from_hours(26) }
     }

@@ -186,8 +186,8 @@ async fn queue_after_inputs(sweep: &Sweep, dataset: &Dataset) -> Result<()> {
     sweep.queue.send(vec![json!({ "dataset": dataset.name, "inputs": true }).to_string()]).await
 }
 
-/// Sends `export` a message for a dataset that puts refresh, because a put's event may have been lost. `export` compares
-/// the source with what was read, because it may read the source's bucket.
+/// Sends `export` a message for a dataset with `on_put`, because a put's event may have been lost. `export` then
+/// compares the source with what was read, because only its role may read the source's bucket.
 async fn queue_after_puts(sweep: &Sweep, dataset: &Dataset) -> Result<()> {
     match dataset.files_on_put() {
         Some(_) => sweep.queue.send(vec![unread::message(&dataset.name)]).await,

@@ -30,11 +30,11 @@ pub struct Report {
     objects: usize,
     /// The dataset's `retain.max_age`, in seconds.
     max_age: i64,
-    /// Seconds since the earliest replacement of a generation that still exists.
+    /// Seconds since the earliest replacement of a generation that still exists. `None` if there is no such generation.
     oldest_replaced: Option<i64>,
-    /// How old live is; `None` for an inbox, or if live is unmanaged.
+    /// The live generation's age. `None` for an inbox, or if live is unmanaged.
     live: Option<LiveAge>,
-    /// Drops that were moved to the archive.
+    /// Drops that were moved to the archive. `None` if none were.
     archived: Option<Item>,
     more: bool,
 }
@@ -177,23 +177,24 @@ impl Report {
     }
 }
 
-/// How old live is, in seconds.
+/// The live generation's age, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct LiveAge {
     age: i64,
-    /// The age above which live is overdue. `None` if the stack's schedule refreshes the dataset.
+    /// The age above which the live generation is overdue. `None` if the stack's schedule refreshes the dataset.
     allowed: Option<i64>,
 }
 
 impl LiveAge {
-    /// Returns by how many seconds live is older than it may be, or 0.
+    /// Returns by how many seconds the live generation is older than allowed, or 0.
     fn overdue(self, limits: &Limits) -> i64 {
         (self.age - self.allowed.unwrap_or(limits.live_age.as_secs())).max(0)
     }
 }
 
-/// Returns the age of live's snapshot; `None` for an inbox, or if live is unmanaged. An opt-out table gets older only
-/// because no drop arrives, which is not a fault. For inboxes there is the metric `OptoutLag` instead.
+/// Returns the age of the live generation's snapshot. `None` for an inbox, or if live is unmanaged. An opt-out table
+/// gets older only because no drop arrives, which is not a problem. For inboxes there is the metric `OptoutLag`
+/// instead.
 fn live_age(dataset: &Dataset, now: Timestamp, loaded: &TableContents) -> Option<LiveAge> {
     let scheduled = !matches!(dataset.source, Source::Inbox(_));
     let live = loaded.live_manifest.as_ref().filter(|_| scheduled)?;
@@ -204,8 +205,8 @@ fn live_age(dataset: &Dataset, now: Timestamp, loaded: &TableContents) -> Option
 const MAX_DELAY: SignedDuration = SignedDuration::from_hours(24);
 
 /// Returns the age of a snapshot. If the dataset has schedules of its own, the age counts from the first due time after
-/// the snapshot, so a table that is due once a month isn't too old before. Then it may be as late as until the next due
-/// time, or a day. If the dataset is only refreshed by hand, after its inputs or by puts, it has no age.
+/// the snapshot, so that a table that is due once a month isn't overdue before. The allowed age is then the time to the
+/// following due time, but at most a day. `None` if the dataset is refreshed only by hand, after its inputs or by puts.
 fn age(refresh: Option<&Refresh>, snapshot: Timestamp, now: Timestamp) -> Option<LiveAge> {
     let Some(refresh) = refresh else {
         return Some(LiveAge { age: now.duration_since(snapshot).as_secs(), allowed: None });

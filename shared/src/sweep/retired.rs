@@ -72,7 +72,7 @@ async fn sweep_one(round: &Round<'_>, config: &Config, found: &Found, swept: &mu
     }
     let dataset = Dataset::retired((&record.dataset, record.name(), paths), config.datasets());
     if let Some(optouts) = published::needed_by(env, config, &dataset.paths).await? {
-        let reason = format!("{} doesn't contain everybody who is on record here yet", optouts.dataset);
+        let reason = format!("{} doesn't yet contain everybody whose opt-out is recorded here", optouts.dataset);
         swept.kept.push(item(&dataset, dataset.paths.location(), reason, None));
         return Ok(());
     }
@@ -190,7 +190,7 @@ async fn dropped(
     if let OldestQuery::Known(Some(query)) = round.readers.oldest_in(&dataset.workgroups).await?
         && query < gone
     {
-        let reason = format!("no table reads from here since {gone}, but a query from {query} is still running");
+        let reason = format!("no table has read from here since {gone}, but a query from {query} is still running");
         swept.kept.push(item(dataset, home, reason, None));
         return Ok(());
     }

@@ -20,7 +20,7 @@ pub struct Tally {
     pub mixed: u64,
     pub came_back: u64,
     pub longest: Duration,
-    /// Correct answers by question.
+    /// The number of correct answers, by question.
     pub by_question: BTreeMap<Question, u64>,
     /// Descriptions of the first few faults that the readers saw.
     pub complaints: Vec<String>,

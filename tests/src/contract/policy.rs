@@ -68,7 +68,7 @@ async fn denies_a_copy_without_a_condition(subject: Arc<Subject>) {
     panic!("CopyObject without If-None-Match is not denied");
 }
 
-/// An upload's parts carry no condition. `s3:ObjectCreationOperation` exempts them.
+/// The parts of an upload are sent without a condition. The policy exempts them by `s3:ObjectCreationOperation`.
 async fn allows_conditional_puts_copies_and_uploads(subject: Arc<Subject>) {
     let at = protected(&subject, "conditional").await;
     let objects = &subject.objects;

@@ -183,7 +183,7 @@ async fn refuses_a_syntax_error(subject: Arc<Subject>) {
     assert!(error.message().contains("SYNTAX_ERROR"), "{error}");
 }
 
-/// Athena's reason quotes the value, so only the reason's name may be passed on.
+/// Athena's text about the failure quotes a row's value, so only the name of the error may be passed on.
 async fn names_a_failure_that_depends_on_rows(subject: Arc<Subject>) {
     let error = subject.failure("SELECT CAST(name AS bigint) FROM (VALUES 'alice') AS t(name)").await;
     assert_eq!(error.kind(), Kind::Input);

@@ -196,7 +196,7 @@ async fn check_announces_what_the_first_flip_records() {
     assert_eq!((history(0), history(1)), (None, Some(announced.adoption)));
 }
 
-/// Tables that Turntable publishes.
+/// Tests `check` on a table that Turntable already publishes.
 #[tokio::test]
 async fn check_compares_a_live_table_with_what_the_file_makes_now() {
     let rig = Rig::with("");
@@ -352,7 +352,7 @@ async fn first_flip_of_a_table_elsewhere_waits_for_a_confirmation() {
     }
 }
 
-/// Whoever can write a flip record could otherwise have a failed canary make any location live.
+/// Without this protection, anybody who can write a flip record could make any location live through a failed canary.
 #[tokio::test]
 async fn canary_goes_back_only_to_a_location_that_is_confirmed() {
     let canary = "checks = { canary = \"SELECT count(*) > 0 FROM {table}\" }\n";

@@ -1,4 +1,4 @@
-//! An entry of datasets.toml with faults stops its own dataset, and no other.
+//! An entry of datasets.toml that has errors stops only its own dataset.
 
 use serde_json::{Value, json};
 use tests::optouts::{Lake, many};

@@ -1,5 +1,5 @@
 //! Operators' requests go to an alias, so that IAM can tell them from events; and each decision is on record with the
-//! invocation that made it, so that CloudTrail can tell who asked.
+//! invocation that made it, so that CloudTrail can tell who sent the request.
 
 use serde_json::{Value, json};
 use tests::{
@@ -19,7 +19,7 @@ use crate::group::lake::{Lake as Group, event};
 const FLIP: &str = "arn:aws:lambda:eu-west-1:123456789012:function:turntable-flip";
 const OPERATOR: &str = "arn:aws:lambda:eu-west-1:123456789012:function:turntable-flip:operator";
 
-/// Returns the environment for an invocation of this ARN, whose request ID is `id`.
+/// Returns the environment for an invocation of this ARN with the request ID `id`.
 fn invoked(env: Environment, arn: &str, id: &str) -> Environment {
     env.during(Invocation::new(id, arn, None))
 }

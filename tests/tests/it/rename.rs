@@ -10,7 +10,7 @@ use tests::{
 };
 use turntable::{
     error::Kind,
-    layout::{Generation, TableName},
+    layout::{Generation, TableName, TablePaths},
     publish::Outcome,
 };
 
@@ -157,6 +157,39 @@ async fn crash_at_any_call_of_a_rename_leaves_readers_of_both_names_with_whole_t
             }
         }
     }
+}
+
+#[tokio::test]
+async fn name_of_an_older_table_is_taken_after_a_flip_to_the_newest_generation() {
+    let (rig, _) = live().await;
+    let (old, folder) = (rig.table.clone(), rig.paths.clone());
+    // Both names change in one edit: a second table is published, and the first one stays.
+    let new = database(&rig);
+    edit(&rig, "s3://lake/schemas", "s3://lake/team");
+    let rig = rig.named(new.clone(), TablePaths::new(&"s3://lake/team".parse().unwrap(), "users"));
+    rig.source(5);
+    let newest = rig.export().await;
+    rig.deliver(&newest).await.unwrap();
+    edit(&rig, "database = \"lake\"", "database = \"dmp\"");
+    let rig = rig.named(old.clone(), rig.paths.clone());
+    let refused = rig.flip(&newest).await.unwrap_err();
+    assert!(refused.message().contains("\"action\":\"rename\""), "{}", refused.message());
+
+    let mut request = request("drop");
+    request["from"] = new.to_string().into();
+    let refused = rig.ask(request.clone()).await.unwrap_err();
+    assert!(
+        refused.message().contains("invoke flip for \"users\" with the newest generation"),
+        "{}",
+        refused.message()
+    );
+    assert_eq!(rig.flip(&newest).await.unwrap().outcome, Outcome::Committed);
+    let told = rig.attention().await;
+    assert!(told.iter().any(|told| told.contains("unfinished")), "{told:?}");
+    assert_eq!(rig.ask(request).await.unwrap().outcome, Outcome::Renamed);
+    assert_eq!((rig.live(), rig.catalog.get(&new)), (Some(newest), None));
+    let told = rig.attention().await;
+    assert!(told.iter().all(|told| told.contains(&folder.location().to_string())), "{told:?}");
 }
 
 #[tokio::test]

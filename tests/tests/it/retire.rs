@@ -29,8 +29,8 @@ fn configure(rig: &Rig, text: String) {
     rig.objects.put(FILE, text);
 }
 
-/// Returns a rig whose dataset `users` was published twice and then replaced by another one in datasets.toml, the two
-/// generations, and the file's previous text.
+/// Publishes the dataset `users` twice, and then replaces it with another one in datasets.toml. Returns the rig, the
+/// two generations, and the file's previous text.
 async fn removed() -> (Rig, [Generation; 2], String) {
     let rig = Rig::with("");
     let mut generations = Vec::new();

@@ -182,7 +182,7 @@ async fn lost_files_do_not_bring_back_what_an_operator_rolled_back() {
     rig.ask(json!({ "dataset": "users", "action": "rollback" })).await.unwrap();
     rig.files(&first).iter().for_each(|key| rig.objects.delete(key));
     let swept = rig.sweep().await.unwrap();
-    assert!(swept.notes[0].contains("no complete generation that was live before is left"), "{:?}", swept.notes);
+    assert!(swept.notes[0].contains("no complete generation is left that the table"), "{:?}", swept.notes);
     assert_eq!(rig.live(), Some(first), "{bad} is known to be bad");
 }
 
@@ -265,7 +265,7 @@ async fn without_a_complete_generation_nothing_is_moved_and_the_note_says_so() {
     let (rig, only) = live(REPAIR).await;
     rig.files(&only).iter().for_each(|key| rig.objects.delete(key));
     let swept = rig.sweep().await.unwrap();
-    assert!(swept.notes[0].contains("no complete generation that was live before is left"), "{:?}", swept.notes);
+    assert!(swept.notes[0].contains("no complete generation is left that the table"), "{:?}", swept.notes);
     assert_eq!(rig.live(), Some(only));
 }
 

@@ -32,7 +32,7 @@ pub enum Kind {
     Return,
 }
 
-/// What the page asks for.
+/// A request from the page.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
@@ -75,7 +75,8 @@ impl Wanted {
         Ok(reason.to_owned())
     }
 
-    /// Returns the change that a command of the same name would make. `None` if the request is not for `flip`.
+    /// Returns the change that a command of the same name would make. `None` if the request is not for the function
+    /// `flip`.
     fn change(&self, reason: String) -> Result<Option<Action>> {
         let generation = self.generation.clone();
         Ok(Some(match self.action {
@@ -87,7 +88,7 @@ impl Wanted {
         }))
     }
 
-    /// Says where the reason is kept. Requests for some actions have no place for it.
+    /// Says where the reason is kept. The requests for some actions have no field for it.
     fn kept(&self) -> &'static str {
         match self.action {
             Kind::Rollback | Kind::Hold => "on record with the dataset, and in the terminal of the console",
@@ -106,8 +107,8 @@ pub async fn effect(connected: &Connected, wanted: &Wanted, options: &str) -> Re
     Ok(Effect { who, what, from, to, undo, kept: wanted.kept(), seen: before.live, generation })
 }
 
-/// Returns the generation that a flip or a rollback goes to. It is named even if it is the one before, because a rollback
-/// without a name goes to the same generation when it is repeated.
+/// Returns the generation that a flip or a rollback goes to. For a rollback to the previous generation, also returns
+/// its name: with the name, a repeated request rolls back no further.
 fn target(before: &Dataset, wanted: &Wanted) -> Option<String> {
     let is_managed = |name: &&String| !name.starts_with("s3://");
     match wanted.action {
@@ -178,7 +179,7 @@ pub async fn carry_out(connected: &Connected, wanted: &Wanted, options: &str) ->
     let effect = effect(connected, wanted, options).await?;
     ensure!(
         effect.seen == wanted.seen,
-        "{}: {} is live now, which is not what the confirmation showed: look again, nothing was changed",
+        "{}: {} is live now, which is not what the confirmation showed: nothing was changed, start the action again",
         wanted.dataset,
         effect.seen.as_deref().unwrap_or("no table")
     );
@@ -211,7 +212,7 @@ async fn send(connected: &Connected, wanted: &Wanted, reason: String, options: &
     Ok(format!("{dataset}: {outcome}\n"))
 }
 
-/// Prints a line on standard error. If nobody reads it, the action is done all the same.
+/// Prints a line on standard error. A failure to print it is ignored, so that the action is done all the same.
 fn log(text: &str) {
     let lines = text.trim_end().replace('\n', "\n  ");
     let text: String = lines.chars().filter(|c| *c == '\n' || !c.is_control()).collect();

@@ -11,7 +11,7 @@ use crate::target::Target;
 
 const TOKEN: &str = "5ec2e7";
 
-/// A console whose stack isn't up: an answer with status 503 has passed the guard.
+/// A console whose stack isn't up: an answer with status 503 shows that the request has passed the guard.
 struct Served {
     port: u16,
 }

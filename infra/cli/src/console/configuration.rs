@@ -1,4 +1,4 @@
-//! The data of the configuration's page: the text of `datasets.toml` without passwords, and its faults.
+//! The data of the configuration's page: the text of `datasets.toml` without passwords, and the errors in it.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -18,10 +18,10 @@ pub struct Configuration {
     pub faults: Vec<Fault>,
 }
 
-/// A fault in the file.
+/// An error in the file.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Fault {
-    /// The line, from 1. `None` if the fault is not at a place in the file.
+    /// The line, from 1. `None` if the error has no position in the file.
     pub line: Option<usize>,
     pub message: String,
 }

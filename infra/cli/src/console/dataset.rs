@@ -9,8 +9,8 @@ use super::{
     stack::{Connected, Deployed, now},
 };
 
-/// Returns `flip`'s status of the dataset as `status`, its `configured`, and from the bucket `records` and `flips`. If the
-/// bucket can't be read, `records_error` says why.
+/// Returns JSON with `flip`'s answer about the dataset as `status`. Adds, from the bucket, `configured`, `records` and
+/// `flips` or, if the bucket can't be read, the reason as `records_error`.
 pub async fn dataset(connected: &Connected, name: &str) -> Result<Value> {
     let (status, deployed) = futures::join!(connected.status(name), connected.deployed());
     let status = status?;

@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Where the server listens, and who may ask.
+/// The server's address, and what a request must show to be answered.
 #[derive(Debug, Clone)]
 pub struct Guard {
     host: String,
@@ -40,7 +40,7 @@ impl Refusal {
         }
     }
 
-    /// Says what is wrong and what to do, without repeating anything of the request.
+    /// Says what is wrong and what to do, without quoting the request.
     pub fn message(self) -> &'static str {
         match self {
             Refusal::Host => "the request names another host: open the address that `turntable console` printed",
@@ -48,8 +48,8 @@ impl Refusal {
             Refusal::Site => "the request comes from another site: open the address that `turntable console` printed",
             Refusal::NoToken => "the token is missing: open the address that `turntable console` printed",
             Refusal::Token => "the token is wrong: open the address that the running `turntable console` printed",
-            Refusal::ReadOnly => "this console only shows: start it with --allow-actions to act from it",
-            Refusal::NotJson => "an action is sent as application/json",
+            Refusal::ReadOnly => "this console is read-only: start it with --allow-actions to act from it",
+            Refusal::NotJson => "an action must be sent as application/json",
         }
     }
 }
@@ -66,7 +66,7 @@ impl Guard {
         format!("{}/#token={}", self.origin, self.token)
     }
 
-    /// Checks a request before anything else looks at it.
+    /// Checks a request before anything else handles it.
     pub fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
         let is_data = uri.path().starts_with("/api/");
         let changes = *method != Method::GET && *method != Method::HEAD;

@@ -46,7 +46,7 @@ pub struct Options {
     /// The port on 127.0.0.1; otherwise a free one
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub port: u16,
-    /// Let the page roll back, flip, hold, release, export, and let people return; otherwise it only shows
+    /// Let the page roll back, flip, hold, release, export, and let people return; otherwise it is read-only
     #[arg(long)]
     pub allow_actions: bool,
 }

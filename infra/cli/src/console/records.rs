@@ -43,9 +43,9 @@ pub struct Recorded {
     pub nulled: BTreeMap<String, u64>,
     pub missing: BTreeMap<String, u64>,
     pub ignored: BTreeMap<String, u64>,
-    /// The generations of its inputs that it was built from, by dataset.
+    /// The inputs' generations from which this generation was built, by dataset.
     pub inputs: BTreeMap<String, Generation>,
-    /// When and why its audit rejected it. `None` if it didn't.
+    /// When and why the audit rejected the generation. `None` if it didn't.
     pub verdict: Option<Verdict>,
 }
 

@@ -2,7 +2,7 @@
 
 const HIDDEN: &str = "•••";
 
-/// Returns the text with the passwords in its URLs, and the values of keys whose names contain `password`, hidden.
+/// Returns the text, but hides the passwords in its URLs, and the values of keys whose names contain `password`.
 pub fn redacted(text: &str) -> String {
     text.split_inclusive('\n').map(|line| keys(&urls(line))).collect()
 }

@@ -30,7 +30,7 @@ use crate::{lambda::FunctionError, target::Target, trouble::NoAnswer};
 /// The largest body of a request, in bytes. A reason is shorter.
 const MAX_BODY: usize = 16 * 1024;
 
-/// How often the page asks again, in seconds. In AWS each question invokes a function, which costs money.
+/// How often the page requests its data again, in seconds. In AWS, each request invokes a function, which costs money.
 const REFRESH_LOCAL: u64 = 5;
 const REFRESH_AWS: u64 = 30;
 
@@ -43,14 +43,15 @@ pub struct Server {
 type Shared = State<Arc<Server>>;
 
 impl Server {
-    /// Connects to the stack. Fails if it isn't there, so that the command says so instead of the page.
+    /// Connects to the stack. Fails if the stack can't be reached, so that the command reports this before anybody
+    /// opens the page.
     pub async fn connect(target: Target, guard: Guard) -> Result<Server> {
         let server = Server::new(target, guard);
         server.source.connected().await?;
         Ok(server)
     }
 
-    /// Returns a server that connects when it is asked.
+    /// Returns a server that connects to the stack on the first request.
     pub fn new(target: Target, guard: Guard) -> Server {
         Server { guard, source: Source::new(target) }
     }
@@ -60,7 +61,8 @@ impl Server {
         Ok(axum::serve(listener, router(Arc::new(self))).await?)
     }
 
-    /// Carries out `ask` on the stack. After a failure to reach it, the next request connects again.
+    /// Calls `ask` with the connected stack. After an error, unless a function returned it, the next request connects
+    /// again.
     async fn ask<T>(&self, ask: impl AsyncFnOnce(Arc<Connected>) -> Result<T>) -> Result<T> {
         let answer = match self.source.connected().await {
             Ok(connected) => ask(connected).await,
@@ -171,7 +173,7 @@ async fn wanted(body: Body) -> Result<Wanted, Response> {
         .map_err(|error| failed(StatusCode::BAD_REQUEST, &format!("the request is not as expected: {error}")))
 }
 
-/// Answers with JSON, or with 304 if the browser has the same already, apart from what changes with time.
+/// Answers with JSON, or with status 304 if the browser already has the same answer apart from ages.
 fn answered(headers: &HeaderMap, found: Result<Value>) -> Response {
     let found = match found {
         Ok(found) => found,
@@ -198,7 +200,7 @@ fn failed(status: StatusCode, message: &str) -> Response {
     (status, kind, json!({ "error": message }).to_string()).into_response()
 }
 
-/// Returns a tag that stays the same while only ages change.
+/// Returns the answer's ETag, which doesn't depend on ages and on the time of the answer.
 fn tag(answer: &Value) -> String {
     fn timeless(value: &Value) -> Value {
         match value {

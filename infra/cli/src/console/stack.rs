@@ -11,7 +11,7 @@ use turntable::{aws::s3::S3, config::Config, layout::Key};
 use super::records::Records;
 use crate::target::{Function, Stack, Target};
 
-/// What is known of a stack: its functions, and the records in its bucket.
+/// A connection to a stack: its functions, and the records in its bucket.
 pub struct Connected {
     pub stack: Stack,
     pub records: Records,
@@ -23,7 +23,7 @@ pub struct Source {
     connected: Mutex<Option<Arc<Connected>>>,
 }
 
-/// `datasets.toml` as it is in the bucket.
+/// The `datasets.toml` in the bucket.
 pub struct Deployed {
     pub at: Key,
     pub text: String,

@@ -41,7 +41,7 @@ pub struct KeyDifference {
     columns: Vec<String>,
     went: u64,
     came: u64,
-    /// Some of the keys that went, and of those that came. Empty unless they were asked for.
+    /// Some of the keys that went, and some of those that came. Empty unless [`Keys::show`] is above 0.
     #[serde(skip_serializing_if = "Samples::is_empty")]
     samples: Samples,
 }

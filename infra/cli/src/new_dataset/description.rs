@@ -30,7 +30,8 @@ pub struct Column {
     pub not_null: bool,
     /// Whether the column is INVISIBLE in MySQL or MariaDB, so that `SELECT *` leaves it out.
     pub is_invisible: bool,
-    /// What the values of a number without a precision need. `None` for other columns, and if there is no such value.
+    /// For a number type without a precision, the digits that the column's values need. `None` for other columns, and
+    /// if the values don't show it.
     pub digits: Option<Digits>,
 }
 

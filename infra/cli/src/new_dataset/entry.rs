@@ -64,9 +64,9 @@ pub fn text(dialect: Dialect, name: &str, table: &Table, columns: &[Published], 
     text
 }
 
-/// Returns the column whose ranges several connections can read: the primary key if it is one column. A partitioned table
-/// can't be split by its blocks, so it gets the best column of its key, or else of the table: a number or a time, as most
-/// of its values differ.
+/// Returns the column whose ranges several connections can read: the primary key if it is one column. Otherwise, only a
+/// partitioned table needs a column, because it can't be split by its blocks: a number or a time, whose values mostly
+/// differ, from the key if possible.
 fn split_by<'a>(table: &Table, columns: &'a [Published]) -> Option<&'a str> {
     let key = table.keys.iter().find(|key| key.is_primary);
     let of_key = key.and_then(|key| names(key, columns));

@@ -70,8 +70,8 @@ pub async fn table(database: &Database, wanted: &str) -> Result<Table> {
 /// The number of rows up to which all values of a column are read.
 const READ_ROWS: u64 = 1_000_000;
 
-/// Returns the digits that the values of a `numeric` column need. Reads at most [`READ_ROWS`] rows. Returns `None` if there
-/// is no value, or one that is no number, or if the user may not read the column.
+/// Returns the digits that the values of a `numeric` column need. Reads at most [`READ_ROWS`] rows. Returns `None` if
+/// there is no value, if one is NaN or an infinity, or if the user may not read the column.
 async fn digits(database: &Database, table: &str, column: &str, rows: u64) -> Result<Option<Digits>> {
     let is_part = rows > READ_ROWS;
     let limit = if is_part { format!(" LIMIT {READ_ROWS}") } else { String::new() };

@@ -90,7 +90,7 @@ fn unsupported_kind(table: &Table) -> Option<&'static str> {
 const CRAWLER_PARAMETER: &str = "UPDATED_BY_CRAWLER";
 
 /// Returns why a table must not be adopted, or `None` if it may be. A table must not be adopted if the new files
-/// wouldn't have the properties that it declares, or if dropping it would delete its files too.
+/// wouldn't have the properties that it declares, or if dropping the table would delete its files too.
 fn unadoptable_kind(table: &Table) -> Option<&'static str> {
     let is = |key: &str, value: &str| {
         let mut parameters = table.parameters().into_iter().flatten();

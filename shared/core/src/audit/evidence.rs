@@ -46,7 +46,7 @@ pub struct Footer {
     pub columns: Vec<Column>,
     /// The statistics for each of `columns`. `None` for a column that isn't found.
     pub statistics: Vec<Option<Statistics>>,
-    /// The statistics for each of the manifest's partition columns, derived from the file's key. Empty if the file
-    /// isn't in a folder of these partitions.
+    /// The statistics for each of the manifest's partition columns, derived from the file's key. Empty if the file's
+    /// folders don't match these columns.
     pub partitions: Vec<Statistics>,
 }

@@ -115,7 +115,7 @@ pub fn fresh(checks: &Checks, manifest: &Manifest, footers: &[Footer], now: Time
     checks.fresh.iter().filter(|(_, fresh)| fresh.ignore_after.is_none()).filter_map(judge).collect()
 }
 
-/// A file's key, and the file's statistics for one column, if it has any.
+/// A file's key, and its statistics for one column. `None` if it has none.
 type FileStatistics<'a> = (&'a str, Option<&'a Statistics>);
 
 /// Returns the statistics of the column `name` for each file that has rows. The error is the reason to report if the
@@ -195,8 +195,8 @@ mod tests {
 
     type Judge = fn(&Checks, &Manifest, &[Footer]) -> Vec<String>;
 
-    /// Runs `check` on two files whose column `id` has these numbers of nulls, smallest values and largest values.
-    /// Returns the reasons.
+    /// Runs `check` on two files. For each file, `values` holds the number of nulls, the smallest value and the largest
+    /// value of the column `id`. Returns the reasons.
     fn judge(check: Judge, checks: &Checks, values: [(u64, Value, Value); 2]) -> Vec<String> {
         let manifest = fixture::manifest();
         check(checks, &manifest, &fixture::footers(&manifest, values))

@@ -16,7 +16,7 @@ use crate::{
 /// One query on a table, and the result that it must return.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
-    /// The check's name and its value in `datasets.toml`, with which every reason starts. A long query is truncated.
+    /// The check's name and its value in `datasets.toml`. Every reason starts with them. A long query is truncated.
     pub check: String,
     pub sql: String,
     expected: Expected,
@@ -60,8 +60,8 @@ impl Question {
         }
     }
 
-    /// Returns the query for a column in `fresh`, ignoring values after `until`. `glue_type` is the column's type. The
-    /// error is the reason to report if it is neither a date nor a timestamp.
+    /// Returns the query for a column in `fresh`. The query ignores values after `until`. `glue_type` is the column's
+    /// type. The error is the reason to report if it is neither a date nor a timestamp.
     fn fresh(
         name: &str,
         glue_type: &str,
@@ -166,8 +166,8 @@ pub fn has_sql_checks(checks: &Checks) -> bool {
         || checks.fresh.iter().any(|(_, fresh)| fresh.ignore_after.is_some())
 }
 
-/// Returns the queries to run on a candidate that is registered as `table`, and the reasons from checks that fail
-/// without a query, because a column is missing.
+/// Returns the queries to run on a candidate that is registered as `table`. Also returns the reasons from checks that
+/// fail before any query, because a column is missing.
 pub fn questions(
     checks: &Checks,
     manifest: &Manifest,

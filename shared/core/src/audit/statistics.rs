@@ -55,7 +55,7 @@ impl Extremes {
 }
 
 /// Returns the statistics for a file's partition columns, derived from the folders in its key: each column has one
-/// value and no nulls. Returns an empty list if the file isn't in a folder of these partitions.
+/// value and no nulls. Returns an empty list if the folders don't match `partitions`.
 pub fn of_folders(partitions: &[Partition], key: &str) -> Vec<Statistics> {
     let values = partition::values_of(partitions, key).unwrap_or_default();
     let one = |(partition, text): (&Partition, &str)| {

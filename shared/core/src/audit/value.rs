@@ -82,7 +82,7 @@ impl Value {
     }
 }
 
-/// Returns why `range` can't check a column of this Glue type against this range, or `None` if it can.
+/// Returns why a `range` check with these bounds can't check a column of this Glue type, or `None` if it can.
 pub fn range_fault(glue_type: &str, range: &Range) -> Option<String> {
     let value = match GlueType::parse(glue_type).ok()? {
         GlueType::Tinyint | GlueType::Smallint | GlueType::Int | GlueType::Bigint => Value::Whole(0),

@@ -1,4 +1,4 @@
-//! Which tables that Turntable doesn't publish yet a dataset may take over.
+//! The tables that a dataset may take over although Turntable doesn't publish them yet.
 
 use super::{names::location, read::Keys};
 use crate::layout::Location;
@@ -6,12 +6,12 @@ use crate::layout::Location;
 /// The value of `adopt`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Adopt {
-    /// Only an operator's request may take over a table that reads files elsewhere.
+    /// Only an operator's request may take over a table whose files are outside the dataset's own folder.
     #[default]
     No,
     /// An event may take over the table, wherever its files are.
     Any,
-    /// An event may take over the table if it reads the files at this location.
+    /// An event may take over the table if its files are at this location.
     From(Location),
 }
 

@@ -1,15 +1,16 @@
-//! Separates the entries that have faults from the others, so that one entry's fault doesn't stop the other datasets.
+//! Separates the entries that have errors from the valid ones, so that errors in one entry don't stop the other
+//! datasets.
 
 use std::collections::BTreeMap;
 
 use super::{dataset::Dataset, source::Source};
 
-/// An entry of `datasets.toml` that has faults, or that must not be used because of another entry's faults. Nothing is
-/// published for it until the faults are corrected.
+/// An entry of `datasets.toml` that has errors, or that must not be used because another entry has errors. Nothing is
+/// published for it until they are corrected.
 #[derive(Debug, Clone)]
 pub struct BrokenEntry {
     pub name: String,
-    /// Each fault, as `file:line:column: key.path: message`.
+    /// Each error, as `file:line:column: key.path: message`.
     pub faults: Vec<String>,
     /// The parts of the dataset that could be read. `None` if its source, database or location is unknown.
     pub dataset: Option<Dataset>,
@@ -17,15 +18,15 @@ pub struct BrokenEntry {
     pub database: Option<String>,
 }
 
-/// What is known about an entry, even if it has faults.
+/// What is known about an entry, even if it has errors.
 #[derive(Debug, Clone, Default)]
 pub struct Outline {
     pub database: Option<String>,
     pub group: Option<String>,
 }
 
-/// Returns the name of the entry that a fault's key path belongs to, or `None` if the fault concerns the whole file.
-/// Names can contain dots, so several can match; the longest one counts.
+/// Returns the name of the entry that the key path `path` belongs to, or `None` if it belongs to no entry. Names can
+/// contain dots, so several can match; the longest one counts.
 pub fn entry_of<'a>(path: &str, outlines: &'a BTreeMap<String, Outline>) -> Option<&'a str> {
     let rest = path.strip_prefix("datasets.")?;
     let is_within =
@@ -33,9 +34,9 @@ pub fn entry_of<'a>(path: &str, outlines: &'a BTreeMap<String, Outline>) -> Opti
     outlines.keys().filter(is_within).max_by_key(|name| name.len()).map(String::as_str)
 }
 
-/// Removes the entries in `faults` from `datasets`, and also the entries that can't be used without them: the other
+/// Removes the entries in `faults` from `datasets`. Also removes the entries that can't be used without them: the other
 /// members of their groups, and datasets that share a table, a folder or an inbox with one of them, because it isn't
-/// known which dataset owns it.
+/// known which of the two owns it.
 pub fn separate(
     datasets: &mut BTreeMap<String, Dataset>,
     outlines: &BTreeMap<String, Outline>,
@@ -54,7 +55,7 @@ pub fn separate(
                 Some(dataset) if shares(dataset, other) => "both would write to the same place",
                 _ => continue,
             };
-            let fault = format!("datasets.{}: not used, because {broken:?} has faults, and {why}", other.name);
+            let fault = format!("datasets.{}: skipped, because {broken:?} has errors, and {why}", other.name);
             faults.entry(other.name.clone()).or_default().push(fault);
         }
     }

@@ -1,4 +1,4 @@
-//! Parses the text of `datasets.toml` into datasets, and collects all faults in it.
+//! Parses the text of `datasets.toml` into datasets, and collects all errors in it.
 
 use std::collections::BTreeMap;
 
@@ -23,12 +23,12 @@ use super::{
 };
 use crate::layout::{Group, TableName, TablePaths};
 
-/// What was read from a `datasets.toml`. A dataset with faults must not be used.
+/// What was read from a `datasets.toml`. A dataset that has errors must not be used.
 #[derive(Default)]
 pub struct Checked {
     /// The datasets that could be read.
     pub datasets: BTreeMap<String, Dataset>,
-    /// What is known about each entry, even if it has faults.
+    /// What is known about each entry, even if it has errors.
     pub outlines: BTreeMap<String, Outline>,
     pub faults: Vec<Fault>,
 }
@@ -75,11 +75,11 @@ fn file(table: &Table, outlines: &BTreeMap<String, Outline>, faults: &Faults) ->
     });
     let mut defaults = defaults.unwrap_or_default();
     if let Some(refresh) = defaults.refresh.as_mut().filter(|refresh| !refresh.after.is_empty()) {
-        faults.push("defaults.refresh", "after names the inputs of one dataset: set it in that dataset");
+        faults.push("defaults.refresh", "{ after = … } lists the inputs of one dataset: set it in that dataset");
         refresh.after.clear();
     }
     if defaults.refresh.as_mut().is_some_and(|refresh| refresh.on_put.take().is_some()) {
-        faults.push("defaults.refresh", "on_put is about the files of one dataset: set it there");
+        faults.push("defaults.refresh", "on_put applies to the files of one dataset: set it in that dataset");
     }
     // An invalid key in [defaults] is reported there, so it must not also be reported as missing from each dataset.
     let given =

@@ -13,11 +13,13 @@ use super::{
 /// A dataset's checks. All column names are in lower case.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Checks {
-    /// The smallest allowed number of rows.
+    /// The smallest allowed number of rows. `None` means no limit.
     pub min_rows: Option<u64>,
-    /// The largest allowed loss of rows, as a fraction of the live rows: 0.2 means that up to 20 % may be lost.
+    /// The largest allowed loss of rows, as a fraction of the live rows: 0.2 means that up to 20 % may be lost. `None`
+    /// means no limit.
     pub max_shrink: Option<f64>,
-    /// The largest allowed gain of rows, as a fraction of the live rows: 0.5 means that up to 50 % may be added.
+    /// The largest allowed gain of rows, as a fraction of the live rows: 0.5 means that up to 50 % may be added. `None`
+    /// means no limit.
     pub max_growth: Option<f64>,
     /// Columns that must not contain nulls.
     pub not_null: Vec<String>,
@@ -29,7 +31,7 @@ pub struct Checks {
     pub unique: Vec<Vec<String>>,
     /// Queries on the candidate that must return one row with `true`. `{table}` stands for the candidate's table.
     pub sql: Vec<String>,
-    /// A query like those in `sql`, but run on the live table after a flip.
+    /// A query like those in `sql`, but run on the live table after a flip. `None` means no canary.
     pub canary: Option<String>,
 }
 

@@ -15,7 +15,7 @@ pub struct Csv {
     pub by_position: bool,
     /// The number of lines before the header or, without one, before the first record.
     pub skip: u64,
-    /// How numbers are written, for the columns that differ from `1234.5`.
+    /// How numbers are written in each column whose numbers don't look like `1234.5`.
     pub numbers: BTreeMap<String, Separators>,
 }
 
@@ -33,7 +33,7 @@ impl Default for Csv {
     }
 }
 
-/// The characters in a column's numbers.
+/// The separators in a column's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Separators {
     pub decimal: u8,

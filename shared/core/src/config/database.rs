@@ -40,8 +40,8 @@ fn parallel(keys: &Keys) -> u32 {
     u32::try_from(parallel).unwrap_or(MAX_CONNECTIONS)
 }
 
-/// Returns how to reach the database: with a URL, or with a secret and the keys that it may lack. `tls` lists the TLS
-/// keys, which have the same names as in the secret.
+/// Returns how to reach the database: with a URL, or with a secret and the keys that supply what the secret lacks.
+/// `tls` lists the TLS keys, which have the same names as in the secret.
 fn connect(keys: &Keys, secret: Option<&str>, url: Option<Connect>, tls: [&'static str; 2]) -> Option<Connect> {
     if keys.has("secret") == keys.has("url") {
         keys.fault_here("set exactly one of secret and url");

@@ -53,8 +53,8 @@ pub struct Dataset {
 
 impl Dataset {
     /// Returns a stand-in for a dataset that published a table but is no longer configured. Only sweep uses it. Its
-    /// source has no files, and it keeps no generations for a rollback. Its delays are the longest in `others`, and its
-    /// workgroups are all the workgroups in `others`.
+    /// source has no files, and it keeps no generations for a rollback. Its `drain` and `abandoned` are the longest in
+    /// `others`, and its workgroups are `primary` and all workgroups in `others`.
     pub fn retired<'a>(
         (name, table, paths): (&str, TableName, TablePaths),
         others: impl Iterator<Item = &'a Dataset>,
@@ -103,7 +103,7 @@ impl Dataset {
     }
 
     /// Returns whether files at this location may become live, or live again, without an operator's request even if
-    /// Turntable didn't write them: they are in the table's own folder, or `adopt` allows them.
+    /// Turntable didn't write them. This is so if they are in the table's own folder, or if `adopt` allows them.
     pub fn trusts(&self, location: &Location) -> bool {
         self.paths.location().contains(location) || self.adopt.allows(location)
     }

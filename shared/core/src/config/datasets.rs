@@ -44,8 +44,8 @@ impl Config {
         Err(Error::config(lines.join("\n")))
     }
 
-    /// Like [`Config::parse`], but leaves out the entries that have faults and keeps a record of the faults. Fails if a
-    /// fault concerns the whole file, or if no entry is valid.
+    /// Like [`Config::parse`], but leaves out the entries that have errors, and keeps them for [`Config::broken`].
+    /// Fails if an error concerns the whole file, or if no entry is valid.
     pub fn parse_valid(file: &str, text: &str) -> Result<Config> {
         let Checked { mut datasets, outlines, faults } = check::check(text);
         if faults.is_empty() {
@@ -73,18 +73,18 @@ impl Config {
         Ok(Config { datasets, broken })
     }
 
-    /// Returns the entries that have faults.
+    /// Returns the entries that have errors.
     pub fn broken(&self) -> impl Iterator<Item = &BrokenEntry> {
         self.broken.values()
     }
 
-    /// Returns all datasets that could be read, even if their entries have faults. Use this to decide what is no longer
+    /// Returns all datasets that could be read, even if their entries have errors. Use this to decide what is no longer
     /// configured.
     pub fn known(&self) -> impl Iterator<Item = &Dataset> {
         self.datasets.values().chain(self.broken.values().filter_map(|entry| entry.dataset.as_ref()))
     }
 
-    /// Fails if any entry has faults.
+    /// Fails if any entry has errors.
     pub fn ensure_valid(&self) -> Result<()> {
         let faults: Vec<&str> = self.broken().flat_map(|entry| &entry.faults).map(String::as_str).collect();
         if faults.is_empty() { Ok(()) } else { Err(Error::config(faults.join("\n"))) }
@@ -128,7 +128,8 @@ impl Config {
         })
     }
 
-    /// Returns the datasets that puts into their sources refresh, with the files that they read.
+    /// Returns the datasets that are refreshed when an object is put into their source, each with the files that it
+    /// reads.
     pub fn refreshed_on_put(&self) -> impl Iterator<Item = (&Dataset, &Files)> {
         self.datasets().filter_map(|dataset| Some((dataset, dataset.files_on_put()?)))
     }
@@ -154,13 +155,13 @@ impl Config {
         self.datasets.values().filter_map(Dataset::optouts).find(|optouts| view::active_name(&optouts.table) == *view)
     }
 
-    /// Returns the Glue databases that the datasets publish to, including datasets with faults.
+    /// Returns the Glue databases that the datasets publish to, including datasets that have errors.
     pub fn databases(&self) -> BTreeSet<&str> {
         let broken = self.broken.values().filter_map(|entry| entry.database.as_deref());
         self.datasets.values().map(|dataset| dataset.table.database.as_str()).chain(broken).collect()
     }
 
-    /// Returns the dataset whose inbox contains `location`.
+    /// Returns the dataset whose inbox contains `location`, if any.
     pub fn inbox_around(&self, location: &Location) -> Option<&Dataset> {
         let is_around =
             |dataset: &&Dataset| matches!(&dataset.source, Source::Inbox(inbox) if inbox.location.contains(location));
@@ -191,10 +192,10 @@ fn located(file: &str, text: &str, keys: &Positions, fault: &Fault) -> String {
     format!("{file}:{position}: {}", fault.message)
 }
 
-/// Returns the error for a request about a dataset whose entry has faults.
+/// Returns the error for a request about a dataset whose entry has errors.
 fn faulty(entry: &BrokenEntry) -> Error {
     Error::config(format!(
-        "dataset {:?} is not used, because its entry has faults; live stays as it is until they are corrected:\n{}",
+        "dataset {:?} is skipped, because its entry has errors; its live table stays as it is until they are corrected:\n{}",
         entry.name,
         entry.faults.join("\n")
     ))

@@ -9,8 +9,8 @@ use super::{
     refresh::{After, GivenAfter, Input, Refresh, Unresolved},
 };
 
-/// Sets `refresh` in each dataset, with one record for all members of a group. Checks that the members of each group
-/// are refreshed together, that the inputs exist, and that no dataset is an input of itself, directly or through
+/// Sets `refresh` in each dataset. All members of a group share one refresh record. Checks that the members of each
+/// group are refreshed together, that the inputs exist, and that no dataset is an input of itself, directly or through
 /// others. `outlines` has every entry in the file.
 pub fn together(
     datasets: &mut BTreeMap<String, Dataset>,
@@ -197,7 +197,7 @@ mod tests {
         let inherited = format!("{DEFAULTS}{}{}", after("\"a\""), entry("a", ""));
         assert_eq!(
             faults(&inherited),
-            "datasets.toml: defaults.refresh: after names the inputs of one dataset: set it in that dataset"
+            "datasets.toml: defaults.refresh: { after = … } lists the inputs of one dataset: set it in that dataset"
         );
     }
 

@@ -143,7 +143,7 @@ pub fn glue_job(keys: Keys) -> Option<GlueJob> {
     Some(GlueJob { name: name?, arguments, timeout })
 }
 
-/// Returns whether Glue itself reads this argument, also if it is written in another letter case or with the `_` and
+/// Returns whether Glue itself reads this argument, even if it is written in another letter case, or with the `_` and
 /// `=` that an argument parser accepts.
 fn is_glues(argument: &str) -> bool {
     let name = argument.trim_start_matches('-').split('=').next().unwrap_or_default();

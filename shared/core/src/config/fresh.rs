@@ -9,7 +9,8 @@ use super::read::{Keys, described};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fresh {
     pub max_age: SignedDuration,
-    /// Values after this time are ignored, because they stand for "no end", such as 9999-12-31.
+    /// Values after this time are ignored. They stand for "no end", such as 9999-12-31. `None` means that all values
+    /// count.
     pub ignore_after: Option<Timestamp>,
 }
 

@@ -174,9 +174,9 @@ pub(super) fn protects(keys: &Keys, source: Option<&Source>) -> BTreeMap<String,
     protects
 }
 
-/// Resolves `protects`, which has the value of that key for each inbox. `outlines` has every entry in the file. Checks
-/// that inbox datasets have only supported checks, that no inbox overlaps a table's folder or another inbox, and that
-/// no table has the name of a view.
+/// Resolves the datasets in `protects`, which maps each inbox to its value of the key `protects`. `outlines` has every
+/// entry in the file. Checks that inbox datasets have only supported checks, that no inbox overlaps a table's folder or
+/// another inbox, and that no table has the name of a view.
 pub(super) fn together(
     datasets: &mut BTreeMap<String, Dataset>,
     outlines: &BTreeMap<String, Outline>,
@@ -193,7 +193,7 @@ pub(super) fn together(
                 }
                 let others: Vec<&str> = datasets.keys().filter(|name| *name != inbox).map(String::as_str).collect();
                 let fault = match others.as_slice() {
-                    [] => "expected the name of another dataset in this file, which has none".into(),
+                    [] => "expected the name of another dataset, but this file has no other".into(),
                     others => format!("expected the name of another dataset in this file: {}", others.join(", ")),
                 };
                 faults.push(&format!("datasets.{inbox}.protects.{protected}"), &fault);

@@ -1,4 +1,4 @@
-//! Checks `on_put`, and tells which puts it is about.
+//! Checks `on_put`, and decides which puts refresh a dataset.
 
 use super::{
     dataset::Dataset,
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::layout::{Key, Location, TablePaths, is_hidden};
 
-/// Checks that the source can be refreshed by puts: that it reads files, and none of those that an export writes.
+/// Checks that puts can refresh the dataset: the source must read files, and exports must not write any of these files.
 pub fn check(keys: &Keys, source: Option<&Source>, location: Option<&Location>, table: &str) {
     match source {
         Some(Source::Files(files)) => {
@@ -27,20 +27,20 @@ pub fn check(keys: &Keys, source: Option<&Source>, location: Option<&Location>, 
         Some(Source::Inbox(_)) | None => {}
         Some(_) => keys.fault(
             "refresh",
-            "on_put needs a files source, because no event tells that rows of a database or a query have changed: set a \
-             schedule such as \"rate(5 minutes)\", or { after = [\"DATASET\", …] }",
+            "on_put needs a files source, because no event reports changed rows in a database or a query's result: set \
+             a schedule such as \"rate(5 minutes)\", or { after = [\"DATASET\", …] }",
         ),
     }
 }
 
 impl Files {
-    /// Returns the location as a folder, which may also be the key of one object.
+    /// Returns the location as a folder. The location may also be the key of a single object.
     fn folder(&self) -> Location {
         let slash = if self.key.is_empty() || self.key.ends_with('/') { "" } else { "/" };
         Location { bucket: self.bucket.clone(), prefix: format!("{}{slash}", self.key) }
     }
 
-    /// Returns whether a source reads this object, if it exists. Doesn't look at the object's format.
+    /// Returns whether the source reads this object if it exists. Doesn't check the object's format.
     pub fn reads(&self, key: &Key) -> bool {
         if key.bucket != self.bucket {
             return false;
@@ -52,7 +52,8 @@ impl Files {
 }
 
 impl Dataset {
-    /// Returns the files into which puts refresh the dataset.
+    /// Returns the source's files if the dataset is refreshed when an object is put among them. Otherwise returns
+    /// `None`.
     pub fn files_on_put(&self) -> Option<&Files> {
         self.refresh.as_ref()?.on_put?;
         match &self.source {
@@ -115,7 +116,7 @@ mod tests {
             (
                 rows,
                 "{ on_put = true }",
-                "refresh: on_put needs a files source, because no event tells that rows of a database or a query have changed: set a schedule such as \"rate(5 minutes)\", or { after = [\"DATASET\", …] }",
+                "refresh: on_put needs a files source, because no event reports changed rows in a database or a query's result: set a schedule such as \"rate(5 minutes)\", or { after = [\"DATASET\", …] }",
             ),
             (
                 own,
@@ -132,7 +133,7 @@ mod tests {
             (
                 files,
                 "[{ on_put = true }, { after = [\"a\"], settle = \"1s\" }]",
-                "refresh.after: these datasets wait for each other, so none is ever due: a after a\nrefresh.settle: is how long no further put may come: set on_put = true too, or remove it",
+                "refresh.after: these datasets wait for each other, so none is ever due: a after a\nrefresh.settle: has no effect without on_put = true: set that too, or remove it",
             ),
         ] {
             let found = faults(&format!("{DEFAULTS}[datasets.a]\n{source}refresh = {refresh}\n"));
@@ -142,7 +143,7 @@ mod tests {
         }
         assert_eq!(
             faults(&format!("{DEFAULTS}refresh = {{ on_put = true }}\n[datasets.a]\n{files}")),
-            "datasets.toml: defaults.refresh: on_put is about the files of one dataset: set it there"
+            "datasets.toml: defaults.refresh: on_put applies to the files of one dataset: set it in that dataset"
         );
     }
 }

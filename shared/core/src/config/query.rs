@@ -30,7 +30,7 @@ impl Dialect for Athena {
     }
 }
 
-/// The words that make a part of a statement write in other dialects. A column with one of these names must be quoted.
+/// Words that let a query write in other SQL dialects. A column with one of these names must be quoted.
 const WRITING_WORDS: [Keyword; 5] = [Keyword::DELETE, Keyword::INSERT, Keyword::INTO, Keyword::MERGE, Keyword::UPDATE];
 
 /// The first words of the statements that only read.

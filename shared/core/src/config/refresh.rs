@@ -11,27 +11,27 @@ use crate::{
     refresh::Schedule,
 };
 
-/// When a dataset is refreshed. Without schedules, inputs and puts, only by hand.
+/// When a dataset is refreshed. Without schedules, inputs and `on_put`, it is refreshed only on request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refresh {
     pub schedules: Vec<Schedule>,
-    /// The inputs after whose flips the dataset is refreshed. One entry is enough for a refresh.
+    /// The inputs whose flips lead to a refresh. It is enough if one entry's inputs have flipped.
     pub after: Vec<After>,
-    /// Whether a put into the source refreshes the dataset.
+    /// How a put into the source refreshes the dataset. `None` if it doesn't.
     pub on_put: Option<OnPut>,
     pub zone: TimeZone,
     /// The key of the object that records the scheduled refreshes. The members of a group share one.
     pub record: Key,
 }
 
-/// That a put into the source refreshes the dataset.
+/// How a put into the source refreshes the dataset.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OnPut {
-    /// How long no further put may come before the export starts.
+    /// How long puts must have paused before the export starts.
     pub settle: SignedDuration,
 }
 
-/// The inputs after whose flips a dataset is refreshed.
+/// One entry of `after`: inputs whose flips lead to a refresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct After {
     pub inputs: Vec<Input>,
@@ -53,7 +53,7 @@ impl Refresh {
         self.schedules.is_empty() && self.after.is_empty() && self.on_put.is_none()
     }
 
-    /// Returns how long no further put may come before the export starts.
+    /// Returns how long puts must have paused before the export starts.
     pub fn settle(&self) -> SignedDuration {
         self.on_put.unwrap_or_default().settle
     }
@@ -64,12 +64,12 @@ impl Refresh {
         all.map(|input| (&input.dataset, input)).collect::<BTreeMap<_, _>>().into_values().collect()
     }
 
-    /// Returns the latest due time after `since` and up to `now`.
+    /// Returns the latest due time after `since` and up to `now`. `None` if there is none.
     pub fn latest(&self, since: Timestamp, now: Timestamp) -> Option<Timestamp> {
         self.schedules.iter().filter_map(|schedule| schedule.latest(since, now, &self.zone)).max()
     }
 
-    /// Returns the first due time after `now`.
+    /// Returns the first due time after `now`. `None` if there is none.
     pub fn next(&self, now: Timestamp) -> Option<Timestamp> {
         self.schedules.iter().filter_map(|schedule| schedule.next(now, &self.zone)).min()
     }
@@ -92,7 +92,7 @@ pub struct GivenAfter {
 
 const EXPECTED: &str = "\"cron(…)\", \"rate(…)\", \"at(…)\", \"manual\", { after = [\"DATASET\", …] }, { on_put = true }, or a list of these";
 const MANUAL: &str = "manual";
-/// The longest `settle`: how long SQS delays a message.
+/// The longest `settle`. SQS can't delay a message for longer.
 const MAX_SETTLE: SignedDuration = SignedDuration::from_mins(15);
 
 /// Reads `refresh`.
@@ -152,7 +152,7 @@ fn on_put(keys: &Keys) -> Option<OnPut> {
         keys.fault("on_put", "false has no effect: remove it");
     }
     if keys.has("settle") && !keys.has("on_put") {
-        keys.fault("settle", "is how long no further put may come: set on_put = true too, or remove it");
+        keys.fault("settle", "has no effect without on_put = true: set that too, or remove it");
     }
     if settle.is_some_and(|settle| settle > MAX_SETTLE) {
         keys.fault("settle", format!("is longer than {MAX_SETTLE:#}, the longest that is supported: lower it"));

@@ -35,12 +35,13 @@ pub struct Postgres {
     pub query: String,
     /// The number of connections that read at the same time, each reading one part of the rows. At least 1.
     pub parallel: u32,
-    /// The column in the query result whose values are divided into ranges, one for each part.
+    /// The column in the query result whose values are divided into ranges, one for each part. `None` if it isn't set.
     pub split_by: Option<String>,
     pub session: Session,
 }
 
-/// How several connections to MySQL or MariaDB start their snapshots at the same moment. They can't share one.
+/// How several connections to MySQL or MariaDB start their snapshots at the same moment. Each needs its own, because
+/// connections can't share a snapshot.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum SharedSnapshot {
     /// The snapshots' positions in the binary log are compared. MariaDB only.
@@ -86,8 +87,8 @@ pub struct Session {
     pub keepalive: Option<SignedDuration>,
     /// How long a statement waits for a lock on a table. `None` means 30 s.
     pub lock_timeout: Option<SignedDuration>,
-    /// Whether PostgreSQL may leave out the rows that row-level security policies hide. If not, a query on such a table
-    /// is an error.
+    /// Whether PostgreSQL may leave out the rows that row-level security policies hide. If not, a query that would lose
+    /// rows to a policy is an error.
     pub row_security: bool,
 }
 
@@ -160,8 +161,8 @@ pub struct Files {
     pub csv: Option<Csv>,
     /// The inferred type of objects within JSON records, and of structs in Parquet files.
     pub objects: Nested,
-    /// Whether a declared column that an object lacks is null in its rows. Otherwise it is an error. NDJSON records may
-    /// always lack columns.
+    /// Whether a declared column that an object lacks is null in that object's rows. Otherwise it is an error. NDJSON
+    /// records may always lack columns.
     pub missing_is_null: bool,
     /// Whether columns that are not declared are left out. Otherwise they are an error.
     pub ignore_extra: bool,
@@ -239,14 +240,15 @@ pub struct Inbox {
     pub normalize: Normalization,
     /// The number of buckets, a power of two up to 1024. `None` means that it depends on the number of rows.
     pub buckets: Option<u32>,
-    /// The shortest time between two refreshes. An earlier refresh changes nothing and leaves its drops to the next
-    /// event or the schedule.
+    /// The shortest time between two refreshes. A refresh that comes sooner changes nothing and leaves its drops to the
+    /// next event or the schedule.
     pub min_interval: SignedDuration,
     /// The states that drops may have.
     pub accepts: Accepts,
-    /// The largest number of people whom one refresh may bring back. `None` means any number.
+    /// The largest number of people whom one refresh may opt back in. `None` means any number.
     pub max_returning: Option<u64>,
     pub quota: Quota,
-    /// A source of consent records with the same columns. A request with the action `reconcile` merges all its records.
+    /// An optional source of consent records with the same columns as a drop. A request with the action `reconcile`
+    /// merges all its records.
     pub reconcile: Option<Box<Source>>,
 }

@@ -4,7 +4,7 @@ use crate::{config::Config, error::Kind};
 
 pub const DEFAULTS: &str = "[defaults]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\n";
 
-/// Parses a `datasets.toml` that has faults. Returns one line for each fault: `datasets.toml: key.path: message`.
+/// Parses a `datasets.toml` that has errors. Returns one line for each: `datasets.toml: key.path: message`.
 pub fn faults(text: &str) -> String {
     let error = Config::parse("datasets.toml", text).unwrap_err();
     assert_eq!(error.kind(), Kind::Config);

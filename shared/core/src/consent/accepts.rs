@@ -25,7 +25,7 @@ impl States {
     }
 }
 
-/// The states that the drops of an inbox may have, by the beginnings of their keys within the inbox.
+/// The states that the drops of an inbox may have, by a prefix of their keys within the inbox.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Accepts(Vec<(String, States)>);
 
@@ -34,8 +34,8 @@ impl Accepts {
         Accepts(by_prefix)
     }
 
-    /// Returns the states that a drop may have: those of the longest prefix of its key. Drops without such a prefix may
-    /// have all states.
+    /// Returns the states that a drop may have: those of the longest listed prefix that its key starts with. If there
+    /// is none, the drop may have all states.
     pub fn of(&self, key: &str) -> States {
         let matching = self.0.iter().filter(|(prefix, _)| key.starts_with(prefix));
         matching.max_by_key(|(prefix, _)| prefix.len()).map(|(_, states)| *states).unwrap_or_default()

@@ -29,9 +29,9 @@ pub fn usual(rows: u64) -> u32 {
     wanted.clamp(1, u64::from(MOST)) as u32
 }
 
-/// Returns the number of buckets for the next generation of a table that now has `now` buckets. The dataset's setting
-/// `set` takes precedence. Without it, the number never shrinks, and it grows only if [`usual`] is at least four times
-/// as large, because a change rewrites the whole table.
+/// Returns the number of buckets for the next generation of a table that now has `now` buckets. `set`, the number in
+/// the dataset's settings, takes precedence. Without it, the number never shrinks, and it grows only if [`usual`] is at
+/// least four times as large, because a change rewrites the whole table.
 pub fn next(now: Option<u32>, set: Option<u32>, rows: u64) -> u32 {
     match (set, now) {
         (Some(set), _) => set,

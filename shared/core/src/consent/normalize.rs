@@ -31,7 +31,7 @@ impl Normalize {
         }
     }
 
-    /// Parses a step's name.
+    /// Parses a step's name. Returns `None` if there is no such step.
     pub fn parse(name: &str) -> Option<Normalize> {
         Normalize::ALL.into_iter().find(|step| step.as_str() == name)
     }
@@ -98,8 +98,8 @@ fn nfkc(text: Cow<'_, str>) -> Cow<'_, str> {
     if text.is_ascii() || is_nfkc(&text) { text } else { Cow::Owned(text.chars().nfkc().collect()) }
 }
 
-/// Returns a UUID in lower case with hyphens. It may be in upper or lower case, with or without hyphens, in braces, and
-/// after `urn:uuid:`. Returns `None` if the text is not a UUID.
+/// Parses a UUID, and returns it in lower case with hyphens. `text` may be in upper or lower case, with or without
+/// hyphens, in braces, and after `urn:uuid:`. Returns `None` if it is not a UUID.
 fn uuid(text: &str) -> Option<String> {
     const URN: &str = "urn:uuid:";
     const HYPHENS: [usize; 4] = [8, 13, 18, 23];

@@ -5,7 +5,7 @@ use super::{
     record::{ConsentRecord, ConsentState, later},
 };
 
-/// A run of records, in any order and perhaps with several for the same key. [`RecordColumns::sorted`] leaves one
+/// A list of records, in any order and perhaps with several for the same key. [`RecordColumns::sorted`] leaves one
 /// record per key, in key order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecordColumns {
@@ -24,12 +24,12 @@ pub struct RecordColumns {
 pub struct Changed {
     /// The number of keys that are new or have a changed record.
     pub keys: u64,
-    /// The number of people who were out and are back.
+    /// The number of people who had opted out and are opted in now.
     pub returning: u64,
 }
 
 impl RecordColumns {
-    /// Returns an empty run. `width` is the result of [`Key::width`](crate::consent::key::Key::width).
+    /// Returns an empty list. `width` is the result of [`Key::width`](crate::consent::key::Key::width).
     pub fn new(width: Option<usize>) -> RecordColumns {
         RecordColumns { width, ..RecordColumns::default() }
     }
@@ -78,7 +78,7 @@ impl RecordColumns {
         self.keys.len() + self.ends.len() * 8 + self.times.len() * 9
     }
 
-    /// Appends the run to `to` as bytes. They contain neither the width nor the number of records, so
+    /// Appends the records to `to` as bytes. They contain neither the width nor the number of records, so
     /// [`RecordColumns::read`] must be given both.
     pub fn write(&self, to: &mut Vec<u8>) {
         to.extend(self.times.iter().flat_map(|time| time.to_le_bytes()));
@@ -87,7 +87,7 @@ impl RecordColumns {
         to.extend_from_slice(&self.keys);
     }
 
-    /// Reads a run back from the bytes that [`RecordColumns::write`] wrote. May panic if the bytes, the width or the
+    /// Reads records back from the bytes that [`RecordColumns::write`] wrote. May panic if the bytes, the width or the
     /// number of records are different.
     #[expect(clippy::expect_used, reason = "each chunk has eight bytes")]
     pub fn read(width: Option<usize>, records: usize, bytes: &[u8]) -> RecordColumns {
@@ -124,7 +124,8 @@ impl RecordColumns {
         sorted
     }
 
-    /// Merges `changes` into this run. Returns the merged run, and what has changed. Both runs must be sorted.
+    /// Merges `changes` into these records. Returns the merged records, and what has changed. Both lists must be
+    /// sorted.
     pub fn merged(self, changes: &RecordColumns) -> (RecordColumns, Changed) {
         let mut changed = Changed::default();
         if changes.is_empty() {
@@ -157,7 +158,7 @@ impl RecordColumns {
         (all, changed)
     }
 
-    /// Splits the run into one run per bucket. The order of the records stays the same.
+    /// Splits the records into one list per bucket. The order of the records stays the same.
     pub fn partition_by_bucket(&self, buckets: u32) -> Vec<RecordColumns> {
         let mut partition_by_bucket = vec![RecordColumns::new(self.width); buckets as usize];
         for (key, word) in self.records() {
@@ -166,7 +167,7 @@ impl RecordColumns {
         partition_by_bucket
     }
 
-    /// Appends all records of another run with the same width.
+    /// Appends all records of another list with the same width.
     pub fn extend(&mut self, other: &RecordColumns) {
         let before = self.keys.len();
         self.keys.extend_from_slice(&other.keys);
@@ -175,8 +176,8 @@ impl RecordColumns {
         self.states.extend_from_slice(&other.states);
     }
 
-    /// Returns an empty run with capacity for `len` records. `bytes` is the total length of all keys, and is ignored if
-    /// there is a width.
+    /// Returns an empty list with capacity for `len` records. `bytes` is the total length of all keys, and is ignored
+    /// if there is a width.
     pub fn with_capacity(width: Option<usize>, len: usize, bytes: usize) -> RecordColumns {
         let bytes = width.map_or(bytes, |width| width * len);
         let ends = Vec::with_capacity(if width.is_none() { len } else { 0 });

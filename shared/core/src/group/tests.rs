@@ -161,7 +161,7 @@ fn rollback_goes_to_a_set_that_was_live() {
     assert_eq!(to(None).unwrap(), 20);
     assert_eq!(to(Some(generation(10))).unwrap(), 10);
     assert_eq!(to(Some(generation(30))).unwrap(), 30);
-    assert!(to(Some(generation(40))).unwrap_err().message().contains("is on record as having been live"));
+    assert!(to(Some(generation(40))).unwrap_err().message().contains("no run on record that was live contains"));
     assert!(rollback(&flipped(&[10]), "a", None).is_err());
 }
 

@@ -112,7 +112,8 @@ impl<'de> Deserialize<'de> for Location {
     }
 }
 
-/// Splits `s3://BUCKET/REST`. Also accepts `s3a` and `s3n`, which Spark and Hive wrote into older tables.
+/// Splits `s3://BUCKET/REST`. Also accepts `s3a` and `s3n`, which Spark and Hive wrote into older tables. Returns
+/// `None` for other texts.
 fn split_uri(text: &str) -> Option<(&str, &str)> {
     let rest = ["s3://", "s3a://", "s3n://"].iter().find_map(|scheme| text.strip_prefix(scheme))?;
     let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));

@@ -1,5 +1,5 @@
-//! Formats and parses colours, generations, and the S3 paths of tables and groups. No other module does. Also names the
-//! temporary tables of audits.
+//! Formats and parses colours, generations, and the S3 paths of tables and groups. No other module does this. Also
+//! names the temporary tables of audits.
 //!
 //! ```text
 //! s3://BUCKET/PREFIX/TABLE/COLOUR-ULID/part-00000.parquet

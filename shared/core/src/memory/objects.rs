@@ -32,7 +32,7 @@ struct State {
     uploads: BTreeSet<Unfinished>,
     /// Buckets and their settings. A missing bucket has the settings from template.yaml.
     settings: BTreeMap<String, BucketSettings>,
-    /// The beginnings of the keys, as `s3://BUCKET/KEY`, of objects that S3 lists but doesn't serve.
+    /// Key prefixes, as `s3://BUCKET/KEY`. S3 lists the objects under them but refuses to serve them.
     refused: BTreeSet<String>,
     /// The number of objects written and multipart uploads started so far. It is also the clock: each takes place one
     /// second after the previous one.

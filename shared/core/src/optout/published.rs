@@ -1,11 +1,11 @@
 //! The record of what an inbox has published. It lies beside the inbox, as `_published.json`, so that it outlives the
 //! names in `datasets.toml`.
 //!
-//! An opt-out is either in the inbox or in the archive. A table that has never seen a drop reads it as long as the drop
-//! is in the inbox. It can't read archived drops, which expire. So before `sweep` archives any drop, it records the live
-//! generation, which contains all of them. A refresh of a table that doesn't [cover](Published::is_covered) the record merges the
-//! recorded generation first. This happens after the dataset, its table or its location was renamed, after an older
-//! `datasets.toml` was restored, and if two stacks publish the same inbox.
+//! An opt-out is either in the inbox or in the archive. A refresh of a table that lacks a drop reads the drop as long
+//! as it is in the inbox, but can't read archived drops, which expire. So before `sweep` archives any drop, it records
+//! the live generation, which contains all of them. A refresh of a table that doesn't [cover](Published::is_covered)
+//! the record merges the recorded generation first. This happens after the dataset, its table or its location was
+//! renamed, after an older `datasets.toml` was restored, and if two stacks publish the same inbox.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -50,9 +50,9 @@ impl Published {
     /// Returns whether a live generation of the table with these paths contains everything that the record's generation
     /// contains. `live` is its manifest; `None` if the table is missing, or if its live location is unmanaged.
     ///
-    /// A generation of the record's own table does if it isn't older than the record's generation, because each merge
-    /// is made from the one before. Any other generation does if it has merged the record's generation, or is made from
-    /// one that has.
+    /// A generation of the record's own table contains it all if it isn't older than the record's generation, because
+    /// each merge is made from the one before. Any other generation does if it has merged the record's generation, or
+    /// is made from one that has.
     pub fn is_covered(&self, paths: &TablePaths, live: Option<&Manifest>) -> bool {
         let Some(live) = live else { return false };
         match paths.parse_generation(&self.location) {

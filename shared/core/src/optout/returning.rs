@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::manifest::InboxObject;
 
-/// The drops that would bring back too many people. The record counts for those that are still unread, so it needs no
-/// deletion once an operator has let them pass.
+/// The drops that would opt too many people back in. Only those that are still unread count, so the record need not be
+/// deleted once an operator has let them pass.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Returning {
     pub at: Timestamp,
-    /// The number of people whom the drops would bring back.
+    /// The number of people whom the drops would opt back in.
     pub people: u64,
     pub drops: Vec<InboxObject>,
 }

@@ -124,7 +124,8 @@ pub fn can_match(key: &str, column: &str) -> bool {
 /// Returns the view of a table with these columns, without the people who are opted out in any of the opt-out tables.
 /// Rows whose key is null stay, because they match no opt-out.
 ///
-/// Fails if the table lacks a key column, or if its type can never match the key. The errors name the column.
+/// Fails if the table lacks a column for the key, or if that column's type can never match the key. The errors name the
+/// column.
 pub fn protected(table: &TableName, columns: &[Column], protections: &[Protection<'_>]) -> Result<View, Vec<String>> {
     build(table, &columns.iter().map(Selected::as_is).collect::<Vec<_>>(), protections)
 }

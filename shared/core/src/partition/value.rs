@@ -88,8 +88,8 @@ impl Value {
         (value.to_string() == text).then_some(value)
     }
 
-    /// Returns an integer, or a date as the number of days since 1970-01-01, for projections that are ranges. Returns
-    /// `None` for text.
+    /// Returns the value as a number, for projections that are ranges: an integer itself, or a date as the number of
+    /// days since 1970-01-01. Returns `None` for text.
     pub(super) fn whole(&self) -> Option<i64> {
         match self {
             Value::Date(days) => Some((*days).into()),

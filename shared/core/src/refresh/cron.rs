@@ -1,8 +1,8 @@
 //! EventBridge Scheduler's cron expressions: `cron(minutes hours day-of-month month day-of-week year)`.
 //!
-//! AWS documents the fields and their wildcards ("Schedule types in EventBridge Scheduler"). Where it is silent, Quartz,
-//! whose dialect this is, decides: `1W` stays in its month, and `L` in day-of-week is Saturday. Forms that neither
-//! documents for this field, such as `LW`, are refused.
+//! AWS documents the fields and their wildcards ("Schedule types in EventBridge Scheduler"). Where AWS says nothing,
+//! this parser follows Quartz, whose dialect it is: `1W` stays in its month, and `L` in day-of-week is Saturday. Forms
+//! that neither documents for this field, such as `LW`, are refused.
 
 use jiff::civil::{Date, Weekday};
 
@@ -19,7 +19,7 @@ pub struct Cron {
 /// The first and last year of EventBridge's calendar.
 pub const YEARS: (i16, i16) = (1970, 2199);
 
-/// A set of small numbers, counted from 0.
+/// A set of numbers from 0 to 255, with one bit for each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Set([u64; 4]);
 
@@ -33,7 +33,7 @@ impl Set {
     }
 }
 
-/// The days on which an expression fires: one of the two fields is always `?`.
+/// The days on which an expression fires. Either day-of-month or day-of-week sets them; the other field is `?`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Days {
     OfMonth {
@@ -43,7 +43,7 @@ enum Days {
         nearest: Vec<i8>,
     },
     OfWeek {
-        /// Sunday is 1.
+        /// The days of the week, where Sunday is 1.
         days: Set,
         /// `nL`: the last such day of the month.
         last: Set,
@@ -173,7 +173,7 @@ impl Cron {
         (YEARS.0..=YEARS.1).contains(&year) && self.years.has((year - YEARS.0) as usize)
     }
 
-    /// Returns the first day on which the expression fires, `from` or later.
+    /// Returns the first day on which the expression fires, `from` or later. `None` if there is none in the calendar.
     pub fn first_day(&self, from: Date) -> Option<Date> {
         let mut date = from.max(Date::constant(YEARS.0, 1, 1));
         while date.year() <= YEARS.1 {
@@ -249,7 +249,7 @@ impl Days {
     }
 }
 
-/// Returns the weekday nearest to a day of the month of `date`, in the same month; `None` if the month has no such day.
+/// Returns the weekday nearest to day `day` of `date`'s month, within that month; `None` if the month has no such day.
 fn nearest_weekday(date: Date, day: i8) -> Option<i8> {
     let last = date.days_in_month();
     if day > last {

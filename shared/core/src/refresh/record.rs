@@ -6,29 +6,31 @@ use serde::{Deserialize, Serialize};
 /// How long a run may take before it counts as dead: Lambda's limit of 15 minutes, and a minute for clocks that differ.
 const LEASE: SignedDuration = SignedDuration::from_mins(16);
 
-/// How long after it settled a put's message must have been handled: the time in which a tick comes.
+/// How long after a put settles its message counts as lost if it has not been handled: the interval between two
+/// ticks.
 const OVERDUE: SignedDuration = SignedDuration::from_mins(1);
 
-/// The refreshes of a dataset by its schedules and inputs, `_refresh.json`. A group has one, in the folder of its first member.
+/// The state of a dataset's refreshes, `_refresh.json`. A group has one record, in the folder of its first member.
 ///
 /// Every change is conditional on the record that was read, so two invocations can't both start a run for one due time.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// The last due time for which a run has ended well. No run starts for this time or an earlier one.
+    /// The last due time for which a run has ended well, if any. No run starts for this time or an earlier one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub done: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<Running>,
-    /// The latest due time that came during a run. Its own run starts afterwards.
+    /// The latest due time that came during a run, if any. Its own run starts afterwards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Timestamp>,
     /// Whether an input flipped during a run. Whether another run must follow is decided afterwards.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub waiting_for_inputs: bool,
-    /// The last put into the source after which no run has begun. One run follows all puts until then.
+    /// The last put into the source, if no run has begun since. One run serves all puts up to this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub put: Option<Timestamp>,
-    /// The last put that a failed run served. The run's message is delivered again for it.
+    /// The last put that a failed run was to serve, if any. The run's message is delivered again, and the next run
+    /// serves it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retried_put: Option<Timestamp>,
 }
@@ -40,9 +42,9 @@ pub struct Running {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<Timestamp>,
     pub since: Timestamp,
-    /// When the run has died if it hasn't ended by then.
+    /// If the run hasn't ended by this time, it counts as dead.
     pub until: Timestamp,
-    /// The last put that the run serves.
+    /// The last put that the run serves, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub put: Option<Timestamp>,
 }
@@ -54,7 +56,7 @@ pub enum Next {
     Due(Timestamp),
     /// A run, if the inputs have flipped since the dataset was built.
     Inputs,
-    /// A run, if the source has objects that the dataset wasn't built from, once no put has come for so long.
+    /// After this time without another put, a run, if the source has objects that the dataset wasn't built from.
     Put(SignedDuration),
 }
 
@@ -65,9 +67,9 @@ pub enum Claim {
     Run(Record),
     /// A run is in progress, and once this record is written, another follows it.
     After(Record),
-    /// A run for this due time is in progress. Look again when it would have died.
+    /// A run for this due time is in progress. Decide again after this time, when the run would count as dead.
     Wait(SignedDuration),
-    /// Puts have come more recently than `settle`. Look again after this time.
+    /// The last put is more recent than `settle`. Decide again after this time.
     Settle(SignedDuration),
     /// A run for this or a later due time has ended.
     Done,
@@ -105,16 +107,16 @@ impl Record {
         }
     }
 
-    /// Returns the record once it is known that every put before it was read is in the dataset. `None` if no put waits,
-    /// or a run is in progress.
+    /// Returns the record without waiting puts, once it is known that the dataset contains every put that was made
+    /// before the record was read. `None` if no put waits or a run is in progress.
     pub fn without_puts(&self, now: Timestamp) -> Option<Record> {
         let waits = self.put.is_some() || self.retried_put.is_some();
         let record = || Record { put: None, retried_put: None, ..self.clone() };
         (waits && self.in_progress(now).is_none()).then(record)
     }
 
-    /// Returns the record after a put at `now`, or `None` if it stays the same: the run that waits serves this put too.
-    /// Of puts within a second, only the first counts for `settle`.
+    /// Returns the record after a put at `now`, or `None` if it needs no change because the run that waits serves this
+    /// put too. Of puts within a second, only the first counts for `settle`.
     pub fn with_put(&self, settle: SignedDuration, now: Timestamp) -> Option<Record> {
         let counts = match self.put {
             None => true,
@@ -123,7 +125,7 @@ impl Record {
         counts.then(|| Record { put: Some(now), ..self.clone() })
     }
 
-    /// Returns the record after the retries of a run have been given up. `None` if it stays the same.
+    /// Returns the record as it stands once the retries of a run have been given up. `None` if it needs no change.
     pub fn given_up(&self) -> Option<Record> {
         self.retried_put.map(|_| Record { retried_put: None, ..self.clone() })
     }
@@ -140,12 +142,12 @@ impl Record {
         left.is_positive().then_some(left)
     }
 
-    /// Returns the run in progress.
+    /// Returns the run in progress. `None` if there is none, or if it counts as dead at `now`.
     pub fn in_progress(&self, now: Timestamp) -> Option<&Running> {
         self.running.as_ref().filter(|running| running.until > now)
     }
 
-    /// Returns the record once a run has started, which also serves all that waited for it.
+    /// Returns the record with a run that starts now. The run also serves everything that waited for it.
     fn started(&self, due: Option<Timestamp>, now: Timestamp) -> Record {
         let until = now.checked_add(LEASE).unwrap_or(Timestamp::MAX);
         let put = self.put.max(self.retried_put).max(self.running.as_ref().and_then(|dead| dead.put));
@@ -153,20 +155,20 @@ impl Record {
         Record { done: self.done, running, ..Record::default() }
     }
 
-    /// Returns the record after the run `of` has ended well. `None` if that run isn't the one in progress.
+    /// Returns the record as it stands once the run `of` has ended well. `None` if that run isn't the one in progress.
     pub fn ended(&self, of: &Running) -> Option<Record> {
         self.is_running(of).then(|| Record { done: self.done.max(of.due), running: None, ..self.clone() })
     }
 
-    /// Returns the record after the run `of` has failed, so that its due time can be run again. `None` if that run
-    /// isn't the one in progress.
+    /// Returns the record as it stands once the run `of` has failed: a new run may then start for the same due time.
+    /// `None` if that run isn't the one in progress.
     pub fn failed(&self, of: &Running) -> Option<Record> {
         let retried_put = self.retried_put.max(of.put);
         self.is_running(of).then(|| Record { running: None, retried_put, ..self.clone() })
     }
 
-    /// Returns the record after the run `of` found an earlier run of an engine, whose end it waits for. `None` if `of`
-    /// isn't the run in progress.
+    /// Returns the record as it stands once the run `of` has found an earlier engine run and waits for its end. `None`
+    /// if `of` isn't the run in progress.
     pub fn postponed(&self, of: &Running) -> Option<Record> {
         let waiting_for_inputs = self.waiting_for_inputs || of.due.is_none();
         let waiting = self.waiting.max(of.due);
@@ -177,7 +179,8 @@ impl Record {
         self.running.as_ref() == Some(of)
     }
 
-    /// Returns what must start now, because it came during a run that has ended since.
+    /// Returns what must start now, because it came during a run that has ended since. `None` if nothing must, or if a
+    /// run is on record.
     pub fn follows(&self, settle: SignedDuration, now: Timestamp) -> Option<Next> {
         if self.running.is_some() {
             return None;

@@ -64,7 +64,7 @@ impl Schedule {
         matches!(&self.kind, Kind::At(time) if instant(*time, zone).is_none())
     }
 
-    /// Returns the latest due time that is after `since`, and at or before `now`.
+    /// Returns the latest due time that is after `since`, and at or before `now`. `None` if there is none.
     pub fn latest(&self, since: Timestamp, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         let found = match &self.kind {
             Kind::Cron(cron) => latest_of(cron, since, now, zone),
@@ -74,7 +74,7 @@ impl Schedule {
         found.filter(|at| *at > since)
     }
 
-    /// Returns the first due time after `now`.
+    /// Returns the first due time after `now`. `None` if there is none.
     pub fn next(&self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         match &self.kind {
             Kind::Cron(cron) => {
@@ -122,7 +122,7 @@ fn instant(time: DateTime, zone: &TimeZone) -> Option<Timestamp> {
     }
 }
 
-/// Returns the seconds of `5 minutes`.
+/// Parses a period such as `5 minutes`, and returns it in seconds.
 fn period(text: &str) -> Result<i64, String> {
     let expected = || "expected a whole number and minutes, hours or days, such as rate(5 minutes)".to_owned();
     let (value, unit) = text.trim().split_once(char::is_whitespace).ok_or_else(expected)?;

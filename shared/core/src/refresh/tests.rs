@@ -18,10 +18,10 @@ impl Random {
     }
 }
 
-/// Whether a field fires at a time.
+/// Returns whether a field fires at the given time.
 type Rule = Box<dyn Fn(DateTime) -> bool>;
 
-/// Returns the text of a field of plain numbers, and what it means, written without any of the parser's code.
+/// Returns the text of a field of plain numbers, and the numbers that it means. Uses none of the parser's code.
 fn numbers(random: &mut Random, least: usize, most: usize, names: &'static [&'static str]) -> (String, Vec<usize>) {
     let span = most - least + 1;
     let (mut texts, mut chosen) = (Vec::new(), Vec::new());

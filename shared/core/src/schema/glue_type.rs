@@ -203,7 +203,7 @@ impl<'a> Parser<'a> {
         self.leading(|c| c.is_alphanumeric() || c == '_')
     }
 
-    /// Takes the characters at the start of the rest that `is_part` accepts.
+    /// Takes characters from the start of the remaining text for as long as `is_part` accepts them.
     fn leading(&mut self, is_part: impl Fn(char) -> bool) -> &'a str {
         self.rest = self.rest.trim_start();
         let end = self.rest.find(|c: char| !is_part(c)).unwrap_or(self.rest.len());

@@ -32,7 +32,7 @@ impl Policy {
         if self == Policy::Strict { Policy::Strict } else { Policy::Any }
     }
 
-    /// Returns the differences between a table's columns and those in its new files that this policy doesn't allow.
+    /// Returns the differences that this policy doesn't allow between a table's columns and those in its new files.
     pub fn refused(self, table: &[Column], files: &[Column]) -> Vec<Change> {
         changes(table, files).into_iter().filter(|change| !self.allows(change)).collect()
     }

@@ -31,7 +31,7 @@ pub fn readable(name: &str, glue_type: &GlueType) -> Result<Column, String> {
         Ok(parsed) if parsed.to_string().to_lowercase() == text.to_lowercase() => {
             Ok(Column { name: name.to_owned(), glue_type: text })
         }
-        Ok(_) => Err(fault("its type would be read as another one".into())),
+        Ok(_) => Err(fault("its type would be read as another type".into())),
         Err(why) => Err(fault(why)),
     }
 }

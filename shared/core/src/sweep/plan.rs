@@ -18,7 +18,8 @@ pub struct SweepState {
     pub live: Live,
     /// Every location that Athena reads for the table.
     pub reads: Vec<Location>,
-    /// Other tables in the configured databases, with the locations that they read in or above the table's folder.
+    /// Other tables in the configured databases that read a location in or above the table's folder, with this
+    /// location.
     pub readers: Vec<(TableName, Location)>,
     /// The flips on record, in order, since the run of the oldest generation that still exists started. The last flip
     /// is always included. If live is not managed, this holds only the last flip.
@@ -78,7 +79,7 @@ pub struct Plan {
     pub runs: Vec<Generation>,
     /// Intents in `_returns/` to delete: they name only generations that no longer exist.
     pub revert_intents: Vec<Ulid>,
-    /// The earliest time at which a generation that still exists was replaced.
+    /// The earliest time at which a generation that still exists was replaced. `None` if none was.
     pub oldest_replaced: Option<Timestamp>,
 }
 
@@ -220,7 +221,7 @@ fn leads_to_live(paths: &TablePaths, state: &SweepState) -> Result<(), String> {
     let last = state.flips.last().map(|(_, flip)| flip.to);
     let shown = |last: Option<Generation>| last.map_or("nothing".into(), |last| last.to_string());
     match (&state.live, last) {
-        (Live::NoTable, _) => Err("there is no table, so it is unknown what readers read".into()),
+        (Live::NoTable, _) => Err("there is no table, so it is unknown which files readers use".into()),
         (Live::Unmanaged(_), None) => Ok(()),
         (Live::Managed(live), Some(last)) if *live == last => Ok(()),
         (live, last) => Err(format!(
@@ -248,8 +249,8 @@ fn reader<'a>(paths: &TablePaths, state: &'a SweepState, generation: &Generation
     state.readers.iter().find(|(_, read)| read.overlaps(&location)).map(|(table, _)| table)
 }
 
-/// Returns the time by which each generation that was live and is no longer read had been replaced for the last time;
-/// `None` if that time is unknown. Includes only generations that still exist.
+/// Returns, for each generation that was live and is no longer read, the time by which it had been replaced for the
+/// last time; `None` if that time is unknown. Includes only generations that still exist.
 ///
 /// A record is written after its flip, so the generation had been replaced by the time of the last record of a flip
 /// away from it. A later gap in the records, or a group's record that named the generation for longer, makes the time

@@ -38,8 +38,8 @@ pub(super) struct Splitter {
     keys: Keys,
     /// For each folder column, its distinct values, numbered from 0.
     values: Vec<NumberedValues>,
-    /// For each folder column, the number of a partition by the columns up to this one. The key is the partition's
-    /// number by the preceding columns, and the number of the value in this column.
+    /// For each folder column, the number of each partition that the columns up to this one form. The key is the
+    /// partition's number at the preceding column, and the number of the value in this column.
     levels: Vec<HashMap<(u32, u32), u32>>,
     /// For each map in `levels`, the values of each partition that it numbers, indexed by that number.
     names: Vec<Vec<Vec<Value>>>,

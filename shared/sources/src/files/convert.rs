@@ -1,5 +1,5 @@
-//! Converts values from Parquet files to the types that Turntable writes. A conversion that would lose data is a fault.
-//! Faults never contain a value.
+//! Converts values from Parquet files to the types that Turntable writes. A conversion that would lose data is an
+//! error. The error never contains a value.
 //!
 //! | Parquet | written |
 //! |---|---|
@@ -66,8 +66,8 @@ pub fn normal(from: &DataType, nested: Nested) -> Result<DataType, String> {
     })
 }
 
-/// Returns the fields with lower-case names and with the types that Turntable writes. Two names that differ only in
-/// case are a fault.
+/// Returns the fields with lower-case names and with the types that Turntable writes. Fails if two names differ only in
+/// case.
 pub fn normal_fields(fields: &Fields, nested: Nested) -> Result<Fields, String> {
     let mut normal_fields: Vec<Field> = Vec::with_capacity(fields.len());
     for field in fields {
@@ -81,7 +81,7 @@ pub fn normal_fields(fields: &Fields, nested: Nested) -> Result<Fields, String> 
     Ok(normal_fields.into())
 }
 
-/// Converts an array to another type. Incompatible types are a fault, even if the array is empty.
+/// Converts an array to another type. Fails if the types are incompatible, even if the array is empty.
 pub fn convert(array: &ArrayRef, to: &DataType, unmatched: &Unmatched) -> Result<ArrayRef, String> {
     use DataType::*;
     let from = array.data_type();
@@ -141,7 +141,8 @@ pub fn convert(array: &ArrayRef, to: &DataType, unmatched: &Unmatched) -> Result
 }
 
 /// Converts a struct's columns, matched by name regardless of letter case. A missing column gets its value from the
-/// folders. Other missing columns and unexpected columns are faults or are counted, as `unmatched` says.
+/// folder names, if they have one for it. Other missing columns, and unexpected columns, are errors or are only
+/// counted, as `unmatched` says.
 pub fn convert_fields(
     from: &StructArray,
     to: &Fields,

@@ -94,7 +94,7 @@ struct Text<'a> {
 }
 
 impl<'a> Text<'a> {
-    /// Skips the lines before the header: the number of lines in the options, and a line such as Excel's `sep=;`.
+    /// Skips the lines before the header: as many as the options say, and a line such as Excel's `sep=;`.
     fn open(object: &'a Object, input: Input, options: &'a Csv) -> Result<Self> {
         let records = Records::new(input::in_utf8(input, options.encoding), options.dialect);
         let mut text = Self { object, options, records, names: Vec::new() };

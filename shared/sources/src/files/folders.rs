@@ -16,7 +16,8 @@ use crate::column_builder::ColumnBuilder;
 /// The value that Hive writes into a folder name for null.
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
-/// Returns the columns in the folders of a key, which is relative to the source's location, outermost first.
+/// Returns the columns in the key's folder names, the outermost folder first. The key is relative to the source's
+/// location.
 pub fn of(key: &str) -> Vec<Folder> {
     let folders = key.rsplit_once('/').map_or("", |(folders, _)| folders);
     let named = folders.split('/').filter_map(|folder| folder.split_once('=')).filter(|(name, _)| !name.is_empty());
@@ -28,8 +29,8 @@ pub fn of(key: &str) -> Vec<Folder> {
     named.map(folder).collect()
 }
 
-/// Returns the columns in the folders of all objects, except those for which `has` returns `true`. Their types are
-/// inferred from all values.
+/// Returns the columns in the folder names of all objects, except columns for which `has` returns `true`. Their types
+/// are inferred from all values.
 pub fn fields(objects: &[Object], has: impl Fn(&str) -> bool) -> Vec<Field> {
     let mut columns = Vec::new();
     for Folder { name, value } in objects.iter().flat_map(|object| &object.folders).filter(|folder| !has(&folder.name))

@@ -17,7 +17,7 @@ use turntable_core::{
 const BY_POSITION: &str = "rename it, or declare source.files.columns in the order of the fields and set \
                            source.files.csv.match = \"position\"";
 
-/// The names in a header, in the order of the fields, and its first line.
+/// A header: its names in the order of the fields, and the number of its first line, from 1.
 pub struct Header {
     pub names: Vec<String>,
     pub line: u64,
@@ -99,13 +99,14 @@ pub fn check_numbers(rows: &Rows, options: &Csv) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns the targets of fields that are in the order of the columns, without the columns in the folders.
+/// Returns the target of each field if the fields are in the order of the columns. Columns in folder names have no
+/// field.
 pub fn in_order(rows: &Rows, options: &Csv) -> Vec<Option<Target>> {
     let in_file = (0..rows.row.fields().len()).filter(|at| !rows.row.is_in_folders(*at));
     in_file.map(|at| Some(Target::new(at, rows, options))).collect()
 }
 
-/// Returns the target of each field in the header, with `None` for a field that is left out. Records in `rows` which
+/// Returns the target of each field in the header, with `None` for a field that is left out. Stores in `rows` which
 /// columns are missing or left out. Fails if the header doesn't match the columns.
 pub fn targets(
     header: &Header,

@@ -31,8 +31,8 @@ pub fn no_text(start: &[u8]) -> Option<String> {
     })
 }
 
-/// Returns which kind of UTF-16 a file is in, if any: it begins with a byte order mark, or many of its byte pairs have
-/// a zero in the same half.
+/// Returns the name of the file's encoding if it is a kind of UTF-16: if the file begins with a byte order mark, or if
+/// many of its byte pairs have a zero in the same half.
 pub fn utf16(start: &[u8]) -> Option<&'static str> {
     match start {
         [0xff, 0xfe, ..] => return Some("utf-16le"),

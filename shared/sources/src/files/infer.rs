@@ -66,7 +66,7 @@ pub struct Number {
     decimal: Option<Digits>,
 }
 
-/// The numbers in [`Kind::Int`] and [`Kind::Long`], with the digits of the largest ones.
+/// The [`Number`] that stands for [`Kind::Int`] or [`Kind::Long`], with the digits of the largest value.
 const INT: Number = Number { is_double: true, decimal: Some(Digits { whole: 16, fraction: 0 }) };
 const LONG: Number = Number { is_double: false, decimal: Some(Digits { whole: 19, fraction: 0 }) };
 
@@ -85,7 +85,8 @@ fn has_leading_zero(number: &[u8]) -> bool {
     matches!(number.strip_prefix(b"-").unwrap_or(number), [b'0', b'0'..=b'9', ..])
 }
 
-/// Returns the number that the text represents if [`Kind::of_json_number`] says that a double preserves it.
+/// Returns the number that the text represents, or `None` if a double doesn't preserve it, by the rules of
+/// [`Kind::of_json_number`].
 pub fn preserving_double(text: &[u8]) -> Option<f64> {
     match text::whole(text, true) {
         Ok(whole) => is_double_integer(whole).then_some(whole as f64),
@@ -140,7 +141,8 @@ impl Kind {
         Kind::of_json_number(text, marked)
     }
 
-    /// Does the same as [`Kind::of_number`] for a number in JSON, where `12E4` is a number too.
+    /// Does the same as [`Kind::of_number`] for a number in JSON, where `12E4` is a number too. If `is_marked` is
+    /// false, only whole numbers count as numbers.
     pub fn of_json_number(text: &[u8], is_marked: bool) -> Kind {
         if let Ok(whole) = text::whole(text, true) {
             return if is_double_integer(whole) { Kind::Int } else { Kind::Long };

@@ -87,9 +87,9 @@ impl JsonRecords {
         Self { input, text: Vec::new(), at: 0, line: 1, within: Within::Start }
     }
 
-    /// Returns the value that [`JsonRecords::find_start`] has found, if an object seems to fill the rest of its line. Only a
-    /// parser can tell that it is exactly one. If so, [`JsonRecords::skip`] goes past it, and the search for its end is
-    /// saved.
+    /// Returns the rest of the line from the start that [`JsonRecords::find_start`] has found, if it looks like one
+    /// object. The caller parses it and, if it really is one object, calls [`JsonRecords::skip`]. That is faster than
+    /// searching for the object's end first.
     pub fn line(&self) -> Option<JsonRecord<'_>> {
         let rest = self.text.get(self.at..)?;
         let length = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
@@ -103,7 +103,7 @@ impl JsonRecords {
         self.at += length;
     }
 
-    /// Returns the value that [`JsonRecords::find_start`] has found, and goes past it.
+    /// Returns the value whose start [`JsonRecords::find_start`] has found, and skips it.
     pub fn value(&mut self) -> Result<JsonRecord<'_>, ReadFault> {
         let mut scan = Scan::default();
         let starts_object = self.text.get(self.at) == Some(&b'{');

@@ -49,7 +49,7 @@ pub async fn entries(options: &Files, objects: &dyn Objects) -> Result<Vec<Entry
     Ok(list_entries(options, objects).await?.1)
 }
 
-/// Returns the location, and the object with exactly this key. If there is none, returns the location as a folder, and
+/// Returns the location and the one object whose key equals it. If there is none, returns the location as a folder and
 /// all objects in it that aren't hidden. Fails if the folder is a table in another format, or belongs to one.
 async fn list_entries(options: &Files, objects: &dyn Objects) -> Result<(Location, Vec<Entry>)> {
     let mut prefix = options.key.clone();

@@ -70,7 +70,7 @@ pub fn digits(text: &[u8]) -> Option<Digits> {
     Some(Digits { whole: u32::try_from(whole).ok()?, fraction: u32::try_from(fraction.len()).ok()? })
 }
 
-/// The number of significant digits that a double always keeps, unless it is extremely small or large.
+/// The number of significant digits that a double always keeps, unless the number is extremely small or large.
 const KEPT_DIGITS: usize = 15;
 
 /// Returns whether the double that is nearest to the number prints with the same significant digits. Zeros at the end

@@ -116,8 +116,8 @@ fn check_folders(list: &[Object], declared: &Schema) -> Result<()> {
         if let Some(folder) = object.folders.iter().find(|folder| declared.index_of(&folder.name).is_err()) {
             let name = &folder.name;
             return Err(Error::input(format!(
-                "{object}: its folder is the column {name:?}, which source.files.columns doesn't declare: declare it, or \
-                 set source.files.extra = \"ignore\" to leave it out"
+                "{object}: a folder name has the column {name:?}, which source.files.columns doesn't declare: declare it, \
+                 or set source.files.extra = \"ignore\" to leave it out"
             )));
         }
     }

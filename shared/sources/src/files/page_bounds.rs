@@ -1,5 +1,5 @@
-//! Checks the pages of a Parquet column before the parquet crate decodes them. It allocates what a page's header says,
-//! and decompresses gzip to the end, so a page of a few bytes could take all memory.
+//! Checks the pages of a Parquet column before the parquet crate decodes them. The crate allocates as many bytes as a
+//! page's header says, and decompresses gzip to the end, so a page of a few bytes could use up all memory.
 
 use std::{collections::HashMap, io::Read, ops::Range};
 
@@ -20,17 +20,18 @@ const MAX_PAGE_BYTES: u32 = 256 << 20;
 /// The maximum size of the pages that are decoded at the same time, one of each column, in bytes.
 const MAX_OPEN_PAGES_BYTES: u64 = 1 << 30;
 
-/// The highest ratio of deflate, whose longest match has 258 bytes in 2 bits.
+/// The highest compression ratio of deflate: its longest match encodes 258 bytes in 2 bits.
 const MAX_GZIP_RATIO: u64 = 1032;
-/// The highest ratio of LZ4: 255 bytes for each byte of a match's length.
+/// The highest compression ratio of LZ4: 255 bytes for each byte of a match's length.
 const MAX_LZ4_RATIO: u64 = 255;
-/// The magic number of LZ4's frame format. The parquet crate falls back to it for files of old writers, and then
-/// decompresses to the end.
+/// The magic number of LZ4's frame format. The parquet crate falls back to this format for files of old writers, and
+/// then decompresses a page to its end.
 const LZ4_FRAME: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
 /// The maximum size to which a page in LZ4's frame format may expand, in bytes.
 const MAX_LZ4_BYTES: u64 = 1 << 30;
 
-/// How the pages of each column chunk are compressed, by the chunk's place. A forged footer may name a place twice.
+/// How the pages of each column chunk are compressed, by the chunk's byte range in the file. A forged footer may name a
+/// range twice.
 pub type Chunks = HashMap<Range<u64>, Vec<Compression>>;
 
 /// Returns the column chunks that a footer names.
@@ -46,7 +47,7 @@ pub fn chunks(footer: &ParquetMetaData) -> Chunks {
     chunks
 }
 
-/// Returns the size of a row group in the file, in bytes, as its columns say.
+/// Returns the size of a row group in the file, in bytes, as its columns' metadata says.
 pub fn size_of(group: &RowGroupMetaData) -> u64 {
     let sizes = group.columns().iter().map(|column| u64::try_from(column.compressed_size()).unwrap_or(u64::MAX));
     sizes.fold(0, u64::saturating_add)
@@ -57,7 +58,9 @@ pub fn check(object: &Object, chunks: &Chunks, read: &[(Range<u64>, Bytes)]) -> 
     let mut open = 0_u64;
     for (range, bytes) in read {
         let Some(codecs) = chunks.get(range) else {
-            return Err(Error::input(format!("{object}: the bytes {range:?} are no column's: write the file again")));
+            return Err(Error::input(format!(
+                "{object}: the bytes {range:?} belong to no column: write the file again"
+            )));
         };
         for codec in codecs {
             let largest = largest(bytes, *codec, u64::MAX, MAX_PAGE_BYTES);
@@ -74,8 +77,9 @@ pub fn check(object: &Object, chunks: &Chunks, read: &[(Range<u64>, Bytes)]) -> 
     Ok(())
 }
 
-/// Checks the pages of a column chunk, and returns the size of the largest one. `chunk` has the whole chunk, `values` is
-/// the number of values after which bytes that are no page are ignored, and `max` is the maximum size of a page.
+/// Checks the pages of a column chunk, and returns the size of the largest one. `chunk` has the whole chunk, and `max`
+/// is the maximum size of a page. Once the pages contain `values` values, following bytes that aren't a page are
+/// ignored.
 pub fn largest(chunk: &[u8], compression: Compression, values: u64, max: u32) -> std::result::Result<u32, String> {
     let (mut rest, mut seen, mut largest) = (chunk, 0, 0);
     while !rest.is_empty() {

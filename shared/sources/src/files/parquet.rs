@@ -266,8 +266,8 @@ const MAX_FOOTER_BYTES: usize = 16 << 20;
 /// The maximum size of a row group in the file, in bytes. It is read as a whole.
 const MAX_ROW_GROUP_BYTES: u64 = 1 << 30;
 
-/// Reads the footer. Fails if it is encrypted, if columns are, if its numbers of rows contradict each other, or if it or
-/// what it says is larger than the bounds, because anybody who may write the object can state any size.
+/// Reads the footer. Fails if the footer or a column is encrypted, if its row counts contradict each other, or if the
+/// footer or a row group is larger than its limit: anybody who may write the object can state any size.
 async fn load_footer(reader: &mut Reader, object: &Object) -> Result<Arc<ParquetMetaData>> {
     let size = object.entry.size;
     let damaged = |error| fault(object, error);
@@ -337,7 +337,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Returns a reader that checks no pages. Whoever decodes what it reads must do that.
+    /// Returns a reader that checks no pages. The caller must check them before decoding.
     pub fn new(objects: Arc<dyn Objects>, object: Object) -> Reader {
         Reader { objects, object, chunks: None }
     }

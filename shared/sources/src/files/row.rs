@@ -134,7 +134,7 @@ impl Row {
     }
 
     /// Appends a JSON object as a row. A column that the object doesn't name gets its value from the folders, or null.
-    /// A name without a column is a fault, or is left out and counted.
+    /// A name without a column is an error, or is left out and counted.
     pub fn push_json(&mut self, pairs: &Pairs) -> Result<(), ColumnFault> {
         let how = How { canonical: self.canonical, unmatched: &self.unrepresentable.unmatched };
         self.names.push_json(&self.fields, &mut self.columns, pairs, how, Some(&self.unrepresentable))?;
@@ -232,8 +232,8 @@ impl Names {
                     continue;
                 }
                 return Err(fault(
-                    "is unknown: declare all columns in source.files.columns, where extra = \"ignore\" leaves out the \
-                     others, or remove it from the data",
+                    "is unknown: declare all columns in source.files.columns (extra = \"ignore\" leaves out any \
+                     others), or remove it from the data",
                 ));
             };
             if std::mem::replace(&mut self.filled[at], true) {
@@ -346,9 +346,9 @@ pub struct Rows {
     rows: usize,
     size: usize,
     to: Sender<RecordBatch>,
-    /// The columns that the object lacks, which are null in its rows.
+    /// The columns that the object lacks. They are null in its rows.
     pub missing: Vec<String>,
-    /// The columns that only the object or its folders have, which are left out.
+    /// The columns that only the object or its folder names have. They are left out.
     pub ignored: Vec<String>,
 }
 

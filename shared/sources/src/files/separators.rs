@@ -6,7 +6,7 @@ use turntable_core::config::Separators;
 const NOT_A_NUMBER: Reason = "not a number with the separators in source.files.csv.numbers";
 
 /// Returns the number in the form `1234.50`. Separators between groups are accepted only where they belong, so that
-/// `1.5` is not read as fifteen. The result may not be a number; the parsers check that.
+/// `1.5` is not read as fifteen. Doesn't check that the result is a number; the parsers do.
 pub fn plain(text: &[u8], separators: &Separators) -> Result<Vec<u8>, Reason> {
     let text = text.trim_ascii();
     let digits = text.strip_prefix(b"-").or_else(|| text.strip_prefix(b"+")).unwrap_or(text);

@@ -18,7 +18,7 @@ pub type Reason = &'static str;
 
 /// The reasons for rejecting a value that has the right kind but that the type can't represent.
 pub const UNREPRESENTABLE: [Reason; 3] = [OUT_OF_RANGE, TOO_MANY_DECIMALS, TOO_PRECISE];
-/// The reason for text in another encoding.
+/// The reason for rejecting text that isn't UTF-8.
 pub const NOT_UTF8: Reason = "not UTF-8";
 pub const OUT_OF_RANGE: Reason = "out of range";
 const TOO_MANY_DECIMALS: Reason = "more decimal places than the type holds";

@@ -10,8 +10,8 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, TimeUnit};
 
-/// Converts times to text such as `03:04:05.123456`. Fractions have three, six or nine digits, or are left out. A time
-/// outside of 00:00:00 to 24:00:00 is a fault that names its row.
+/// Converts times to text such as `03:04:05.123456`. Fractions have three, six or nine digits, or are left out. Fails
+/// for a time outside of 00:00:00 to 24:00:00, with an error that names its row.
 pub fn as_text(times: &ArrayRef) -> Result<ArrayRef, String> {
     const NANOS: [i64; 4] = [1_000_000_000, 1_000_000, 1_000, 1];
     match times.data_type() {

@@ -78,7 +78,7 @@ pub fn csv(object: &Object, input: Input, reader: &Reader) -> Result<ParsedDrop>
         }
         if rescanned > MAX_RESCANNED_BYTES {
             return Err(Error::input(format!(
-                "{object} has too many unclosed quotes: quote its fields as in RFC 4180"
+                "{object} has unclosed quotes, and reading past them takes too long: quote its fields as in RFC 4180"
             )));
         }
     }

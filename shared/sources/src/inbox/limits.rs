@@ -15,7 +15,7 @@ pub struct Limits {
     pub drops: usize,
     /// The total size of drops, in bytes, at which reading stops.
     pub bytes: u64,
-    /// Returns whether the time for reading has passed.
+    /// Returns whether the time for reading is over.
     pub is_late: Arc<dyn Fn() -> bool + Send + Sync>,
     /// The rules for drops. `None` if the objects aren't drops but a table's files.
     pub rules: Option<Rules>,

@@ -32,7 +32,7 @@ pub struct Read {
     /// The size of the object, in bytes.
     pub size: u64,
     pub rejects: Rejects,
-    /// Whether a valid record would bring back a person who is opted out.
+    /// Whether a valid record has the state that opts a person in again.
     pub opts_in: bool,
 }
 
@@ -51,7 +51,8 @@ const MAX_CONCURRENT_DROPS: usize = 64;
 /// The maximum total cost, in bytes, of the drops that are read at the same time. It limits memory. The cost of a drop
 /// is its size, but at least [`min_cost`] and at most this limit.
 const MAX_CONCURRENT_BYTES: u64 = 32 << 20;
-/// The maximum size of a drop, in bytes: what S3 copies with one request, because sweep moves drops to the archive.
+/// The maximum size of a drop, in bytes. Sweep copies drops to the archive, and S3 copies at most this much with one
+/// request.
 pub const MAX_DROP_BYTES: u64 = 5 << 30;
 /// The maximum size of a small drop, in bytes.
 const SMALL_DROP_BYTES: u64 = 256 << 10;

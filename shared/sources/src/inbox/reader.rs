@@ -39,7 +39,7 @@ impl Reader {
 pub struct ParsedDrop {
     pub records: SpillBuffer,
     pub rejects: Rejects,
-    /// Whether a valid record would bring back a person who is opted out.
+    /// Whether a valid record has the state that opts a person in again.
     pub opts_in: bool,
 }
 

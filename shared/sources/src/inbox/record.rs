@@ -21,7 +21,7 @@ pub fn too_many(what: &impl Display) -> Error {
     Error::input(format!("{what} has more than 5,000,000 records: split the drop"))
 }
 
-/// How far in the future `occurred_at` may be, because an application's clock may be fast.
+/// How far in the future `occurred_at` may be, because the application's clock may be ahead of this machine's.
 const MAX_CLOCK_AHEAD: SignedDuration = SignedDuration::from_mins(5);
 
 /// Validates records one by one, and collects the valid ones and the rejects.

@@ -79,7 +79,8 @@ impl<'a> Rows<'a> {
 }
 
 enum KeyColumn {
-    /// The numbers, with null for each number that doesn't fit into 64 bits, and the nulls in the file.
+    /// The numbers, with null for each that doesn't fit into 64 bits; and separately, which values are null in the
+    /// file.
     Whole(Int64Array, Option<NullBuffer>),
     Text(StringViewArray),
 }
@@ -103,7 +104,7 @@ impl KeyColumn {
         Ok(KeyColumn::Whole(whole.as_primitive().clone(), array.logical_nulls()))
     }
 
-    /// Returns a row's value, or why it has no value.
+    /// Returns a row's value, or the reason why it has no valid value.
     fn at(&self, row: usize) -> std::result::Result<Value<'_>, &'static str> {
         const MISSING: &str = "is missing";
         match self {

@@ -104,8 +104,8 @@ async fn by_ranges(objects: Arc<dyn Objects>, object: Object, reader: Reader) ->
     .await
 }
 
-/// Reads the records in another table with the columns of a drop. The line of a reject is its row number across all
-/// batches. `what` names the table in error messages.
+/// Reads the records from the batches of another table, which must have the columns of a drop. The line of a reject is
+/// its row number across all batches. `what` names the table in error messages.
 pub async fn records(what: &str, mut batches: Batches, reader: &Reader) -> Result<ParsedDrop> {
     let mut rows = Rows::new(reader, u64::MAX);
     while let Some(batch) = batches.try_next().await? {

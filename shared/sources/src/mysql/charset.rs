@@ -155,8 +155,8 @@ fn pair(one: u8, two: u8) -> usize {
     usize::from(one) << 8 | usize::from(two)
 }
 
-/// Decodes one code with a table from the Encoding Standard. Returns `None` if the code has no character, for which the
-/// table may have a control character.
+/// Decodes one code with a table from the Encoding Standard. Returns `None` if the code has no character; for such a
+/// code, the table may have a control character.
 fn decode_one(encoding: &'static Encoding, code: &[u8]) -> Option<char> {
     let text = encoding.decode_without_bom_handling_and_without_replacement(code)?;
     let mut characters = text.chars();
@@ -256,7 +256,8 @@ fn collation(column: &Column) -> Option<u16> {
 }
 
 /// Returns the character set of a collation whose ID is known in advance: a usual collation, or one of MariaDB's
-/// combinations of a Unicode character set and a UCA-14 collation, which the server's list of collations lacks.
+/// combinations of a Unicode character set and a UCA-14 collation, which the server's list of collations lacks. Returns
+/// `None` for any other ID.
 fn fixed(id: u16) -> Option<&'static str> {
     match id {
         33 | 83 | 192..=215 | 45 | 46 | 224..=247 | 255..=323 => Some("utf8mb4"),

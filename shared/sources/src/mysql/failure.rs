@@ -45,7 +45,11 @@ pub fn at_connect(server: &Server, error: MysqlError) -> Error {
                 server.user(),
                 server.given_by,
                 // A user with REQUIRE SSL gets the same answer.
-                if server.mode == SslMode::Disabled { "; or the user must use TLS: change ssl-mode" } else { "" }
+                if server.mode == SslMode::Disabled {
+                    "; if the server requires TLS for this user, change ssl-mode"
+                } else {
+                    ""
+                }
             ))
         }
         MysqlError::Driver(DriverError::NoClientSslFlagFromServer) => Error::config(format!(

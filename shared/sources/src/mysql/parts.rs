@@ -9,8 +9,8 @@ use turntable_core::{
     error::{Error, Result},
 };
 
-/// The number of ranges for each connection. A connection that has read a range takes the next, so that ranges with many
-/// rows don't make one connection the last by far.
+/// The number of ranges for each connection. A connection that has read a range takes the next one, so that no
+/// connection finishes long after the others because its range has many rows.
 const RANGES_PER_CONNECTION: u32 = 8;
 
 const INTEGERS: [&str; 5] = ["tinyint", "smallint", "mediumint", "int", "bigint"];

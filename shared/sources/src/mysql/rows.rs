@@ -9,8 +9,8 @@ use super::{decode::Decoder, failure, server::Server, session::Session, warnings
 use crate::background;
 use turntable_core::error::{Error, Result};
 
-/// Runs the query and sends its rows as batches, but for the last, which may be incomplete. Fails if the query raises a
-/// warning whose code is not in `allowed`.
+/// Runs the query and sends the complete batches. The remaining rows stay in `decoder`, for [`finish`]. Fails if the
+/// query raises a warning whose code is not in `allowed`.
 pub async fn read(
     server: &Server,
     session: &mut Session,
@@ -38,7 +38,7 @@ pub async fn read(
     warnings::check(session.conn()?, server, &when, allowed).await
 }
 
-/// Sends the last batch, if it has rows.
+/// Sends the rows that remain in the decoder as the last batch, if there are any.
 pub async fn finish(mut decoder: Decoder, sender: &Sender<Result<RecordBatch>>) -> Result<()> {
     match decoder.finish()? {
         Some(batch) => background::send(sender, batch).await,

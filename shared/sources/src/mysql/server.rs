@@ -235,8 +235,8 @@ impl Server {
         SslOpts::default().with_disable_built_in_roots(true).with_root_certs(roots)
     }
 
-    /// Checks the parts of a server's connection details and combines them. `local` is the default mode for password
-    /// authentication on this machine.
+    /// Checks the parts of a server's connection details and combines them. `local` is the default mode for a server on
+    /// this machine with password authentication.
     fn new(
         opts: Opts,
         auth: Auth,
@@ -274,7 +274,7 @@ const MIN_ROW: usize = 64 << 20;
 /// doubling.
 const COPIES_OF_A_ROW: usize = 6;
 
-/// Returns the size in bytes of the largest row that may be read, from the text of `/proc/meminfo`.
+/// Returns the size in bytes of the largest row that may be read on a machine with this `/proc/meminfo`.
 fn largest_row(memory: Option<&str>) -> usize {
     let kilobytes = memory
         .and_then(|text| text.lines().find_map(|line| line.strip_prefix("MemTotal:")))
@@ -308,7 +308,7 @@ fn from_secret(text: &str, auth: Auth, given_by: &str) -> Result<Server> {
 }
 
 /// Parses a URL. This module handles the parameters `ssl-mode` and `ssl-ca`; the driver parses the rest. `local` is the
-/// default `ssl-mode` for password authentication on this machine.
+/// default `ssl-mode` for a server on this machine with password authentication.
 fn from_url(url: &str, auth: Auth, local: SslMode, given_by: &str) -> Result<Server> {
     let fault = |what: &str| Error::config(format!("{given_by}: {what}"));
     let Some(rest) = url.strip_prefix("mysql://").or_else(|| url.strip_prefix("mariadb://")) else {

@@ -31,7 +31,7 @@ const BEGIN: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 pub struct Session {
     conn: Option<Conn>,
     /// The server's time just before it took the snapshot, which contains everything that was committed by then. The
-    /// Unix epoch until then.
+    /// Unix epoch if there is no snapshot yet.
     pub as_of: Timestamp,
 }
 
@@ -118,8 +118,8 @@ async fn connect(server: &Server) -> Result<Conn> {
     }
 }
 
-/// How many times to log in again after the server has rejected the password. The driver takes a zero at the end of an
-/// ed25519 nonce for padding and drops it (`AuthSwitchRequest::plugin_data` in mysql_common 0.37.3), so one of 256
+/// How many times to log in again after the server has rejected the password. The driver mistakes a zero at the end of
+/// an ed25519 nonce for padding and drops it (`AuthSwitchRequest::plugin_data` in mysql_common 0.37.3), so one of 256
 /// logins with the right password fails.
 const REPEATED_LOGINS: usize = 2;
 
@@ -137,7 +137,7 @@ fn is_denied(connected: &std::result::Result<Conn, MysqlError>) -> bool {
 }
 
 /// Returns whether the server's greeting names MariaDB. Only MariaDB has ed25519. MySQL may lock an account after a few
-/// wrong passwords (`FAILED_LOGIN_ATTEMPTS`), so nobody logs in there again.
+/// wrong passwords (`FAILED_LOGIN_ATTEMPTS`), so a login to it is not repeated.
 async fn greets_as_mariadb(server: &Server) -> bool {
     let mut greeting = [0; 128];
     let Ok(mut stream) = TcpStream::connect(server.endpoint()).await else { return false };

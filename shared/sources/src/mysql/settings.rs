@@ -53,7 +53,7 @@ const MAX_LOCK_SECONDS: u64 = 31_536_000;
 /// The error code for a variable that the user may not set: `ER_SPECIFIC_ACCESS_DENIED_ERROR`.
 const MISSING_PRIVILEGE: u16 = 1227;
 
-/// The settings that the dataset asks for.
+/// The session settings that the dataset's options require.
 pub struct Wanted<'a> {
     pub sql_mode: Option<&'a str>,
     pub lock_timeout: Duration,

@@ -9,7 +9,7 @@ use turntable_core::{
     error::{Error, Result},
 };
 
-/// How often the connections take their snapshots again if a transaction commits between two of them.
+/// How many times the connections try to take their snapshots, if a transaction commits between two of them.
 const MAX_ATTEMPTS: u32 = 50;
 
 /// What else to do if the binary log can't show that the snapshots are the same.
@@ -40,7 +40,8 @@ pub async fn sessions(
     Ok(sessions)
 }
 
-/// Checks that the server can show whether two snapshots are the same. Does nothing unless that is needed.
+/// If `how` uses the binary log, checks that the log can show whether two snapshots are the same. Otherwise does
+/// nothing.
 pub async fn check(server: &Server, session: &mut Session, how: SharedSnapshot) -> Result<()> {
     if how == SharedSnapshot::Binlog { everything_is_logged(server, session).await } else { Ok(()) }
 }
@@ -101,8 +102,8 @@ async fn position(server: &Server, session: &mut Session) -> Result<(String, Str
     };
     of("binlog_snapshot_file").zip(of("binlog_snapshot_position")).ok_or_else(|| {
         Error::config(format!(
-            "MySQL at {}: snapshot = \"binlog\" needs MariaDB with its binary log on (log_bin), because only MariaDB tells \
-             a snapshot's position in the log: {OTHERWISE}",
+            "MySQL at {}: snapshot = \"binlog\" needs MariaDB with its binary log on (log_bin), because only MariaDB \
+             shows a snapshot's position in the log: {OTHERWISE}",
             server.name()
         ))
     })

@@ -21,8 +21,8 @@ struct Warning {
     message: String,
 }
 
-/// Fails if the last statement on the connection has raised a warning whose code is not in `allowed`. `when` says when
-/// the server raised them, for the message.
+/// Fails if the last statement on the connection has raised a warning whose code is not in `allowed`. `when` says, for
+/// the message, when the server raised it.
 pub async fn check(conn: &mut Conn, server: &Server, when: &str, allowed: &[u16]) -> Result<()> {
     let failed = |error| failure::error_of(server, error);
     // The server counts all warnings, but keeps only max_error_count of them.
@@ -41,8 +41,8 @@ pub async fn check(conn: &mut Conn, server: &Server, when: &str, allowed: &[u16]
     }
 }
 
-/// Describes the warnings that are not allowed, by their codes. Returns `None` if there are none. `total` is their number
-/// with those that the server didn't keep.
+/// Describes the warnings that are not allowed, by their codes. Returns `None` if there are none. `total` is the number
+/// of all warnings, including those that the server didn't keep.
 fn fault(found: &[Warning], total: usize, allowed: &[u16]) -> Option<String> {
     let mut counts: BTreeMap<u16, (usize, &str)> = BTreeMap::new();
     for Warning { is_note, code, message } in found {
@@ -54,7 +54,7 @@ fn fault(found: &[Warning], total: usize, allowed: &[u16]) -> Option<String> {
     if counts.is_empty() {
         return (total > found.len()).then(|| {
             format!(
-                "the server raised {total} warnings and keeps {}, so the others are unknown and may not be allowed: change \
+                "the server raised {total} warnings and keeps {}, so it is unknown whether the others are allowed: change \
                  the query so that it raises fewer, or let the user raise max_error_count (in MySQL, GRANT \
                  SESSION_VARIABLES_ADMIN)",
                 found.len()

@@ -33,7 +33,7 @@ pub struct QueryColumn {
 }
 
 impl QueryColumn {
-    /// Returns the column's name as the conditions for [`Described::copy`] must spell it.
+    /// Returns the column's name in the form that conditions for [`Described::copy`] must use.
     pub fn reference(&self) -> String {
         format!("q.{}", quoted(&self.name))
     }

@@ -30,7 +30,7 @@ use turntable_core::{
 pub struct Parts {
     /// The COPY statement for each part.
     pub copies: Vec<String>,
-    /// Whether the parts agree only if the server reads tables in the same order for each.
+    /// Whether the server must read tables in the same order for each part. Otherwise, rows could be lost or repeated.
     pub is_ordered: bool,
 }
 
@@ -70,7 +70,7 @@ pub enum Split<'a> {
 }
 
 /// Checks that the query can be split as the options say, without running it. Returns what it is split by, and whether
-/// the parts agree only if the server reads tables in the same order for each. `None` means that there is one part.
+/// the server must read tables in the same order for each part. `None` means that there is only one part.
 pub async fn check<'a>(
     client: &Client,
     server: &Server,

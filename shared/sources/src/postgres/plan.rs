@@ -42,7 +42,7 @@ const WITHOUT_ORDER: [&str; 14] = [
     "sum",
 ];
 
-/// The properties of plan nodes whose values are not expressions.
+/// The names of the plan-node properties whose values are not expressions.
 const NAMES: [&str; 17] = [
     "Node Type",
     "Parent Relationship",

@@ -40,13 +40,13 @@ pub struct Server {
     pub given_by: String,
 }
 
-/// The default of `connect_timeout`, which limits the connection to each host.
+/// The default of `connect_timeout`, which limits how long connecting to each host may take.
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The default of `keepalive`, the idle time before the first probe. With six probes at ten-second intervals, a lost
 /// peer is detected within two minutes; with the kernel's own settings, it takes more than two hours.
 const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(60);
-/// The driver's own default, which means that the URL sets no keepalive.
+/// The driver's own default. If the parsed URL has this value, the URL itself sets no keepalive.
 const DRIVER_DEFAULT_KEEPALIVE: Duration = Duration::from_secs(2 * 60 * 60);
 
 impl Server {
@@ -193,8 +193,8 @@ fn from_secret(text: &str, auth: Auth, given_by: &str) -> Result<Server> {
     Ok(Server::new(options, mode, roots, given_by))
 }
 
-/// Returns the effective mode. The default is `local` for password authentication on this machine, and `verify-full`
-/// otherwise.
+/// Returns the effective mode. The default is `local` for servers on this machine with password authentication, and
+/// `verify-full` otherwise.
 fn effective(
     options: &tokio_postgres::Config,
     given: Option<SslMode>,

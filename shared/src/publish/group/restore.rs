@@ -64,7 +64,7 @@ pub async fn restore(env: &Environment, dataset: &Dataset, damaged: Generation, 
             return Ok(stays(Outcome::Status, why));
         }
         let Some(set) = newest_complete(env, &group, &found.record).await? else {
-            let why = format!("no complete run of group {} that was live before is left to go back to", group.name);
+            let why = format!("no complete run of group {} is left that the tables could go back to", group.name);
             return Ok(stays(Outcome::Status, why));
         };
         let to = Set {
@@ -83,7 +83,8 @@ pub async fn restore(env: &Environment, dataset: &Dataset, damaged: Generation, 
     }
 }
 
-/// Finishes a move back that died, because no event does. Returns a message if there was one.
+/// Finishes a group's move back that a dead process has left unfinished, because no event would finish it. Returns a
+/// message if there was such a move.
 pub async fn finish(env: &Environment, dataset: &Dataset) -> Result<Option<String>> {
     let Some(record) = record(env, dataset).await? else { return Ok(None) };
     if record.flipping.is_none_or(|flipping| flipping.to.by != FlipOrigin::Repair) {
@@ -97,7 +98,7 @@ pub async fn finish(env: &Environment, dataset: &Dataset) -> Result<Option<Strin
     Ok(Some(format!("group {}: its move back because of lost files was unfinished, and is now finished", group.name)))
 }
 
-/// Returns the newest earlier set whose files are all there and unchanged, and that nobody has taken back.
+/// Returns the newest earlier set whose files are all there and unchanged, and that no rollback or repair has replaced.
 async fn newest_complete(env: &Environment, group: &Group<'_>, record: &group::Record) -> Result<Option<Set>> {
     for set in record.not_taken_back() {
         if has_members(group, set) && is_complete(env, group, set).await? {

@@ -103,7 +103,7 @@ pub async fn settle(env: &Environment, group: &Group<'_>, mut ready: BTreeMap<St
     }
 }
 
-/// Returns how long the record keeps earlier sets: for each setting, the largest value among the members.
+/// Returns the limits on how long the group's record keeps earlier sets. Each is the largest value among the members.
 fn memory(group: &Group<'_>) -> Memory {
     let retain = || group.members.iter().map(|member| member.retain);
     Memory {

@@ -1,6 +1,6 @@
-//! A hostile run against a live stack with its functions: principals outside it, whose policies are those of
-//! `infra/policies`, and a web page try everything beyond their rights for some seconds, in random order. Nothing changes
-//! but what each may change, and what they did is reported.
+//! Attacks a running stack: for some seconds, a web page and users outside the stack, with policies such as those in
+//! `infra/policies`, try in random order everything that they may not do. They change only what they may change, and
+//! what they did is reported.
 //!
 //! `TURNTABLE_HOSTILE_SECONDS` sets the time, and `SEED` repeats a run. docs/threat-model.md has the attacks.
 
@@ -26,7 +26,7 @@ use super::{
 const PROTECTED: &str = "SELECT count(*) FROM dmp.users_protected";
 const PEOPLE: &str = "SELECT count(*) FROM dmp.users";
 const ULID: &str = "01JD675EJRSSKNZWWST95906C6";
-/// How many people are out, and how many of all there are.
+/// The number of people who are opted out, and the number of all people.
 const OUT_OF: (u64, u64) = (20, 100);
 /// What every forged object contains.
 const FORGED: &str = "forged";
@@ -41,7 +41,7 @@ struct Request {
     body: Vec<u8>,
 }
 
-/// Who is outside the stack, with the policy that they have.
+/// The IAM users outside the stack. [`policy`] returns the policy of each.
 const USERS_OUTSIDE: [&str; 5] = ["partner", "reader", "invoker", "careless", "watcher"];
 
 /// Returns a principal's policy, with the stack's names.
@@ -156,7 +156,7 @@ fn records() -> Vec<String> {
     ]
 }
 
-/// Returns what must be denied. `live` is the key of a file that readers read.
+/// Returns the requests that must be denied. `live` is the key of a file that readers read.
 fn denied(chain: &Chain, live: &str) -> Vec<Request> {
     let object = |key: &str| format!("/{}/{key}", chain.bucket);
     let put = |user, key: &str| Request::of(user, "PUT", object(key)).containing(FORGED);
@@ -199,7 +199,8 @@ fn denied(chain: &Chain, live: &str) -> Vec<Request> {
     all
 }
 
-/// Returns what the watcher may send and the functions refuse: what operators decide.
+/// Returns the requests that the watcher may send but the functions refuse, because only operators may decide such
+/// things.
 fn refused(chain: &Chain) -> Vec<Request> {
     let of = |function: &str, request: Value| {
         let path = format!("/2015-03-31/functions/{}/invocations", chain.functions[function]);
@@ -330,7 +331,8 @@ async fn nothing_changes_but_what_each_principal_may_change() {
     println!("seed {seed}: {tried:?}");
 }
 
-/// Tries each attack once and then random ones until the time is up, and between them what each principal is for.
+/// Tries each attack once, and then random ones until the time is up. In between, sends what each user is meant to
+/// send.
 fn attack(chain: &Chain, live: &str, seed: u64, time: Duration) -> BTreeMap<&'static str, usize> {
     let (denied, refused, pages) = (denied(chain, live), refused(chain), pages(chain));
     let (mut drops, mut tried, mut exports) = (drops(), BTreeMap::new(), 0);

@@ -111,7 +111,7 @@ async fn a_table_that_cannot_be_flipped_is_refused_and_says_why() {
     nowhere(&chain).await;
 }
 
-/// Somebody creates the table in a sub-folder of the candidate, before the flip to the candidate.
+/// Before the flip to the candidate, somebody creates the table with a sub-folder of the candidate as its location.
 async fn under(chain: &Chain) {
     let hold = json!({ "dataset": "under", "action": "hold", "reason": "the test" });
     chain.ask("flip", &hold).await;

@@ -40,7 +40,7 @@ async fn a_candidate_that_fails_on_athena_never_goes_live_and_all_reasons_are_li
     queries_ran_with_the_role_for_checks();
 }
 
-/// Checks that the current code of `flip` ran no query with its own role.
+/// Checks that `flip`, as it is built now, ran its queries with the role for checks and none with its own role.
 fn queries_ran_with_the_role_for_checks() {
     let calls = Path::new(env!("CARGO_TARGET_TMPDIR")).join("calls");
     let newest = |caller: &str| {
@@ -94,7 +94,7 @@ async fn sweep_deletes_what_was_replaced_and_nothing_else() {
     assert!(keys.contains(&"schemas/users/by-hand/notes.txt".to_owned()), "{keys:?}");
 }
 
-/// The manifest's event audits the candidate too, so its audit table may still be there for a moment.
+/// The manifest's event triggers another audit of the candidate, so an audit table may exist for a moment longer.
 async fn no_audit_table_is_left(chain: &Chain) {
     chain
         .until("no audit table", async || {

@@ -26,7 +26,7 @@ async fn datasets_change_and_end_from_the_command_line() {
     ends(&chain, &optouts).await;
 }
 
-/// Keys are counted, and shown only if that is asked for.
+/// Keys are counted. They are shown only with `--show-keys`.
 async fn keys(chain: &Chain, generations: &[String]) {
     let results = chain.results();
     let [first, second] = generations else { panic!("{generations:?}") };
@@ -59,7 +59,7 @@ async fn keys(chain: &Chain, generations: &[String]) {
     assert!(!tables.to_string().contains("turntable_audit_"), "{tables}");
 }
 
-/// More people than max_returning come back only by a request.
+/// If more people than max_returning would come back, an operator must request it.
 async fn opt_outs(chain: &Chain) {
     chain.drop("a.csv", "7,opted_out,2026-01-01T00:00:00Z\n8,opted_out,2026-01-01T00:00:00Z\n").await;
     let live = chain.next("optouts", None).await;

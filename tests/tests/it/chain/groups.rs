@@ -169,8 +169,8 @@ async fn tables_of_mariadb_that_belong_together_are_of_one_snapshot() {
     orders.abort();
 }
 
-/// `flip` has died after the first of three `UpdateTable`s. Its redelivered event finishes the run, or the next run
-/// does.
+/// `flip` has died after the first of three `UpdateTable`s. The redelivered event finishes that run's flip, or the next
+/// run's event does.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flip_that_died_between_two_tables_is_finished() {
     let server = sql::start().await;

@@ -83,7 +83,7 @@ pub struct Chain {
     fired: Mutex<Option<Instant>>,
 }
 
-/// Counts an invocation as unanswered until this value is dropped, because the answer has come or nobody is waiting for
+/// Counts an invocation as unanswered until this value is dropped: when the answer has come, or when nobody waits for
 /// it any more.
 struct Unanswered<'a>(&'a AtomicUsize);
 

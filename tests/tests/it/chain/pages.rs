@@ -29,8 +29,8 @@ impl Chain {
     }
 }
 
-/// Has the page's commands ask the emulated Athena, and repeats the one that asks for a query's state until the query has
-/// succeeded, as the pages say.
+/// Makes the page's commands use the emulated Athena. Repeats the command that requests a query's state until the query
+/// has succeeded, as the pages say.
 async fn asking_athena(page: Follower) -> Follower {
     let state = "aws athena get-query-execution --query-execution-id \"$QUERY\" --query QueryExecution.Status.State --output text";
     let repeated = format!("for _ in $(seq 100); do {state} | grep SUCCEEDED && break; sleep 0.2; done");

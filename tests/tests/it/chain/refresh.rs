@@ -1,4 +1,5 @@
-//! A tick exports what is due, and the flip's record exports what is built from it.
+//! A tick starts the exports that are due. The record of a flip starts the exports of datasets that are built from the
+//! flipped one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

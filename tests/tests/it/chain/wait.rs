@@ -26,7 +26,7 @@ const LOOKS: u32 = 3;
 /// seconds.
 const SCHEDULED: Duration = Duration::from_secs(20);
 
-/// What a wait has found each time that it looked for a reason to give up.
+/// What a wait has found so far in its looks. In each look, it checks for a reason to give up.
 pub struct Looks {
     next: Instant,
     /// A refusal, and how many looks in a row have found it.

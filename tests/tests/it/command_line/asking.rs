@@ -146,7 +146,7 @@ async fn a_stack_without_the_function_is_told_from_no_stack() {
     assert_eq!(
         refused(missing((403, denied.1)), &[], &["status", "users"]).await,
         "error: no function lake-flip was found: check --stack, --profile and --region. If the functions have other names, \
-         get cloudformation:DescribeStacks, so that the stack's outputs name them\n"
+         get permission for cloudformation:DescribeStacks, so that this command can find them\n"
     );
 }
 

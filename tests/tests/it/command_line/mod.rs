@@ -18,7 +18,8 @@ fn run(program: &str, words: &[&str], variables: &[(&str, &str)]) -> (Option<i32
     (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
 }
 
-/// Nothing listens at this endpoint, and no other source of credentials is asked.
+/// Environment variables with which no request can succeed: nothing listens at the endpoint, and no other source of
+/// credentials is used.
 const NOBODY: [(&str, &str); 4] = [
     ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
     ("AWS_REGION", "eu-west-1"),

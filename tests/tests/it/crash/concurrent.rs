@@ -42,7 +42,7 @@ pub trait Observer {
     /// Acts before the next call, which is the `calls`-th of all runs, counted from 0.
     fn before_call(&mut self, _calls: usize) {}
 
-    /// Decides the fate of a call that is about to arrive. `planned` is what its run's fault says.
+    /// Decides the fate of a call that is about to arrive. `planned` is the fate that the run's fault plans for it.
     fn fate(&mut self, run: (usize, &Event), call: &Call, planned: Fate) -> Fate;
 
     /// Checks the lake after a call by the event `by` has arrived.

@@ -77,7 +77,7 @@ struct Play {
     names: Option<Names>,
 }
 
-/// One bug in the program: it leaves out these calls.
+/// One bug in the program: it leaves out the calls for which this returns `true`.
 type LeavesOut = fn(&Rig, &Call) -> bool;
 
 struct Played {
@@ -288,7 +288,7 @@ impl Play {
     }
 
     /// Does what `attention` says until it is empty, and checks that the dataset is published and that nothing is left
-    /// that was to go.
+    /// that should have been deleted.
     async fn follow(&mut self, random: &mut Random) -> Result<(), String> {
         const ROUNDS: usize = 8;
         if self.names.is_none() {
@@ -321,7 +321,7 @@ impl Play {
         self.rests().await
     }
 
-    /// Returns what needs an operator, except that the other datasets have no tables.
+    /// Returns the conditions that need an operator, but not that the other datasets have no tables.
     async fn attention(&mut self) -> Vec<String> {
         let mut left = self.rig.attention().await;
         let is_other = |message: &String| ["a: ", "b: "].iter().any(|name| message.starts_with(name));

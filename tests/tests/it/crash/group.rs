@@ -49,7 +49,7 @@ async fn goes_back() -> Prepared {
     (lake, request, runs)
 }
 
-/// Prepares a lake on which a process died after it had moved the first of the group's tables.
+/// Prepares the lake that a process leaves behind if it dies after moving the first of the group's tables.
 async fn midway() -> Prepared {
     let (lake, request, runs) = flip().await;
     let calls = disturbed(&lake, &request, None).await.1;

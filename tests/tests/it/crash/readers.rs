@@ -1,5 +1,5 @@
-//! Watches every table that reads a published generation, whatever the table's name: its files must be there, for as long
-//! as a query may read them. What a foreign writer has destroyed doesn't count.
+//! Watches every table whose location is a published generation, whatever the table's name. The generation's files must
+//! exist for as long as a query may read them, unless a foreign writer has destroyed them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -53,9 +53,9 @@ pub const COPY: &str = "copied";
 
 pub struct Readers {
     rig: Arc<Rig>,
-    /// The location that each table reads, if it is a generation.
+    /// The location of each table, if it is a generation.
     reads: BTreeMap<TableName, Location>,
-    /// The files of each generation that a table reads or has read, with their ETags.
+    /// The files of each generation that is or was a table's location, with their ETags.
     files: BTreeMap<Location, Vec<(Key, String)>>,
     /// When the last table left a generation.
     left: BTreeMap<Location, Timestamp>,
@@ -91,7 +91,7 @@ impl Readers {
         }
     }
 
-    /// Returns the tables that read a generation, and what they read.
+    /// Returns the tables whose location is a generation, with their locations.
     pub fn tables(&self) -> BTreeMap<TableName, Location> {
         let names = self.rig.catalog.names().into_iter();
         let reads = names.filter_map(|name| {
@@ -111,8 +111,8 @@ impl Readers {
         Some(manifest.files.iter().map(|file| (at.key(&file.key), file.etag.clone())).collect())
     }
 
-    /// Notes what the tables read now. `is_own` says whether Turntable has changed them: nobody promises anything about a
-    /// generation that a foreign writer's table has left.
+    /// Records the tables' current locations. `is_own` says whether Turntable has changed them: there is no promise
+    /// about a generation from which a foreign writer has moved a table.
     pub fn look(&mut self, is_own: bool) -> Result<(), String> {
         let now = self.tables();
         let before = std::mem::replace(&mut self.reads, now.clone());

@@ -412,7 +412,8 @@ fn forge(rig: &Rig, change: impl Fn(&mut Value)) {
     rig.objects.put(&key, record.to_string());
 }
 
-/// Whoever can write into the bucket could otherwise have their own query or job run with the function's role.
+/// Without this protection, anybody who can write into the bucket could have their own query or job run with the
+/// function's role.
 #[tokio::test]
 async fn forged_record_starts_nothing() {
     let sql =

@@ -52,7 +52,7 @@ async fn folders_are_columns_with_inferred_or_declared_types() {
         assert_eq!(
             error.message(),
             format!(
-                "s3://lake/in/users/DT=2026-01-01/n=07/region=a%3Db/1.{format}: its folder is the column \"n\", which \
+                "s3://lake/in/users/DT=2026-01-01/n=07/region=a%3Db/1.{format}: a folder name has the column \"n\", which \
                  source.files.columns doesn't declare: declare it, or set source.files.extra = \"ignore\" to leave it out"
             )
         );

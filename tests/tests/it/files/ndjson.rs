@@ -34,11 +34,11 @@ async fn a_line_that_does_not_fit_is_named_and_never_shown() {
         ("{\"id\":1,\"ID\":1}", "a.json: line 2: column \"id\" appears twice"),
         (
             "{\"x\":1}",
-            "a.json: line 2: column \"x\" is unknown: declare all columns in source.files.columns, where extra = \"ignore\" leaves out the others, or remove it from the data",
+            "a.json: line 2: column \"x\" is unknown: declare all columns in source.files.columns (extra = \"ignore\" leaves out any others), or remove it from the data",
         ),
         (
             "{\"a\":{\"c\":1}}",
-            "a.json: line 2: column \"a.c\" is unknown: declare all columns in source.files.columns, where extra = \"ignore\" leaves out the others, or remove it from the data",
+            "a.json: line 2: column \"a.c\" is unknown: declare all columns in source.files.columns (extra = \"ignore\" leaves out any others), or remove it from the data",
         ),
         ("{\"a\":{\"b\":[\"x\"]}}", "a.json: line 2: column \"a.b\" (int): not a whole number"),
         ("{\"a\":1}", "a.json: line 2: column \"a\" (struct<b:array<int>>): not a JSON object"),

@@ -62,7 +62,8 @@ async fn compressed_texts_may_be_of_several_parts() {
     assert_eq!(fault("a.csv.bz2", "id\n1\n", "").await, "a.csv.bz2 is damaged or not bzip2: replace the file");
 }
 
-/// Snappy's framing format has no end, so a file that was cut between two chunks reads as a shorter text.
+/// Snappy's framing format has no end, so a file that was cut between two chunks looks like a complete file with less
+/// text.
 #[tokio::test]
 async fn snappy_is_read_in_its_framing_format() {
     let json = [snappy("{\"id\":1}\n"), snappy("{\"id\":2}\n")].concat();

@@ -192,7 +192,7 @@ async fn a_generation_exported_alone_does_not_flip_in_a_group() {
     lake.is_settled_at(&[&old], "nothing has flipped");
 }
 
-/// Whoever can write into `_groups` could otherwise make any location live, without an audit.
+/// Without this protection, anybody who can write into `_groups` could make any location live without an audit.
 #[tokio::test]
 async fn forged_record_moves_no_table_to_a_place_of_its_own() {
     let lake = Lake::new();

@@ -28,7 +28,7 @@ impl Secrets for Known {
     }
 }
 
-/// What `check` must report about a dataset: a part of its only fault, or a part of its table.
+/// What `check` must report about a dataset: a part of the only error, or a part of the table's description.
 enum Expected {
     Fault(&'static str),
     Table(&'static str),

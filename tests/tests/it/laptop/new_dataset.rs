@@ -24,7 +24,7 @@ async fn works(text: &str, url: &str, dataset: &str, rows: u64) {
     }
 }
 
-/// Returns what `new-dataset` writes for these tables. Panics if it reports faults.
+/// Returns what `new-dataset` writes for these tables. Panics if it reports errors.
 async fn written(url: &str, tables: &[&str]) -> String {
     let tables: Vec<String> = tables.iter().copied().map(str::to_owned).collect();
     let found = new_dataset(url, &tables, root()).await.unwrap();

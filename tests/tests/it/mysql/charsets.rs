@@ -9,7 +9,8 @@ use turntable::{config::OnUnrepresentable, error::Kind, sources::mysql};
 
 use super::{Context, context, fault, fetch, options, run, shared};
 
-/// The codes that the server's own clients show as `?`, and that are published as the characters that they stand for.
+/// By character set: how many codes the server's own clients show as `?`, while Turntable publishes the right
+/// characters.
 const RESCUED: [(&str, usize); 7] =
     [("sjis", 2725), ("ujis", 189), ("gb2312", 33), ("gbk", 2148), ("big5", 34), ("cp1256", 8), ("greek", 3)];
 

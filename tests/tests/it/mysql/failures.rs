@@ -161,7 +161,7 @@ async fn a_refused_login_says_what_to_correct() {
     check(
         &fault(&format!("{}?ssl-mode=DISABLED", url.replace(":secret@", ":wrong@")), "SELECT 1 AS n").await,
         Kind::Config,
-        &format!("{}; or the user must use TLS: change ssl-mode", refuses("url")),
+        &format!("{}; if the server requires TLS for this user, change ssl-mode", refuses("url")),
     );
     check(
         &fault(&url.replace("/shop", "/mars"), "SELECT 1 AS n").await,

@@ -75,7 +75,8 @@ async fn run(server: &'static Mariadb, sql: impl Into<String>) -> Vec<Row> {
     tokio::task::spawn_blocking(move || server.run(&sql)).await.expect("MariaDB's client")
 }
 
-/// Returns whether the server is MySQL, for a test of what only MariaDB has, which is then skipped with this reason.
+/// Returns whether to skip a test of a feature that only MariaDB has, because the server is MySQL. If so, prints the
+/// feature.
 fn is_skipped(server: &Mariadb, only_mariadb_has: &str) -> bool {
     if server.is_mysql() {
         println!("skipped: MySQL has no {only_mariadb_has}");

@@ -6,8 +6,9 @@ use tests::mariadb::{Mariadb, Row};
 use super::{fetch, open, options, rows, run};
 use turntable::{clock::Clock, config, sources::mysql};
 
-/// Assignments that would change or truncate the rows of at least one of [`QUERIES`] or make it fail, or that issue
-/// reports blame for such effects. `init_connect` runs each of them at the start of every session.
+/// Assignments that would change or truncate the rows of at least one of [`QUERIES`], or make the query fail. Also
+/// includes assignments that issue reports blame for such effects. `init_connect` runs each of them at the start of
+/// every session.
 const HOSTILE: [&str; 51] = [
     "sql_select_limit = 0",
     "sql_select_limit = 1",

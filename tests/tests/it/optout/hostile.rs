@@ -253,7 +253,7 @@ async fn bound_holds_while_a_table_is_read_as_records() {
     assert!(table.len() == 11 && table.iter().all(|(_, state, _)| *state == Out::OptedOut), "{table:?}");
 }
 
-/// Whoever may write into the inbox may also be able to replace the record of what it has published.
+/// Somebody who may write into the inbox may also be able to replace the record of what has been published from it.
 #[tokio::test]
 async fn forged_published_record_brings_nobody_back() {
     let lake = Lake::default();

@@ -30,7 +30,9 @@ async fn lenient(url: &str, query: &str, split_by: Option<&str>) -> Result<(Rows
     Ok((rows, unrepresentable.nulled().values().sum()))
 }
 
-/// Every byte, and some characters of several bytes if the encoding has them, each with its conversion, or null if it has none.
+/// SQL that fills the table `bytes` with every byte from 128 to 255 and, in a multibyte encoding, with some longer
+/// codes. `form` converts a code to UTF-8 in hex and `stored` to text; both return null for a code that the server
+/// can't convert.
 const CHARACTERS: &str = "
     CREATE FUNCTION form(b bytea, e text) RETURNS text LANGUAGE plpgsql AS
       'BEGIN RETURN encode(convert(b, e, ''UTF8''), ''hex''); EXCEPTION WHEN OTHERS THEN RETURN NULL; END';

@@ -143,7 +143,7 @@ async fn a_rollback_of_an_input_builds_nothing_and_marks_what_was_built_from_it_
     }
     assert_eq!(built(&rig), 1);
     let outdated = format!(
-        "sales: live was built from users {bad}, which was rolled back to {old}. Invoke export with \
+        "sales: the live generation was built from users {bad}, which was rolled back to {old}. Invoke export with \
          {{\"dataset\":\"sales\"}} to build it again, or roll it back too"
     );
     assert_eq!(rig.attention().await, std::slice::from_ref(&outdated));

@@ -1,4 +1,4 @@
-//! Refreshes by puts, in process: bursts, duplicates, late and lost events, and puts during an export.
+//! Refreshes that puts trigger, in process: bursts, duplicates, late and lost events, and puts during an export.
 
 use std::sync::Arc;
 
@@ -212,8 +212,8 @@ async fn is_done(rig: &Rig, body: &str, wire: &Arc<Disturbing>) -> bool {
     answer.is_some_and(|answer| failures(answer.unwrap()) == 0)
 }
 
-/// Puts an object while the call number `at` of the event's invocation (`stage` 0), of the message's (1) or of a tick's
-/// (2) has this fate, and delivers again what SQS would. Returns whether there was such a call.
+/// Puts an object while one call has this fate: call number `at` of the invocation for the event (`stage` 0), for the
+/// message (1) or for a tick (2). Redelivers what SQS would redeliver. Returns whether there was such a call.
 async fn put_with_fault(stage: usize, at: i64, fate: Fate) -> bool {
     let rig = Rig::with(NOW);
     let undisturbed = || Disturbing::new(i64::MAX, Fate::Arrives);

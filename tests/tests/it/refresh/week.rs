@@ -1,9 +1,9 @@
 //! A simulated week of many datasets: ticks and events come twice, late, in any order or never, messages wait, requests
-//! are throttled, and invocations die. Each due time is exported once, each put is read, none is read twice, and what is
-//! built from inputs is never older than they were.
+//! are throttled, and invocations die. There is exactly one export for each due time, each put is read exactly once,
+//! and a dataset that is built from inputs is never older than its inputs were.
 //!
-//! `TURNTABLE_REFRESH_WEEKS` is the number of weeks, each with another seed, and `TURNTABLE_REFRESH_DATASETS` that of the
-//! datasets, a multiple of 20. CI runs one week of 20.
+//! `TURNTABLE_REFRESH_WEEKS` is the number of weeks, each with another seed, and `TURNTABLE_REFRESH_DATASETS` is the
+//! number of datasets, a multiple of 20. CI runs one week of 20.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -89,7 +89,7 @@ struct World {
     events: BTreeMap<(i64, u64), Event>,
     manifests: BTreeSet<String>,
     flips: BTreeSet<String>,
-    /// What the last export by puts has read, by dataset.
+    /// By dataset: what the last export that puts triggered has read.
     read: BTreeMap<String, Read>,
     tally: Tally,
 }
@@ -212,7 +212,7 @@ impl World {
         }
     }
 
-    /// Asserts that an export by puts has read something that the one before had not.
+    /// Asserts that an export that puts triggered has read something that the previous one had not.
     async fn assert_read_once(&mut self, dataset: &Dataset, manifest: &Manifest) {
         let is_only_by_puts = dataset.refresh.as_ref().unwrap().schedules.is_empty();
         let Some(read) = manifest.read.clone().filter(|_| is_only_by_puts) else { return };

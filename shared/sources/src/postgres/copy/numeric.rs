@@ -9,7 +9,7 @@ const NEGATIVE: u16 = 0x4000;
 struct Numeric<'a> {
     /// Big-endian base-10,000 digits, each 0..=9999.
     digits: &'a [[u8; 2]],
-    /// The power of 10,000 that the first digit stands for.
+    /// The weight of the first digit, as an exponent of 10,000.
     weight: i32,
     negative: bool,
     /// The number of decimal digits after the point.

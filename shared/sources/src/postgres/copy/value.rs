@@ -8,7 +8,7 @@ pub const WRONG_LENGTH: ValueFault = ValueFault::Malformed("a value with the wro
 const EPOCH_DAYS: i32 = 10_957;
 const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
 
-/// Returns the bytes as an array, or a fault if there are more or fewer than `N`.
+/// Returns the bytes as an array. Fails if there are more or fewer than `N`.
 #[inline]
 pub fn exactly<const N: usize>(sent: &[u8]) -> Result<[u8; N], ValueFault> {
     sent.try_into().map_err(|_| WRONG_LENGTH)

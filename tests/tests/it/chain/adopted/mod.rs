@@ -231,7 +231,7 @@ async fn statistics(chain: &Chain, table: &str) -> usize {
     statistics.column_names("id").send().await.unwrap().column_statistics_list().len()
 }
 
-/// Runs `check` against the emulator's catalog. Returns the text about the tables, and the faults.
+/// Runs `check` against the emulator's catalog. Returns the text about the tables, and the errors.
 async fn checked(chain: &Chain, folder: &Path) -> (String, Vec<String>) {
     let file = folder.join("datasets.toml");
     fs::write(&file, chain.datasets_file(DATASETS)).unwrap();
