@@ -53,7 +53,6 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ("CONTRIBUTING.md", "cargo lambda …", LAMBDA),
     ("README.md", "cargo run", LAPTOP),
     ("README.ja.md", "cargo run", TRANSLATED),
-    ("docs/cli.md", "cargo install …", Nobody("builds a release for minutes; the chain tests run the same program")),
     ("docs/cli.md", "turntable …", COMMAND_LINE),
     ("docs/benchmarks.md", "git worktree add ../before COMMIT", LONG),
     ("docs/benchmarks.md", "cargo build --release -p bench …", LONG),

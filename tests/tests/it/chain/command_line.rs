@@ -141,7 +141,7 @@ async fn a_stack_is_operated_from_the_command_line() {
 /// Follows the commands of docs/cli.md.
 async fn page_commands(chain: &Chain) {
     let page = chain.follower("docs/cli.md").await;
-    let heading = "Before something changes";
+    let heading = "Examples";
     page.follow(heading, 0..1, &[]).await;
     let before = chain.live("users").await;
     page.follow(heading, 1..2, &[]).await;

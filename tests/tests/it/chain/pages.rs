@@ -115,7 +115,7 @@ async fn the_pages_aws_commands_work() {
 
     // A trial beside an existing job creates a candidate that no reader sees.
     let page = chain.follower("docs/migration.md").await;
-    page.follow("Coming from something else", 0..2, &[]).await;
+    page.follow("Try it on one table", 0..2, &[]).await;
     let status = chain.ask("flip", &json!({ "dataset": "users", "action": "status" })).await;
     assert_eq!(status["hold"]["reason"], "trying it out", "{status}");
     let newest = &status["generations"][0];
