@@ -135,7 +135,7 @@ measure:
 bench *args:
     cargo run --release -p bench -- {{args}}
 
-# run the real chain under readers, writers and kill -9; the last line is JSON: docs/reliability.md
+# run the real chain under readers, writers and kill -9; the last line is JSON: docs/testing.md
 soak seconds="60":
     cargo run --example soak -- {{seconds}}
 

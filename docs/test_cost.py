@@ -1,4 +1,4 @@
-"""Every sum in cost.md, opt-outs.md and scale.md, done again.
+"""Every sum in cost.md, opt-outs-cost.md and scale.md, done again.
 
     just pages
 
@@ -64,7 +64,7 @@ def named(page, name):
     return calculated(found["sum"])
 
 
-@pytest.mark.parametrize("page", ["cost.md", "opt-outs.md", "scale.md"])
+@pytest.mark.parametrize("page", ["cost.md", "opt-outs-cost.md", "scale.md"])
 def test_sums(page):
     for match in sums(page):
         assert agrees(match["result"], calculated(match["sum"])), match[0]
@@ -128,11 +128,11 @@ def test_opt_outs():
     for name, values in expected.items():
         assert_table({name: rows[name][: len(values)]}, {name: values})
     (ours,) = [row for name, row in rows.items() if name.startswith("Turntable")]
-    assert ours == table("opt-outs.md", "rows")["1 M"][3:6]
+    assert ours == table("opt-outs-cost.md", "rows")["1 M"][3:6]
 
 
 def test_the_table_of_opt_outs():
-    for rows, (buckets, seconds, refresh, *months) in table("opt-outs.md", "rows").items():
+    for rows, (buckets, seconds, refresh, *months) in table("opt-outs-cost.md", "rows").items():
         b, t = float(buckets), float(seconds)
         cost = (b + 8) * 0.000005 + (b + 10) * 0.0000004 + (b + 5) * 0.000001 + t * 2.94 * 0.0000133 + 0.0000067
         expected = [cost, *(HOURS * times * cost for times in (1, 60, 720))]

@@ -142,10 +142,10 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ("docs/operate.md", "ask …", WEEK),
     ("docs/operate.md", "turntable …", WEEK),
     ("docs/operate.md", "QUEUE=…", WEEK),
-    ("docs/reliability.md", "just model", MODEL),
-    ("docs/reliability.md", "just soak SECONDS", SOAK),
-    ("docs/reliability.md", "cargo run --example soak -- SECONDS", SOAK),
     ("docs/terraform.md", "terraform …", REMOVES),
+    ("docs/testing.md", "just model", MODEL),
+    ("docs/testing.md", "just soak SECONDS", SOAK),
+    ("docs/testing.md", "cargo run --example soak -- SECONDS", SOAK),
     ("docs/tutorial-account.md", "sam build && sam deploy --stack-name …", ACCOUNT),
     (
         "docs/tutorial-account.md",

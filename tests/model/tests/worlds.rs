@@ -1,4 +1,4 @@
-//! Small worlds, each searched in every order of its steps. docs/reliability.md has their numbers of states, which
+//! Small worlds, each searched in every order of its steps. docs/testing.md has their numbers of states, which
 //! `just model` prints.
 //!
 //! The two largest worlds, with about half a million states each, run only with `TURNTABLE_MODEL_WORLDS=all`, which

@@ -1,5 +1,5 @@
 //! Crashes at every call: the functions run on in-memory ports, are stopped or disturbed at every call, and run
-//! concurrently in any order. ARCHITECTURE.md's invariants are checked after every effect. docs/reliability.md has the
+//! concurrently in any order. ARCHITECTURE.md's invariants are checked after every effect. docs/testing.md has the
 //! results.
 
 mod concurrent;

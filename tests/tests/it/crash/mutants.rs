@@ -1,4 +1,4 @@
-//! Checks that the harness finds bugs: each mutant has one bug, which breaks a promise. docs/reliability.md also lists
+//! Checks that the harness finds bugs: each mutant has one bug, which breaks a promise. docs/testing.md also lists
 //! the mutants that need a change of the code.
 
 use tests::{
