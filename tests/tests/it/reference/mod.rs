@@ -141,7 +141,7 @@ fn rows(schema: &Value, name: &str, keys: &Map<String, Value>) -> BTreeSet<Strin
         let text = property["description"].as_str().unwrap_or_else(|| panic!("{name}.{key}"));
         // A default that isn't a value, such as "the live table's", is the end of the description.
         let (meaning, otherwise) = text.rsplit_once("; by default ").unwrap_or((text, "–"));
-        let link = named.map_or(String::new(), |to| format!("; see [`{to}`](#{to})"));
+        let link = named.map(|to| format!("; see [`{to}`](#{to})")).unwrap_or_default();
         let default = property.get("default").map_or(otherwise.to_owned(), |default| format!("`{}`", toml(default)));
         let shared = match (name, defaults.get(key)) {
             ("dataset", Some(_)) => " yes |",
