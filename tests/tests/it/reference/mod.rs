@@ -138,15 +138,17 @@ fn rows(schema: &Value, name: &str, keys: &Map<String, Value>) -> BTreeSet<Strin
     let row = |(key, property): (&String, &Value)| {
         let named = property["$ref"].as_str().and_then(|to| to.rsplit('/').next());
         let property = resolved(schema, property);
-        let mut meaning = property["description"].as_str().unwrap_or_else(|| panic!("{name}.{key}")).to_owned();
-        if let Some(to) = named {
-            meaning += &format!(": [`{to}`](#{to})");
-        }
-        if name == "dataset" && defaults.get(key).is_some() {
-            meaning += "; here or in `[defaults]`";
-        }
-        let default = property.get("default").map_or("–".to_owned(), |default| format!("`{}`", toml(default)));
-        format!("| `{key}` | {meaning} | {default} |")
+        let text = property["description"].as_str().unwrap_or_else(|| panic!("{name}.{key}"));
+        // A default that isn't a value, such as "the live table's", is the end of the description.
+        let (meaning, otherwise) = text.rsplit_once("; by default ").unwrap_or((text, "–"));
+        let link = named.map(|to| format!("; see [`{to}`](#{to})")).unwrap_or_default();
+        let default = property.get("default").map_or(otherwise.to_owned(), |default| format!("`{}`", toml(default)));
+        let shared = match (name, defaults.get(key)) {
+            ("dataset", Some(_)) => " yes |",
+            ("dataset", None) => " – |",
+            _ => "",
+        };
+        format!("| `{key}` | {meaning}{link} | {default} |{shared}")
     };
     keys.iter().map(row).collect()
 }
