@@ -104,7 +104,7 @@ impl Export {
                 (Some(OneOrMany::One(name)), None, None) if !request.put => Ok(Export::Inputs(name)),
                 (Some(OneOrMany::One(name)), None, None) if !request.inputs => Ok(Export::Changed(name)),
                 _ => Err(Error::input(
-                    "the request is about inputs or puts, which belong to one dataset: name exactly one in \"dataset\", \
+                    "inputs and put apply to one dataset: name exactly one in \"dataset\", \
                      and send either \"inputs\" or \"put\"",
                 )),
             };
@@ -149,8 +149,8 @@ mod tests {
             (json!({"dataset": ["users"], "due": "2026-11-30T02:00:00Z"}), "the request has a due time"),
             (json!({"due": "2026-11-30T02:00:00Z"}), "the request has a due time"),
             (json!({"dataset": ["users"], "inputs": true}), "the request is about inputs"),
-            (json!({"dataset": ["users"], "put": true}), "the request is about inputs or puts"),
-            (json!({"dataset": "users", "inputs": true, "put": true}), "the request is about inputs or puts"),
+            (json!({"dataset": ["users"], "put": true}), "inputs and put apply to one dataset"),
+            (json!({"dataset": "users", "inputs": true, "put": true}), "inputs and put apply to one dataset"),
         ] {
             assert!(export(both.clone()).starts_with(error), "{both}");
         }

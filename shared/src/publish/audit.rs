@@ -23,12 +23,12 @@ use crate::environment::Environment;
 pub enum Audit {
     /// Checks the objects and their footers, and runs the checks in Athena. Keeps Athena's results for a retry.
     Full(Option<SqlCheckResults>),
-    /// Checks everything except the footers and the checks that run in Athena, because this process has just written
-    /// the files, or copied audited files whose ETags had not changed. If `flip` handles the manifest's event first, it
-    /// runs the full audit instead.
+    /// Leaves out the files' footers and the checks that run in Athena, because this process has just written the
+    /// files, or copied audited files whose ETags had not changed. If `flip` handles the manifest's event first, it runs
+    /// the full audit instead.
     ///
-    /// Holds the objects that were listed after the table was read. This listing is valid for the first attempt only,
-    /// and any later attempt lists the objects again.
+    /// Holds the objects that were listed after the table was read. Only the first attempt to flip uses this listing.
+    /// Later attempts list the objects again.
     JustWritten(Option<Vec<Object>>),
 }
 

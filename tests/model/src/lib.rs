@@ -35,7 +35,7 @@ pub struct Turntable {
     pub fenced_rollback: bool,
     /// How many generations have been live before the search starts; the last of them still is.
     pub turned: u8,
-    /// Whether the generations that were live before the search starts are merges.
+    /// Whether merges built the generations that are live when the search starts or were live before.
     pub merged: bool,
     pub budget: Budget,
     pub mutant: Option<Mutant>,

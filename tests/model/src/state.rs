@@ -123,7 +123,7 @@ pub struct Truth {
     pub replaced: Vec<(Gen, Minute)>,
     /// Whether a hold has returned and hasn't been released.
     pub held: bool,
-    /// The time of a rollback that has returned, if its generation is still live.
+    /// The time of the last completed rollback, if the generation that it made live is still live.
     pub rolled_back: Option<Minute>,
     /// Whether the table has drifted: somebody outside Turntable has moved it.
     pub foreign: bool,

@@ -35,7 +35,7 @@ pub struct Column {
     pub digits: Option<Digits>,
 }
 
-/// The digits that the values of a column need.
+/// How many digits the values of a column need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Digits {
     pub before_point: u32,

@@ -125,7 +125,8 @@ impl Field {
         Ok(())
     }
 
-    /// Returns the number that is stored as 0. Only years are too large to be stored as they are.
+    /// Returns the value that is stored as 0: the first year for years, which are too large for the set, and 0 for other
+    /// fields.
     fn offset(&self) -> usize {
         if self.least > 31 { self.least } else { 0 }
     }

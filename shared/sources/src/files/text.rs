@@ -187,7 +187,7 @@ pub fn timestamp(text: &[u8]) -> Result<(i64, Zone), Reason> {
     }
 }
 
-/// What a timestamp's text contains in addition to the date.
+/// What follows the date in a timestamp's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Zone {
     /// Nothing.

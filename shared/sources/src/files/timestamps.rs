@@ -160,6 +160,6 @@ fn with_nulls(object: &Object, array: &ArrayRef, rows: &BooleanBuffer) -> Result
 }
 
 fn inconsistent(object: &Object, error: arrow_schema::ArrowError) -> Error {
-    Error::input(format!("{object} is damaged: a column's nulls don't match its values: write the file again"))
+    Error::input(format!("{object} is damaged: a column's nulls contradict its number of values: write the file again"))
         .caused_by(error)
 }

@@ -16,7 +16,8 @@ const FIXED: &str = "SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'pos
     SET LOCAL synchronize_seqscans = off; SET LOCAL idle_in_transaction_session_timeout = 0; \
     SELECT pg_catalog.set_config(name, '0', true) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout'";
 
-/// Selects which of the settings that make the server skip damaged rows are on. Only a superuser can change them.
+/// The query for the settings that are on although they make the server skip damaged rows. Only a superuser can change
+/// these settings.
 pub const HARMFUL: &str = "SELECT pg_catalog.concat_ws(', ', \
     CASE pg_catalog.current_setting('zero_damaged_pages') WHEN 'on' THEN 'zero_damaged_pages' END, \
     CASE pg_catalog.current_setting('ignore_checksum_failure') WHEN 'on' THEN 'ignore_checksum_failure' END)";

@@ -94,8 +94,8 @@ pub fn datasets(server: &Mariadb, schema: &str, tables: &[impl AsRef<str>]) -> S
     tables.iter().map(|table| entry(table.as_ref())).collect()
 }
 
-/// Returns the columns that differ between MariaDB and Athena, by count or by the MD5 of their strings ordered by the
-/// primary key.
+/// Compares a table in MariaDB and in Athena: the number of rows, and each column's MD5 over its values as strings in the
+/// order of the primary key. Returns the differences.
 async fn compare(server: &'static Mariadb, chain: &Chain, schema: &str, table: &str) -> Vec<String> {
     let columns = format!(
         "SELECT column_name, data_type, column_type, column_key = 'PRI' FROM information_schema.columns

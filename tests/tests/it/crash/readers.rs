@@ -57,7 +57,7 @@ pub struct Readers {
     reads: BTreeMap<TableName, Location>,
     /// The files of each generation that is or was a table's location, with their ETags.
     files: BTreeMap<Location, Vec<(Key, String)>>,
-    /// When the last table left a generation.
+    /// When each generation stopped being the location of any table.
     left: BTreeMap<Location, Timestamp>,
     /// Generations from which a foreign writer has deleted an object.
     pub damaged: BTreeSet<Location>,

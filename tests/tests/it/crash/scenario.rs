@@ -308,7 +308,7 @@ async fn merge_after_drift() -> (Rig, Event) {
     (rig, Event::Drop)
 }
 
-/// Creates a rig with a table that an engine builds, and makes one run live.
+/// Creates a rig with a table that an engine builds, and makes the generation of its first run live.
 async fn built_by(source: &str) -> Rig {
     let rig = users("");
     rig.configure_source(source, RETAIN);
