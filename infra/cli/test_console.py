@@ -255,10 +255,10 @@ def named(page) -> None:
 def test_the_overview_shows_what_needs_a_person_first_and_every_dataset(stack, reading, visit):
     page = visit(reading)
     assert "token" not in page.url, "the secret stays in the address"
-    needs = page.get_by_role("region", name="What needs a person")
+    needs = page.get_by_role("region", name="Needs attention")
     expect(needs).to_contain_text("rejected:users")
     expect(needs).to_contain_text("max_shrink")
-    expect(page.locator("h2").first).to_have_text("What needs a person")
+    expect(page.locator("h2").first).to_have_text("Needs attention")
     users = page.get_by_role("row").filter(has=page.get_by_role("link", name="users", exact=True)).first
     for text in ("rejected", "1,040", "refreshed every 1d", stack.second):
         expect(users).to_contain_text(text)
@@ -321,7 +321,7 @@ def test_what_changes_appears_by_itself_and_what_is_old_says_so(stack, reading, 
     page = visit(reading, expected_faults=("ERR_FAILED", "Failed to load"))
     stack.ask("flip", {"dataset": "daily_users", "action": "hold", "reason": "a count"})
     try:
-        expect(page.get_by_role("region", name="What needs a person")).to_contain_text("a count", timeout=15_000)
+        expect(page.get_by_role("region", name="Needs attention")).to_contain_text("a count", timeout=15_000)
         expect(page.locator("#said")).to_have_text("The page was updated.")
     finally:
         stack.ask("flip", {"dataset": "daily_users", "action": "release"})

@@ -74,7 +74,7 @@ pub async fn change(target: &Target, dataset: &str, action: &Action, yes: bool, 
         Format::Json => format!("{answer}\n"),
         Format::Table => shown(&done, action, &target.options()),
     };
-    Ok(Done::with(text).needing_a_person(!is_done))
+    Ok(Done::with(text).needing_attention(!is_done))
 }
 
 async fn who(stack: &Stack) -> String {

@@ -82,7 +82,7 @@ impl Check {
 /// Returns what the command prints for a file that doesn't parse. `error` has a line for each mistake, with its
 /// position in the file.
 fn refused(error: anyhow::Error) -> Done {
-    Done { err: format!("{error:#}\n"), ..Done::default() }.needing_a_person(true)
+    Done { err: format!("{error:#}\n"), ..Done::default() }.needing_attention(true)
 }
 
 /// The result of a check.
@@ -105,7 +105,7 @@ impl Checked {
         }
         let remarks = self.remarks.iter().map(|remark| format!("remark: {remark}"));
         let err = self.faults.iter().cloned().chain(remarks).map(|line| line + "\n").collect();
-        Done { out, err, ..Done::default() }.needing_a_person(!self.faults.is_empty())
+        Done { out, err, ..Done::default() }.needing_attention(!self.faults.is_empty())
     }
 }
 

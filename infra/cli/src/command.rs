@@ -31,28 +31,42 @@ use crate::{
 ///
 /// The commands use the local stack that `turntable up` runs. With --aws, they use a stack in AWS.
 #[derive(Debug, Parser)]
-#[command(name = "turntable", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "turntable", version, after_help = AFTER_HELP, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-const EXAMPLES: &str = "\
-Examples:
-  turntable demo                                    run the whole chain on this machine
-  turntable new postgres://… --all > datasets.toml  write a datasets.toml for a database
-  turntable check datasets.toml                     find its errors
-  turntable up datasets.toml                        keep a local stack running
-  turntable export users                            build and publish a table now
-  turntable status --aws                            show what needs a person
-  turntable console --aws                           show all this in a browser
-  turntable rollback users --reason 'wrong prices'  go back to the generation before
+/// The examples and the exit codes below the help. `$first` and `$up` are lines about commands that need the emulator.
+macro_rules! after_help {
+    ($first:literal, $up:literal) => {
+        concat!(
+            "Examples:\n",
+            $first,
+            "  turntable new postgres://… --all > datasets.toml  write a datasets.toml for a database\n",
+            "  turntable check datasets.toml                     find its errors\n",
+            $up,
+            "  turntable export users                            build and publish a table now\n",
+            "  turntable status --aws                            show what needs attention\n",
+            "  turntable console --aws                           show all this in a browser\n",
+            "  turntable rollback users --reason 'wrong prices'  go back to the previous generation\n",
+            "\n",
+            "Exit codes:\n",
+            "  0  done\n",
+            "  1  something needs attention: a request failed, or a check or a status found something\n",
+            "  2  the command line is wrong, or there is no terminal to confirm a change: pass --yes\n",
+            "  3  no stack could be reached: no stack, no credentials or no network"
+        )
+    };
+}
 
-Exit codes:
-  0  done
-  1  something needs a person: a request failed, or a check or a status found something
-  2  the command line is wrong, or there is no terminal to confirm a change: pass --yes
-  3  no stack could be reached: no stack, no credentials or no network";
+#[cfg(feature = "emulator")]
+const AFTER_HELP: &str = after_help!(
+    "  turntable demo                                    run the whole chain on this machine\n",
+    "  turntable up datasets.toml                        keep a local stack running\n"
+);
+#[cfg(not(feature = "emulator"))]
+const AFTER_HELP: &str = after_help!("", "");
 
 const REASON: &str = "Why; other people see it, and the flip record keeps it";
 
@@ -90,7 +104,7 @@ pub enum Command {
     New(New),
     /// Check a deployed stack and its account; changes nothing
     Doctor(Asked),
-    /// Show the state of all datasets, or of one, and what needs a person
+    /// Show the state of all datasets, or of one, and what needs attention
     Status {
         /// The dataset
         dataset: Option<String>,
@@ -214,12 +228,8 @@ pub enum Command {
         /// What to do with the table
         #[arg(long)]
         table: OldTable,
-        #[arg(long, help = REASON)]
-        reason: String,
         #[command(flatten)]
-        yes: Yes,
-        #[command(flatten)]
-        asked: Asked,
+        decision: Decision,
     },
     /// Stop publishing a table under its old name, and publish the one that datasets.toml names now
     Rename {
@@ -231,12 +241,8 @@ pub enum Command {
         /// What to do with the old table
         #[arg(long)]
         table: OldTable,
-        #[arg(long, help = REASON)]
-        reason: String,
         #[command(flatten)]
-        yes: Yes,
-        #[command(flatten)]
-        asked: Asked,
+        decision: Decision,
     },
     /// Leave the location that datasets.toml had before
     Move {
@@ -245,12 +251,8 @@ pub enum Command {
         /// The old location, such as s3://BUCKET/PREFIX
         #[arg(long, value_name = "LOCATION")]
         from: String,
-        #[arg(long, help = REASON)]
-        reason: String,
         #[command(flatten)]
-        yes: Yes,
-        #[command(flatten)]
-        asked: Asked,
+        decision: Decision,
     },
     /// Delete what readers can no longer reach, or show what would be deleted
     Sweep {
@@ -313,6 +315,24 @@ pub struct Yes {
     yes: bool,
 }
 
+/// The options of a command that decides what happens to a table or a folder that datasets.toml no longer names.
+#[derive(Debug, Args)]
+pub struct Decision {
+    #[arg(long, help = REASON)]
+    reason: String,
+    #[command(flatten)]
+    yes: Yes,
+    #[command(flatten)]
+    asked: Asked,
+}
+
+impl Decision {
+    async fn carry_out(&self, dataset: &str, step: &Step) -> Result<Done> {
+        let Decision { reason, yes, asked } = self;
+        Box::pin(old_table(&asked.target, dataset, step, (reason, yes.yes), asked.format())).await
+    }
+}
+
 impl Command {
     /// Runs the command. The futures are boxed because some are large.
     pub async fn run(self) -> Result<Done> {
@@ -362,15 +382,11 @@ impl Command {
                 let wanted = Optout { dataset: &dataset, reconcile, max_returning, yes: yes.yes };
                 optout(&asked.target, &wanted, asked.format()).await
             }
-            Command::Retire { dataset, table, reason, yes, asked } => {
-                ended(&asked, &dataset, &Step::Retire { table }, (&reason, yes)).await
+            Command::Retire { dataset, table, decision } => decision.carry_out(&dataset, &Step::Retire { table }).await,
+            Command::Rename { dataset, from, table, decision } => {
+                decision.carry_out(&dataset, &Step::Rename { from, table }).await
             }
-            Command::Rename { dataset, from, table, reason, yes, asked } => {
-                ended(&asked, &dataset, &Step::Rename { from, table }, (&reason, yes)).await
-            }
-            Command::Move { dataset, from, reason, yes, asked } => {
-                ended(&asked, &dataset, &Step::Move { from }, (&reason, yes)).await
-            }
+            Command::Move { dataset, from, decision } => decision.carry_out(&dataset, &Step::Move { from }).await,
             Command::Query { sql, write, workgroup, asked } => {
                 let wanted = Query { sql: &sql, write, workgroup: &workgroup };
                 Box::pin(query(&asked.target, &wanted, asked.format())).await
@@ -395,11 +411,6 @@ impl Command {
     }
 }
 
-/// Decides what happens to a table or a folder that datasets.toml no longer names.
-async fn ended(asked: &Asked, dataset: &str, step: &Step, (reason, yes): (&str, Yes)) -> Result<Done> {
-    Box::pin(old_table(&asked.target, dataset, step, (reason, yes.yes), asked.format())).await
-}
-
 async fn diagnosed(asked: &Asked) -> Result<Done> {
     let place = asked.target.place().await?;
     // Boxed, because the future is large.
@@ -409,7 +420,7 @@ async fn diagnosed(asked: &Asked) -> Result<Done> {
         Format::Json => format!("{}\n", serde_json::to_string(&report)?),
         Format::Table => report.shown(),
     };
-    Ok(Done::with(text).needing_a_person(report.has_faults()))
+    Ok(Done::with(text).needing_attention(report.has_faults()))
 }
 
 #[cfg(test)]

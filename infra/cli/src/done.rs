@@ -8,7 +8,7 @@ use std::{
 /// The exit codes.
 pub mod code {
     pub const DONE: u8 = 0;
-    /// Something needs a person: the request failed or was refused, a check found errors, or a dataset needs attention.
+    /// Something needs attention: the request failed or was refused, a check found errors, or a dataset needs attention.
     pub const NEEDS_A_PERSON: u8 = 1;
     /// The command line is wrong, or the command must ask for confirmation but standard input is not a terminal.
     pub const USAGE: u8 = 2;
@@ -35,8 +35,8 @@ impl Done {
         Done { out: out.into(), ..Done::default() }
     }
 
-    /// Sets the exit code: 1 if something needs a person, otherwise 0.
-    pub fn needing_a_person(mut self, needed: bool) -> Done {
+    /// Sets the exit code: 1 if something needs attention, otherwise 0.
+    pub fn needing_attention(mut self, needed: bool) -> Done {
         self.code = if needed { code::NEEDS_A_PERSON } else { code::DONE };
         self
     }

@@ -34,5 +34,5 @@ fn reported(report: &Report, logs: bool, format: Format) -> Done {
     } else if !report.logs.is_empty() {
         err += "pass --logs to see the functions' log lines\n";
     }
-    Done { out, err, ..Done::default() }.needing_a_person(report.has_failed())
+    Done { out, err, ..Done::default() }.needing_attention(report.has_failed())
 }

@@ -22,7 +22,7 @@ pub async fn export(target: &Target, datasets: Option<&[String]>, format: Format
         Format::Json => format!("{answer}\n"),
         Format::Table => shown(&answer, &target.options()),
     };
-    Ok(Done::with(text).needing_a_person(failed))
+    Ok(Done::with(text).needing_attention(failed))
 }
 
 /// Describes what an export has done, or what was queued.

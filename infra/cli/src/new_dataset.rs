@@ -41,7 +41,7 @@ impl New {
             false => new_dataset(&self.url, tables, &env::current_dir()?).await?,
         };
         let err = faults.iter().map(|fault| format!("error: {fault}\n")).collect();
-        Ok(Done { out: text, err, ..Done::default() }.needing_a_person(!faults.is_empty()))
+        Ok(Done { out: text, err, ..Done::default() }.needing_attention(!faults.is_empty()))
     }
 }
 

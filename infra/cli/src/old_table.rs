@@ -136,7 +136,7 @@ pub async fn old_table(
         Format::Json => format!("{answer}\n"),
         Format::Table => shown(&done),
     };
-    Ok(Done::with(text).needing_a_person(!is_done))
+    Ok(Done::with(text).needing_attention(!is_done))
 }
 
 fn shown(done: &Dataset) -> String {

@@ -82,7 +82,7 @@ pub async fn optout(target: &Target, wanted: &Optout<'_>, format: Format) -> Res
         Format::Json => format!("{answer}\n"),
         Format::Table => shown(&refreshed),
     };
-    Ok(Done::with(text).needing_a_person(refreshed.needs_a_person()))
+    Ok(Done::with(text).needing_attention(refreshed.needs_a_person()))
 }
 
 impl Refreshed {

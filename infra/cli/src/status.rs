@@ -13,7 +13,7 @@ use crate::{
     target::{Format, Function, Stack, Target},
 };
 
-/// Shows the state of all datasets or of one. The exit code is 1 if something needs a person.
+/// Shows the state of all datasets or of one. The exit code is 1 if something needs attention.
 pub async fn status(target: &Target, dataset: Option<&str>, format: Format, style: Style) -> Result<Done> {
     let stack = target.connect().await?;
     let (overview, answer) = overview(&stack).await?;
@@ -22,7 +22,7 @@ pub async fn status(target: &Target, dataset: Option<&str>, format: Format, styl
             Format::Json => format!("{answer}\n"),
             Format::Table => shown(&overview, style),
         };
-        return Ok(Done::with(text).needing_a_person(!overview.conditions.is_empty()));
+        return Ok(Done::with(text).needing_attention(!overview.conditions.is_empty()));
     };
     let (one, answer) = Dataset::status(&stack, name).await?;
     let conditions: Vec<&Condition> = overview.conditions.iter().filter(|found| is_about(found, name)).collect();
@@ -30,7 +30,7 @@ pub async fn status(target: &Target, dataset: Option<&str>, format: Format, styl
         Format::Json => format!("{answer}\n"),
         Format::Table => shown_one(&one) + &told(&conditions, &overview, style),
     };
-    Ok(Done::with(text).needing_a_person(!conditions.is_empty()))
+    Ok(Done::with(text).needing_attention(!conditions.is_empty()))
 }
 
 /// Invokes the stack's `flip` with the action `status`. Returns the overview, and the unparsed answer.

@@ -23,7 +23,7 @@ impl Style {
         self.marked("1", text)
     }
 
-    /// Highlights something that needs a person.
+    /// Highlights something that needs attention.
     pub fn yellow(self, text: &str) -> String {
         self.marked("33", text)
     }

@@ -77,7 +77,7 @@ pub async fn sweep(target: &Target, sweep: &Sweep<'_>, format: Format) -> Result
         Format::Json => format!("{answer}\n"),
         Format::Table => shown(&swept),
     };
-    Ok(Done::with(text).needing_a_person(failed))
+    Ok(Done::with(text).needing_attention(failed))
 }
 
 fn shown(swept: &Swept) -> String {

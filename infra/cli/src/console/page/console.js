@@ -133,7 +133,7 @@ function state(one) {
 const subject = (condition) => condition.id.slice(condition.id.indexOf(":") + 1);
 
 function conditions(found, datasets) {
-  if (!found.length) return h("p", { class: "calm" }, "✓ Nothing needs a person.");
+  if (!found.length) return h("p", { class: "calm" }, "✓ Nothing needs attention.");
   return h("ul", { class: "plain conditions" }, found.map((one) => {
     const about = datasets.find((dataset) => dataset.dataset === subject(one));
     return h("li", {}, h("strong", {}, "⚠ ", one.id), one.since && [", ", ago(one.since)],
@@ -167,7 +167,7 @@ async function overview() {
   return { title: "Overview", data, render: () => [
     h("h1", {}, "Overview"),
     data.configuration_error && h("p", { class: "trouble", role: "alert" }, "The configuration can't be read: ", data.configuration_error),
-    h("section", { "aria-labelledby": "needs" }, h("h2", { id: "needs" }, "What needs a person"), conditions(data.conditions ?? [], data.datasets)),
+    h("section", { "aria-labelledby": "needs" }, h("h2", { id: "needs" }, "Needs attention"), conditions(data.conditions ?? [], data.datasets)),
     h("section", { "aria-labelledby": "datasets" }, h("h2", { id: "datasets" }, "Datasets"),
       table(`${number(data.datasets.length)} datasets, with the age of their data and the next refresh`,
         [["dataset"], ["state"], ["age"], ["rows", "number"], ["next refresh"], ["live"]],
