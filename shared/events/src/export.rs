@@ -148,7 +148,7 @@ mod tests {
             (json!({"action": "tick", "dataset": "users"}), "the request is a tick"),
             (json!({"dataset": ["users"], "due": "2026-11-30T02:00:00Z"}), "the request has a due time"),
             (json!({"due": "2026-11-30T02:00:00Z"}), "the request has a due time"),
-            (json!({"dataset": ["users"], "inputs": true}), "the request is about inputs"),
+            (json!({"dataset": ["users"], "inputs": true}), "inputs and put apply to one dataset"),
             (json!({"dataset": ["users"], "put": true}), "inputs and put apply to one dataset"),
             (json!({"dataset": "users", "inputs": true, "put": true}), "inputs and put apply to one dataset"),
         ] {
