@@ -24,8 +24,8 @@ type Prepare = fn() -> LocalBoxFuture<'static, Prepared>;
 const ALL: &[(&str, Prepare)] = &[
     ("first flip of a group", || Box::pin(first_flip())),
     ("flip of a group", || Box::pin(flip())),
-    ("flip of a group that goes back", || Box::pin(goes_back())),
-    ("flip of a group that was left midway", || Box::pin(midway())),
+    ("flip of a group that is reverted", || Box::pin(goes_back())),
+    ("interrupted flip of a group", || Box::pin(midway())),
     ("rollback of a group", || Box::pin(rollback())),
     ("hold of a group", || Box::pin(hold())),
 ];

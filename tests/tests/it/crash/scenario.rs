@@ -35,18 +35,18 @@ pub const ALL: &[Scenario] = scenarios! {
     "flip" flip
     "flip with checks and a canary" checked
     "canary fails" canary_fails
-    "candidate of no rows" no_rows
+    "empty candidate" no_rows
     "adoption of a table" adoption
     "flip by hand" by_hand
     "rollback" rollback
-    "rollback to what was before" rollback_before
+    "rollback to the previous generation" rollback_before
     "hold" hold
     "release" release
     "sweep" sweep
     "repair of drift" repair
     "first merge" first_merge
     "merge" merge
-    "merge that a dead run has begun" merge_begun
+    "merge that a crashed run has started" merge_begun
     "sweep and archive of drops" archive
     "merge after drift" merge_after_drift
     "start of a query" start_of_a_query
@@ -54,7 +54,7 @@ pub const ALL: &[Scenario] = scenarios! {
     "end of a query" end_of_a_query
     "end of a job" end_of_a_job
     "end of a query that failed" end_of_a_failed_query
-    "look at a job that has ended" look_at_a_job
+    "poll of a finished job" look_at_a_job
 };
 
 pub fn is_inbox(rig: &Rig) -> bool {
