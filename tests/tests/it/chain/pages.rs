@@ -98,7 +98,7 @@ async fn the_pages_aws_commands_work() {
     let none = aws_sdk_s3::types::NotificationConfiguration::builder().build();
     let put = chain.s3.put_bucket_notification_configuration().bucket(&chain.bucket).notification_configuration(none);
     put.send().await.unwrap();
-    page.follow("A bucket that is there already", 0..2, &[]).await;
+    page.follow("Use an existing bucket", 0..2, &[]).await;
     let told = page.follow("People and applications outside the stack", 0..1, &[]).await;
     assert!(told.contains("-partner"), "{told}");
     let before = chain.live("users").await;
@@ -107,7 +107,7 @@ async fn the_pages_aws_commands_work() {
     fs::write(page.folder.join("ca.pem"), "a certificate").unwrap();
     page.follow("The certificates of databases", 0..1, &[]).await;
     assert_eq!(chain.get("tls/ca.pem").await.unwrap(), b"a certificate");
-    page.follow("Puts into other buckets", 0..1, &[("SOURCE_BUCKET", &chain.bucket)]).await;
+    page.follow("New objects in other buckets", 0..1, &[("SOURCE_BUCKET", &chain.bucket)]).await;
     let rule = page.follow("Workgroups and query results", 0..1, &[]).await;
     assert!(rule.contains("EngineVersion"), "{rule}");
     page.follow("Lake Formation", 0..3, &[]).await;
