@@ -158,7 +158,7 @@ pub enum Command {
         /// The datasets
         #[arg(value_name = "DATASET", required_unless_present = "all")]
         datasets: Vec<String>,
-        /// Export all datasets
+        /// Export all datasets, except inboxes and datasets that have their own `refresh`
         #[arg(long, conflicts_with = "datasets")]
         all: bool,
         #[command(flatten)]

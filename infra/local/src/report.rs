@@ -9,6 +9,7 @@ use turntable::layout::Generation;
 use crate::{
     outcome::{LiveGeneration, Move, OptedOut, Refreshed, Rejected},
     reader::Tally,
+    sample,
 };
 
 #[derive(Debug, Default)]
@@ -125,13 +126,14 @@ impl fmt::Display for Report {
             writeln!(f, "{action:<8}  {from} → {to} in {seconds:.2} s")?;
         }
         if let Some(Refreshed { on_put_s, after_s }) = self.refreshed {
-            writeln!(
-                f,
-                "put       its table is live after {on_put_s:.2} s, and what is built from it after {after_s:.2} s more"
-            )?;
+            let (first, second) = (sample::CAMPAIGNS, sample::CAMPAIGN_USERS);
+            writeln!(f, "new file  {first} live after {on_put_s:.2} s, {second} {after_s:.2} s later")?;
         }
         for OptedOut { view, before, after, seconds, .. } in &self.opted_out {
-            writeln!(f, "opt-out   {before} row of a person in {view}; a drop arrives: {after} after {seconds:.2} s")?;
+            writeln!(
+                f,
+                "opt-out   {before} row of the user in {view} before the drop, {after} rows {seconds:.2} s after it"
+            )?;
         }
         let Tally { ok, failed, mixed, complaints, .. } = &self.reader;
         if has_more || !rows.is_empty() {
@@ -241,8 +243,8 @@ a        blue    blue-01JDA00000000000000000000C   100,000  6,543,210      1.23 
 rejected  blue-01JDA00000000000000000000D of 25,000 rows
           users: the candidate was rejected
 rollback  green-01JDA00000000000000000000B → blue-01JDA00000000000000000000A in 0.04 s
-put       its table is live after 1.23 s, and what is built from it after 2.35 s more
-opt-out   1 row of a person in dmp.users_protected; a drop arrives: 0 after 0.21 s
+new file  campaigns live after 1.23 s, campaign_users 2.35 s later
+opt-out   1 row of the user in dmp.users_protected before the drop, 0 rows 0.21 s after it
 
 reader's queries: 1,234 ok, 0 failed, 0 mixed
 ";

@@ -24,7 +24,7 @@ async fn story(page: &Follower) {
     let text = page.follow("Turntable", 0..1, &[]).await;
     assert!(text.contains("reader's queries:") && text.contains(" 0 failed, 0 mixed"), "{text}");
     assert!(text.contains("rejected  ") && text.contains("rollback  "), "{text}");
-    assert!(text.contains("put       its table is live after "), "{text}");
+    assert!(text.contains("new file  campaigns live after "), "{text}");
 }
 
 async fn story_as_json(page: &Follower) {
