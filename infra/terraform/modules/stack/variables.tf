@@ -241,7 +241,7 @@ variable "sweep_schedule" {
 }
 
 variable "workgroups" {
-  description = "Athena workgroups, as names or patterns, whose running queries `sweep` may list. Sweep keeps the generations that these queries may read."
+  description = "Athena workgroups, as names or patterns, whose running queries `sweep` may list. Sweep keeps the generations that these queries may read. Each dataset selects the workgroups that sweep asks, with `workgroups` in datasets.toml; by default, only primary."
   type        = list(string)
   default     = ["*"]
   nullable    = false
