@@ -16,15 +16,16 @@ from test_template import FUNCTIONS, ROOT, of, statements
 NAMES = {
     "ACCOUNT": FIXED["AWS::AccountId"], "REGION": FIXED["AWS::Region"], "STACK": FIXED["AWS::StackName"],
     "BUCKET": GIVEN["BucketName"], "DATABASE": "dmp", "DATASETS_KEY": "datasets.toml", "INBOX": "inbox/partner", "TABLES": "schemas",
-    "READERS": "readers", "RESULTS": "readers-results", "INBOX_PREFIX": "inbox/", "DEPLOYER": GIVEN["DeployerArns"],
+    "READERS": "readers", "RESULTS": "readers-results", "INBOX_PREFIX": "inbox/", "FILTERED": "users_filtered", "DEPLOYER": GIVEN["DeployerArns"],
 }  # fmt: skip
-OUTSIDE = ["editor", "invoker", "operator", "partner", "reader"]
+OUTSIDE = ["editor", "filtered-reader", "invoker", "operator", "partner", "reader"]
 # A principal's role has its name. The editor is a deployer: DeployerArns names its role.
 ARNS = {name: f"arn:aws:iam::{NAMES['ACCOUNT']}:role/{name}" for name in [*OUTSIDE, "careless"]} | {"editor": GIVEN["DeployerArns"]}
 
 FLIP = f"arn:aws:lambda:{NAMES['REGION']}:{NAMES['ACCOUNT']}:function:lake-flip"
 EXPORT = FLIP.replace("flip", "export")
 TABLE = f"arn:aws:glue:{NAMES['REGION']}:{NAMES['ACCOUNT']}:table/dmp/users"
+FILTERED = GENERATION.replace("/users/", "/users_filtered/")
 DROP, OWN_REJECTS = f"{BUCKET}/inbox/partner/1.csv", f"{BUCKET}/inbox/partner/_rejected/1.json"
 OTHER_KEY = GIVEN["KmsKeyArn"].replace("key/2", "key/3")
 SSE, KEY_ID = "s3:x-amz-server-side-encryption", "s3:x-amz-server-side-encryption-aws-kms-key-id"
@@ -66,6 +67,9 @@ ALLOWED = [
     ("partner", "s3:PutObject", DROP, {SSE: "aws:kms", KEY_ID: GIVEN["KmsKeyArn"]}),
     ("partner", "s3:PutObject", DROP, {STORAGE: "STANDARD"}),
     ("editor", "s3:PutObject", f"{BUCKET}/datasets.toml", {}),
+    ("filtered-reader", "s3:GetObject", f"{FILTERED}/part-00000.parquet", {}),
+    ("filtered-reader", "s3:ListBucket", BUCKET, {"s3:prefix": "schemas/users_filtered/"}),
+    ("filtered-reader", "glue:GetTable", f"{TABLE}_filtered", {}),
     ("reader", "s3:GetObject", f"{GENERATION}/part-00000.parquet", {}),
     ("reader", "glue:GetTable", TABLE, {}),
     ("reader", "s3:PutObject", "arn:aws:s3:::readers-results/1.csv", {}),
@@ -96,6 +100,18 @@ DENIED = [
     ("partner", "s3:ListBucket", BUCKET, {}),
     ("partner", "lambda:InvokeFunction", EXPORT, {}),
     ("partner", "glue:GetTable", TABLE, {}),
+    # Who may only read the filtered table sees neither the people who opted out nor the list of them.
+    *[("filtered-reader", action, resource, {})
+      for table in ("users", "optouts", "users_protected", "optouts_active", "users_filtered_too")
+      for action, resource in (
+          ("glue:GetTable", TABLE.replace("/users", f"/{table}")),
+          ("glue:GetPartitions", TABLE.replace("/users", f"/{table}")),
+          ("s3:GetObject", f"{FILTERED.replace('users_filtered', table)}/part-00000.parquet"),
+      )],
+    *[("filtered-reader", "s3:ListBucket", BUCKET, {"s3:prefix": prefix}) for prefix in ("schemas/", "schemas/users/", "schemas/optouts/", "inbox/")],
+    ("filtered-reader", "s3:GetObject", DROP, {}),
+    ("filtered-reader", "s3:PutObject", f"{FILTERED}/part-00000.parquet", {}),
+    ("filtered-reader", "glue:UpdateTable", f"{TABLE}_filtered", {}),
     # A reader changes nothing, and sees neither drops nor records outside the tables' folders.
     ("reader", "s3:PutObject", f"{BUCKET}/source/users/1.csv", {}),
     ("reader", "s3:PutObject", f"{BUCKET}/_athena/1.csv", {}),

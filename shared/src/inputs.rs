@@ -42,5 +42,9 @@ pub async fn newest(env: &Environment, dataset: &Dataset) -> Result<Option<Manif
 pub async fn is_due(env: &Environment, dataset: &Dataset) -> Result<bool> {
     let Some(refresh) = dataset.refresh.as_ref().filter(|refresh| !refresh.after.is_empty()) else { return Ok(false) };
     let (built, live) = futures::try_join!(built(env, dataset), live(env, dataset))?;
+    // Without all opt-out tables there is no view to build a filtered table from.
+    if dataset.filters.is_some() && live.len() < refresh.inputs().len() {
+        return Ok(false);
+    }
     Ok(is_due_after(refresh, &built, &live))
 }

@@ -96,6 +96,8 @@ pub struct FlipState {
     pub may_create: bool,
     /// Whether an event may take over the files at live's location, if it is unmanaged.
     pub may_adopt: bool,
+    /// Whether no generation may follow a newer one: see [`backwards`].
+    pub only_forward: bool,
 }
 
 impl FlipState {
@@ -125,6 +127,9 @@ pub enum Decision {
 /// Decides whether a candidate goes live.
 pub fn flip(paths: &TablePaths, candidate: &Manifest, state: &FlipState, trigger: Trigger) -> Result<Decision> {
     let generation = candidate.generation;
+    if let Some(why) = backwards(state, &generation) {
+        return Ok(Decision::Stale(why));
+    }
     if state.live == Live::Managed(generation) {
         return Ok(Decision::AlreadyLive);
     }
@@ -190,6 +195,17 @@ pub fn flip(paths: &TablePaths, candidate: &Manifest, state: &FlipState, trigger
         }
     }
     Ok(Decision::Flip)
+}
+
+/// Returns why a filtered table must not go back to `generation`: a newer one has been live, and whoever has opted out in
+/// between is in the older one. Returns `None` if there is no such reason, or if the table isn't filtered.
+pub fn backwards(state: &FlipState, generation: &Generation) -> Option<String> {
+    let newer = state.flips.iter().map(|flip| flip.to).filter(|to| to.ulid > generation.ulid);
+    let newer = newer.filter(|_| state.only_forward).max_by_key(|to| to.ulid)?;
+    Some(format!(
+        "{generation} is older than {newer}, which has been live, so it may have people who opted out in between: invoke \
+         export instead"
+    ))
 }
 
 /// Returns why a flip to the candidate would unpublish opt-outs, because live has some that the candidate may lack

@@ -116,6 +116,7 @@ mod tests {
             moved_away: None,
             live_is_merge: false,
             may_create: true,
+            only_forward: false,
         }
     }
 

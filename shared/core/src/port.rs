@@ -125,6 +125,15 @@ pub trait Objects: Send + Sync {
         self.list(under, None).await
     }
 
+    /// Returns objects under the location whose keys are greater than `after`, in key order, and whether there are more.
+    /// Stops after the request with which there are at least `most`.
+    async fn list_some(&self, under: &Location, after: Option<&Key>, most: usize) -> Result<(Vec<Entry>, bool)> {
+        let mut all = self.list(under, after).await?;
+        let more = all.len() > most;
+        all.truncate(most);
+        Ok((all, more))
+    }
+
     /// Returns the folders directly under the location, in order. Sends one request per 1,000 direct folders and
     /// objects.
     async fn folders(&self, under: &Location) -> Result<Vec<Location>>;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{Future, StreamExt, TryStreamExt, stream};
 
 use turntable_core::layout::is_hidden;
 use turntable_core::{
@@ -29,14 +29,22 @@ pub struct Found {
 const MAX_CONCURRENT_FOOTERS: usize = 16;
 
 /// Reads a run's output with one listing, and one or two ranged reads per file. `keys` are the table's partition keys,
-/// or `None` if the table doesn't exist yet. Fails if the run has written no files, or if its files can't be published
-/// together.
-pub async fn read(objects: &Arc<dyn Objects>, pending: &Pending, keys: &Option<Vec<Column>>) -> Result<Found> {
+/// or `None` if the table doesn't exist yet. `if_empty` returns the columns of a run that has written no files, if they
+/// are known. Fails if they aren't, or if the run's files can't be published together.
+pub async fn read(
+    objects: &Arc<dyn Objects>,
+    pending: &Pending,
+    keys: &Option<Vec<Column>>,
+    if_empty: impl Future<Output = Result<Option<Vec<Column>>>>,
+) -> Result<Found> {
     let location = &pending.location;
     let listed = objects.list(location, None).await?;
     let readable = |entry: &Entry| !is_hidden(&entry.key.key[location.prefix.len()..]);
     let listed: Vec<Entry> = listed.into_iter().filter(readable).collect();
     if listed.is_empty() {
+        if let Some(columns) = if_empty.await? {
+            return Ok(Found { files: Vec::new(), columns, partitions: Vec::new() });
+        }
         let why = match &pending.work {
             Work::Athena { .. } => {
                 "the query returned no rows, and UNLOAD writes no file for an empty result, so the columns are \

@@ -16,6 +16,7 @@
 //!   reported twice, but it is never lost.
 
 mod files;
+mod filtered;
 mod outcome;
 mod pending;
 mod requests;

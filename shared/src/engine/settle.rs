@@ -1,7 +1,7 @@
 //! Settles a run: writes its manifest once, or returns why there is none.
 
 use super::{
-    files,
+    files, filtered,
     outcome::{Engines, Outcome},
     start,
 };
@@ -25,7 +25,7 @@ pub async fn pending(engines: &Engines, dataset: &Dataset, pending: Pending) -> 
     let now = engines.env.clock.now();
     let Some(run) = &pending.run else {
         if now.duration_since(pending.as_of) < MAX_RESTART_AGE {
-            return match start::rebuilt(dataset, &pending) {
+            return match start::rebuilt(&engines.env, dataset, &pending).await? {
                 Some(pending) => start::started(engines, dataset, pending, true).await,
                 None => {
                     let why = Error::conflict(format!(
@@ -79,7 +79,7 @@ pub async fn ended(engines: &Engines, dataset: &Dataset, pending: Pending, state
 async fn complete(engines: &Engines, dataset: &Dataset, pending: &Pending) -> Result<Outcome> {
     let env = &engines.env;
     let keys = publish::partition_keys(env, dataset).await?;
-    let found = files::read(&env.objects, pending, &keys).await?;
+    let found = files::read(&env.objects, pending, &keys, filtered::columns(env, dataset)).await?;
     let identity = Identity {
         dataset: pending.dataset.clone(),
         generation: pending.generation,

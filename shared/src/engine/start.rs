@@ -6,10 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 use tracing::info;
 
 use super::{
+    filtered,
     outcome::{Engines, Outcome},
     pending::failed,
 };
-use crate::{inputs, publish};
+use crate::{environment::Environment, inputs, publish};
 use turntable_core::{
     config::{Athena, Dataset, GlueJob, Source},
     decision,
@@ -49,7 +50,7 @@ pub async fn fresh(engines: &Engines, dataset: &Dataset) -> Result<Outcome> {
     let folders = folders(engines, dataset).await?;
     let inputs = inputs::live(env, dataset).await?;
     let as_of = env.clock.now();
-    let (work, longest) = work(dataset, &generation, &location, as_of)?;
+    let (work, longest) = work(&*filtered::resolved(env, dataset).await?, &generation, &location, as_of)?;
     let pending = Pending {
         dataset: dataset.name.clone(),
         generation,
@@ -95,9 +96,11 @@ pub async fn started(engines: &Engines, dataset: &Dataset, mut pending: Pending,
 /// Returns the pending record with its work taken from the current configuration, because something other than
 /// Turntable could have written the record. Returns `None` if the record's work is different: the configuration has
 /// changed, or Turntable didn't write the record.
-pub fn rebuilt(dataset: &Dataset, pending: &Pending) -> Option<Pending> {
-    let (work, _) = work(dataset, &pending.generation, &pending.location, pending.as_of).ok()?;
-    (work == pending.work).then(|| Pending { work, ..pending.clone() })
+pub async fn rebuilt(env: &Environment, dataset: &Dataset, pending: &Pending) -> Result<Option<Pending>> {
+    let dataset = filtered::resolved(env, dataset).await?;
+    let rebuilt = work(&dataset, &pending.generation, &pending.location, pending.as_of).ok();
+    let same = rebuilt.filter(|(work, _)| *work == pending.work);
+    Ok(same.map(|(work, _)| Pending { work, ..pending.clone() }))
 }
 
 /// Returns what the engine must run, and the maximum time that this may take.

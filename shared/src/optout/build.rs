@@ -20,6 +20,7 @@ use turntable_core::{
 use turntable_sources::inbox::spill_buffer::{Part, SpillBuffer};
 
 /// A build's inputs and its destination.
+#[derive(Clone)]
 pub struct Build {
     pub objects: Arc<dyn Objects>,
     pub key: Key,
@@ -81,6 +82,22 @@ impl Build {
         Ok(Built { files, changed })
     }
 
+    /// Counts the people who are opted out and would be back after these changes. Writes nothing.
+    pub async fn returning(&self, changes: SpillBuffer) -> Result<u64> {
+        let Some(merge) = self.base.as_ref().and_then(|base| base.merge.as_ref()) else { return Ok(0) };
+        let mut returning = 0;
+        for unit in self.units(merge.buckets.min(self.buckets), changes)? {
+            if unit.changes.at_most() == 0 {
+                continue;
+            }
+            let (table, changes) = (self.table(&unit.old).await?, unit.changes);
+            let merge = move || Ok::<_, Error>(table.sorted().merged(&changes.load()?.sorted()).1.returning);
+            returning +=
+                spawn_blocking(merge).await.map_err(|fault| self.bug("counting panicked").caused_by(fault))??;
+        }
+        Ok(returning)
+    }
+
     fn units(&self, units: u32, changes: SpillBuffer) -> Result<Vec<Unit>> {
         let mut old: BTreeMap<u32, Vec<File>> = BTreeMap::new();
         for file in self.base.iter().flat_map(|base| &base.files) {
@@ -109,14 +126,7 @@ impl Build {
     }
 
     async fn rewrite(self: Arc<Self>, unit: Unit, same: bool) -> Result<(Vec<File>, Changed)> {
-        let mut table = RecordColumns::new(self.key.width());
-        for old in &unit.old {
-            let run = self.read(old).await?;
-            match table.is_empty() {
-                true => table = run,
-                false => table.extend(&run),
-            }
-        }
+        let table = self.table(&unit.old).await?;
         let (this, Unit { old, new, changes }) = (self.clone(), unit);
         let encode = move || -> Result<_> {
             let (table, changed) = table.sorted().merged(&changes.load()?.sorted());
@@ -144,6 +154,19 @@ impl Build {
             files.push(File { key, bytes: size, rows, etag: upload.finish().await? });
         }
         Ok((files, changed))
+    }
+
+    /// Reads the rows of these files.
+    async fn table(&self, files: &[File]) -> Result<RecordColumns> {
+        let mut table = RecordColumns::new(self.key.width());
+        for file in files {
+            let run = self.read(file).await?;
+            match table.is_empty() {
+                true => table = run,
+                false => table.extend(&run),
+            }
+        }
+        Ok(table)
     }
 
     /// Returns the error for a problem that only a bug can cause.

@@ -13,12 +13,11 @@ use turntable_core::{
     layout::{Generation, Location},
     manifest::{self, Contents, Identity, Manifest, Merge, TypedBy},
     optout::consumed,
-    port::Entry,
     table::TableVersion,
 };
 use turntable_sources::{
     Context,
-    inbox::{self, Limits, ParsedDrop, Read, Reader, Rejects},
+    inbox::{self, Limits, Listing, ParsedDrop, Read, Reader, Rejects},
 };
 
 /// Returns the key's columns and their types: the declared types or, if there are none, the types in the live table.
@@ -125,18 +124,19 @@ pub struct CandidateManifest<'a> {
 }
 
 impl CandidateManifest<'_> {
-    /// Returns the manifest for `files`. `listed` are all drops in the inbox, and `reads` are the ones that this
-    /// refresh has read.
+    /// Returns the manifest for `files`. `listed` are the drops in the inbox, as far as they were listed, and `reads` are
+    /// the ones that this refresh has read.
     pub fn complete(
         &self,
         files: Vec<manifest::File>,
         buckets: u32,
-        listed: &[(manifest::InboxObject, Entry)],
+        listed: &Listing,
         reads: &[Read],
         now: Timestamp,
     ) -> Manifest {
         let read = reads.iter().map(|read| read.drop.clone());
-        let consumed = consumed::consumed(self.base, self.generation, listed, read);
+        let reaches = |drop: &manifest::InboxObject| listed.reaches(&self.inbox.location, drop);
+        let consumed = consumed::consumed(self.base, self.generation, (&listed.drops, reaches), read);
         let identity = Identity {
             dataset: self.dataset.name.clone(),
             generation: self.generation,

@@ -10,6 +10,7 @@ mod build;
 mod candidate;
 mod environment;
 mod file;
+mod listing;
 mod options;
 mod pace;
 mod refresh;

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use turntable_core::config::{Inbox, Quota};
 use turntable_sources::inbox::{Limits, Rules};
 
-use super::{options::RefreshOptions, refreshed::Refreshed};
+use super::{listing::Enough, options::RefreshOptions, refreshed::Refreshed};
 use crate::{clock::Clock, environment::Environment};
 
 /// The start of a refresh, and the limits for all its rounds together.
@@ -46,11 +46,20 @@ impl Pace {
         });
         Limits {
             records: ask.max_records,
-            drops: self.quota.drops.saturating_sub(usize::try_from(self.drops).unwrap_or(usize::MAX)).max(1),
+            drops: self.drops_left(),
             bytes: self.quota.bytes.saturating_sub(self.bytes),
             is_late: Arc::new(move || until.is_some_and(|until| clock.now() >= until)),
             rules: Some(Rules { inbox: inbox.location.clone(), accepts: inbox.accepts.clone() }),
         }
+    }
+
+    /// Returns how much of the inbox the round that starts now must list.
+    pub fn enough(&self) -> Enough {
+        Enough { drops: self.drops_left() }
+    }
+
+    fn drops_left(&self) -> usize {
+        self.quota.drops.saturating_sub(usize::try_from(self.drops).unwrap_or(usize::MAX)).max(1)
     }
 
     /// Updates the totals. `done` covers all rounds so far.

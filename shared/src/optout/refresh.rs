@@ -4,7 +4,7 @@
 //! After it has read `datasets.toml`, a refresh makes these round trips one after another until queries see the drops.
 //! The requests on one line run concurrently:
 //!
-//! 1. the table, with the inbox's listing and its record of what it has published
+//! 1. the table, with the beginning of the inbox's listing and its record of what it has published
 //! 2. live's manifest
 //! 3. the unread drops, with the hold
 //! 4. the changed buckets, with the copies and the flip records
@@ -25,7 +25,7 @@ use super::{
     options::RefreshOptions,
     pace::Pace,
     refreshed::{Refreshed, Timings},
-    returning::{self, HeldDrops},
+    returning::{self, HeldDrops, Recount},
     verify::{self, Damage},
     views::expect_fewer_files,
 };
@@ -83,11 +83,12 @@ pub async fn refresh(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &
             done.views_outdated |= before.views_outdated;
             done.lag = done.lag.max(before.lag);
         }
-        if done.outcome != Outcome::Committed || done.left == 0 {
+        if done.outcome != Outcome::Committed || done.is_all() {
             return Ok(done);
         }
         if pace.is_enough(&done) {
-            done.reasons.push(format!("{} drops are left for the next refresh", done.left));
+            let more = if done.unlisted { "more than " } else { "" };
+            done.reasons.push(format!("{more}{} drops are left for the next refresh", done.left));
             return Ok(done);
         }
         pace.add(&done);
@@ -108,9 +109,10 @@ async fn once(
 ) -> Result<Option<Refreshed>> {
     let (as_of, began) = (env.clock.now(), Instant::now());
     let mut took = Timings::default();
-    let (head, listed, record, held_back) = futures::try_join!(
+    let enough = pace.enough();
+    let (head, mut listed, record, held_back) = futures::try_join!(
         TableHead::now(env, dataset),
-        inbox::list(&*env.objects, &inbox.location),
+        enough.first(env, inbox),
         published::read(env, &inbox.location),
         returning::read(env, dataset, inbox),
     )?;
@@ -135,6 +137,7 @@ async fn once(
         rows,
         reasons,
         left: 0,
+        unlisted: false,
         views_outdated: false,
         lag: None,
         took: Timings::default(),
@@ -151,7 +154,9 @@ async fn once(
     // If the key's configuration has changed, the keys in the buckets are outdated. Then all rows are read as records,
     // as for a table that isn't a merge yet.
     let merges_buckets = base.as_ref().is_some_and(|base| candidate::has_mergeable_buckets(base, inbox, &key));
-    let mut unread = consumed::unread(&listed, base.as_ref());
+    let held = held_back.as_ref().map_or(&[][..], |held| &held.drops);
+    enough.more(env, inbox, &mut listed, (base.as_ref(), held, !damage.is_none())).await?;
+    let mut unread = consumed::unread(&listed.drops, base.as_ref());
     let held_back = if ask.max_returning.is_some() { None } else { held_back };
     let held_back = HeldDrops::of(held_back.as_ref(), &unread);
     unread.retain(|(drop, _)| !held_back.drops.contains(drop));
@@ -218,11 +223,14 @@ async fn once(
         to: dataset.paths.generation(&generation),
     };
     let buckets = build.buckets;
+    // Only a refresh that holds drops back reads some of them again.
+    let again = (!held_back.is_empty()).then(|| build.clone());
     let (loaded, built, ()) =
         futures::try_join!(head.finish(env, dataset, None), build.run(changes), write_rejects(env, inbox, &reads))?;
     let people = built.changed.returning;
     if let Some(bound) = returning::bound(inbox, ask, pace.returned).filter(|bound| people > *bound && !only_tables) {
-        return Ok(match returning::hold_back(env, dataset, held_back, &reads, people).await? {
+        let recount = Recount { reader: &reader, limits: &limits, build: again, listed: &listed.drops };
+        return Ok(match returning::hold_back(env, dataset, held_back, &reads, people, recount).await? {
             // The next round reads the other drops.
             Some(_) if ask.max_returning.is_none() => None,
             _ => Some(Refreshed { reasons: vec![returning::too_many(dataset, ask, people, bound)], ..unchanged }),
@@ -245,6 +253,7 @@ async fn once(
     }
     let candidate = draft.complete(built.files, buckets, &listed, &reads, env.clock.now());
 
+    let unlisted = listed.last.is_some();
     let ((), listed) = futures::try_join!(
         publish::complete_new(env, dataset, &candidate),
         publish::objects(&env.objects, &candidate),
@@ -268,6 +277,7 @@ async fn once(
         rows: candidate.rows,
         reasons: Vec::new(),
         left: (found - reads.len()) as u64,
+        unlisted,
         views_outdated: live_files != Some(files) || live_columns.as_ref() != Some(&candidate.columns),
         lag: None,
         took,

@@ -32,6 +32,8 @@ pub struct Refreshed {
     pub reasons: Vec<String>,
     /// The number of unread drops that remain for the next round or refresh.
     pub left: u64,
+    /// Whether the inbox has more objects than this refresh has listed, so that more drops may remain.
+    pub unlisted: bool,
     /// The total size of the drops that this refresh has read, in bytes.
     pub bytes: u64,
     /// Whether this refresh has made the views outdated: it created the table, or the number of files or the key's
@@ -44,6 +46,11 @@ pub struct Refreshed {
 }
 
 impl Refreshed {
+    /// Returns whether no drops remain for the next round or refresh.
+    pub(super) fn is_all(&self) -> bool {
+        self.left == 0 && !self.unlisted
+    }
+
     /// Adds the drops that `max_returning` holds back.
     pub(super) fn with(self, dataset: &Dataset, inbox: &Inbox, held: &HeldDrops) -> Refreshed {
         if held.is_empty() {

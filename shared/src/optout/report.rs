@@ -53,7 +53,7 @@ pub(super) async fn refresh_one(
     };
     let outdated = refreshed.views_outdated;
     let is_current = matches!(refreshed.outcome, Outcome::Committed | Outcome::AlreadyLive)
-        && refreshed.left == 0
+        && refreshed.is_all()
         && refreshed.held_back == 0;
     let (took, lag) = (refreshed.took, refreshed.lag.map(|lag| lag.as_secs_f64()));
     let mut answer = OptedOut::new(&dataset.name, refreshed);

@@ -1,7 +1,7 @@
 //! Holds back drops that would opt more people back in than the inbox's `max_returning` allows, until an operator lets
 //! them pass. Only drops in which somebody opts in are held back, so other opt-outs never wait for the operator.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use tracing::warn;
 use turntable_core::{
@@ -12,9 +12,9 @@ use turntable_core::{
     port::Entry,
     record,
 };
-use turntable_sources::inbox::Read;
+use turntable_sources::inbox::{self, Limits, Read, Reader};
 
-use super::options::RefreshOptions;
+use super::{build::Build, options::RefreshOptions};
 use crate::environment::Environment;
 
 /// The unread drops in an inbox that are held back.
@@ -74,6 +74,7 @@ pub(super) async fn hold_back(
     before: HeldDrops,
     reads: &[Read],
     people: u64,
+    recount: Recount<'_>,
 ) -> Result<Option<HeldDrops>> {
     let returning = reads.iter().filter(|read| read.opts_in && !before.drops.contains(&read.drop));
     let mut drops: Vec<InboxObject> = returning.map(|read| read.drop.clone()).collect();
@@ -81,11 +82,41 @@ pub(super) async fn hold_back(
         return Ok(None);
     }
     drops.extend(before.drops);
-    let held = HeldDrops { drops, people: people + before.people };
+    let people = match before.people {
+        0 => people,
+        earlier => recount.people(env, &drops).await?.unwrap_or(people + earlier),
+    };
+    let held = HeldDrops { drops, people };
     let record = Returning { at: env.clock.now(), people: held.people, drops: held.drops.clone() };
     env.objects.put(&dataset.paths.returning(), record::to_json(&record).into()).await?;
     warn!(dataset = dataset.name, people = held.people, drops = held.drops.len(), "drops held back by max_returning");
     Ok(Some(held))
+}
+
+/// What it takes to count the people in all held drops together, because several drops may bring back the same person.
+pub(super) struct Recount<'a> {
+    pub reader: &'a Reader,
+    pub limits: &'a Limits,
+    /// `None` if no drops were held back before.
+    pub build: Option<Build>,
+    pub listed: &'a [(InboxObject, Entry)],
+}
+
+impl Recount<'_> {
+    /// Returns the number of people whom these drops would bring back. Returns `None` if the drops are too many to be read
+    /// again.
+    async fn people(self, env: &Environment, drops: &[InboxObject]) -> Result<Option<u64>> {
+        let Some(build) = self.build else { return Ok(None) };
+        let wanted: HashSet<&InboxObject> = drops.iter().collect();
+        let again: Vec<_> = self.listed.iter().filter(|(drop, _)| wanted.contains(drop)).cloned().collect();
+        let expected = again.len();
+        let reader = Reader { spill: Arc::default(), ..self.reader.clone() };
+        let (records, reads) = inbox::read(&env.objects, &reader, again, self.limits).await?;
+        if reads.len() < expected {
+            return Ok(None);
+        }
+        Ok(Some(build.returning(records).await?))
+    }
 }
 
 /// Returns the message for a refresh that an operator requested and that would opt more people back in than allowed.

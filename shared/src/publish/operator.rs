@@ -43,6 +43,7 @@ pub async fn rollback(
             dataset.name
         )));
     }
+    ensure_not_filtered(dataset, "rolled back")?;
     let cause = Cause { by: FlipOrigin::Rollback, why: reason, request_id: env.request_id() };
     let mut attempts = Attempts::on(&dataset.table);
     loop {
@@ -104,6 +105,17 @@ pub async fn rollback(
     }
 }
 
+/// Fails if the dataset is a filtered table, which must follow the opt-outs.
+fn ensure_not_filtered(dataset: &Dataset, what: &str) -> Result<()> {
+    let Some(of) = &dataset.filters else { return Ok(()) };
+    let name = &dataset.name;
+    Err(Error::input(format!(
+        "{name}: a filtered table can't be {what}, because people who opted out would be in it: roll back or hold {:?}, \
+         then invoke export with {{\"dataset\":{name:?}}}; or take the rights on the table from its readers",
+        of.dataset
+    )))
+}
+
 fn may_be_undone(dataset: &Dataset, target: &Generation) -> Error {
     Error::conflict(format!(
         "{}: the table was rolled back to {target}, but an export that was already running may still undo it: set a \
@@ -163,6 +175,7 @@ pub(super) async fn adopt(
 /// Writes a hold and fences the table. Once this has returned, only a rollback can flip the table until the hold is
 /// released. Exports continue.
 pub async fn hold(env: &Environment, dataset: &Dataset, reason: String) -> Result<()> {
+    ensure_not_filtered(dataset, "held")?;
     let hold = Hold { at: env.clock.now(), reason, released: false, request_id: env.request_id() };
     env.objects.put(&dataset.paths.hold(), record::to_json(&hold).into()).await?;
     if fence(env, dataset).await? {

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use tracing::{error, warn};
 use turntable_core::{
     config::{Checks, Dataset, OnDrift},
-    decision::Live,
+    decision::{self, Live},
     error::Result,
     history::once_live,
     layout::Generation,
@@ -92,6 +92,9 @@ async fn go_back(
     };
     if let Some(hold) = &loaded.state.hold {
         return stays(Outcome::Held, vec![hold.reason.clone()]);
+    }
+    if let Some(why) = decision::backwards(&loaded.state, &to) {
+        return stays(Outcome::Status, vec![why]);
     }
     if let Some(why) = group::against_repair(env, dataset, to).await? {
         return stays(Outcome::Status, vec![why]);

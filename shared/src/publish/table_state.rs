@@ -109,6 +109,7 @@ impl TableState {
             moved_away,
             live_is_merge: live_manifest.as_ref().is_some_and(|manifest| manifest.merge.is_some()),
             may_create: dataset.create,
+            only_forward: dataset.filters.is_some(),
         };
         TableState { table, state, live_manifest, elsewhere, flips }
     }

@@ -54,6 +54,13 @@ pub async fn compare_protected(env: &Environment, of: &Protected) -> Result<View
     Ok(compared(stored.as_ref(), protected(env, of, None).await?.as_ref()))
 }
 
+/// Returns a protected table's view if it exists and matches its definition.
+pub async fn matching_protected(env: &Environment, of: &Protected) -> Result<Option<View>> {
+    let stored = env.catalog.table(&view::protected_name(&of.table)).await?;
+    let wanted = protected(env, of, None).await?;
+    Ok(wanted.filter(|wanted| stored.is_some_and(|stored| stored.view.as_ref() == Some(wanted))))
+}
+
 /// Returns the query that counts the people who opted out through an inbox, and how many of their keys aren't in any
 /// row of a protected table. Returns `None` if one of the tables doesn't exist yet. Fails with `Config` if the keys
 /// can't match.

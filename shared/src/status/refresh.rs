@@ -1,11 +1,12 @@
 //! Loads when a dataset was last refreshed, when it will be refreshed next, and what it waits for.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use turntable_core::{
     config::{Dataset, Refresh},
-    due::{Inputs, awaited, rolled_back},
+    due::{Inputs, awaited, is_due_after, rolled_back},
     error::Result,
+    layout::time_of,
     manifest::Manifest,
     refresh::{Next, Record},
 };
@@ -101,13 +102,20 @@ fn waits_after_puts(refresh: &Refresh, record: &Record, now: Timestamp) -> Optio
     }
 }
 
-/// Returns a message about inputs that have been rolled back since the live generation was built from them. Returns
-/// `None` if there are none.
+/// How long a filtered table may stay behind its inputs before it needs an operator. Athena ends a query after 30 minutes.
+const MAX_FILTERED_DELAY: SignedDuration = SignedDuration::from_mins(30);
+
+/// Returns a message about inputs that have been rolled back since the live generation was built from them, or about a
+/// filtered table that hasn't followed its inputs. Returns `None` if there are none.
 pub async fn outdated(env: &Environment, dataset: &Dataset, manifest: Option<&Manifest>) -> Result<Option<String>> {
     let Some(built) = manifest.map(|manifest| &manifest.inputs).filter(|built| !built.is_empty()) else {
         return Ok(None);
     };
-    let back: Vec<String> = rolled_back(built, &inputs::live(env, dataset).await?)
+    let live = inputs::live(env, dataset).await?;
+    if let Some(behind) = behind(dataset, built, &live, env.clock.now()) {
+        return Ok(Some(behind));
+    }
+    let back: Vec<String> = rolled_back(built, &live)
         .into_iter()
         .map(|(input, built, live)| format!("{input} {built}, which was rolled back to {live}"))
         .collect();
@@ -119,6 +127,25 @@ pub async fn outdated(env: &Environment, dataset: &Dataset, manifest: Option<&Ma
             back.join(" and ")
         )
     }))
+}
+
+/// Returns a message about a filtered table whose inputs have flipped since it was built, if that was long ago.
+fn behind(dataset: &Dataset, built: &Inputs, live: &Inputs, now: Timestamp) -> Option<String> {
+    let (of, refresh) = (dataset.filters.as_ref()?, dataset.refresh.as_ref()?);
+    if !is_due_after(refresh, built, live) {
+        return None;
+    }
+    let newer = live.iter().filter(|(name, live)| built.get(*name).is_none_or(|built| live.ulid > built.ulid));
+    let since = newer.map(|(_, live)| time_of(live.ulid)).min()?;
+    (now.duration_since(since) > MAX_FILTERED_DELAY).then(|| {
+        let name = &dataset.name;
+        format!(
+            "{name}: live doesn't follow the opt-outs or {} since {}, so people who opted out are still in it: remove the \
+             cause of the failed exports, then invoke export with {{\"dataset\":{name:?}}}",
+            of.dataset,
+            seconds(since)
+        )
+    })
 }
 
 /// Returns a time without fractions of a second, for a message.

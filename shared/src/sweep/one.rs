@@ -172,14 +172,17 @@ async fn queue_pending_runs(sweep: &Sweep, dataset: &Dataset, loaded: &TableCont
 
 /// Sends `export` a message for a dataset whose inputs have flipped since it was built, because the flips' events may
 /// have been lost. If an export has failed for good since the inputs flipped, sends nothing: the dataset waits for the
-/// inputs' next flip or for a person.
+/// inputs' next flip or for a person. A filtered table doesn't wait, because people who opted out are still in it.
 async fn queue_after_inputs(sweep: &Sweep, dataset: &Dataset) -> Result<()> {
     if !inputs::is_due(&sweep.env, dataset).await? {
         return Ok(());
     }
     let failure: Option<ExportFailure> = sweep.env.record(&dataset.paths.export_failure()).await?;
     let newest = inputs::live(&sweep.env, dataset).await?.into_values().map(|input| time_of(input.ulid)).max();
-    if failure.is_some_and(|failure| failure.retry_at.is_none() && newest.is_none_or(|newest| newest < failure.at)) {
+    let waits = dataset.filters.is_none();
+    if waits
+        && failure.is_some_and(|failure| failure.retry_at.is_none() && newest.is_none_or(|newest| newest < failure.at))
+    {
         return Ok(());
     }
     info!(dataset = dataset.name, "inputs have flipped");

@@ -92,7 +92,7 @@ impl Turntable {
         decision::beside(&live, &self.paths.generation(&name)).ok()?;
         let to = state.generations.len() as Gen;
         let read: Set = new.iter().fold(0, |set, (_, number)| set | 1 << number);
-        let known = consumed(manifest.as_ref(), name, &inbox, new.into_iter().map(|(drop, _)| drop));
+        let known = consumed(manifest.as_ref(), name, (&inbox, |_| true), new.into_iter().map(|(drop, _)| drop));
         let numbers = |by: &Consumed| {
             let set =
                 inbox.iter().filter(|(drop, _)| by.drops.contains(drop)).fold(0, |set, (_, number)| set | 1 << number);

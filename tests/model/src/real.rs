@@ -154,6 +154,7 @@ impl Turntable {
             moved_away: None,
             live_is_merge: slot.is_some_and(|slot| slot.merge.is_some()),
             may_create: true,
+            only_forward: false,
         }
     }
 

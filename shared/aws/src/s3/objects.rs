@@ -83,6 +83,27 @@ impl Objects for S3 {
         listed(under, page.map_err(|error| fault("ListObjectsV2", under, error))?.contents)
     }
 
+    async fn list_some(&self, under: &Location, after: Option<&Key>, most: usize) -> Result<(Vec<Entry>, bool)> {
+        let mut pages = self
+            .client
+            .list_objects_v2()
+            .bucket(&under.bucket)
+            .prefix(&under.prefix)
+            .set_start_after(after.map(|key| key.key.clone()))
+            .into_paginator()
+            .send();
+        let mut entries = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| fault("ListObjectsV2", under, error))?;
+            let more = page.is_truncated == Some(true);
+            entries.extend(listed(under, page.contents)?);
+            if more && entries.len() >= most {
+                return Ok((entries, true));
+            }
+        }
+        Ok((entries, false))
+    }
+
     async fn folders(&self, under: &Location) -> Result<Vec<Location>> {
         let pages = self.client.list_objects_v2().bucket(&under.bucket).prefix(&under.prefix).delimiter("/");
         let mut pages = pages.into_paginator().send();

@@ -12,8 +12,9 @@ use super::{
     dataset::{Dataset, OnDrift},
     dependencies, engines,
     files::files,
-    group, inbox,
+    filtered, group, inbox,
     names::{folders, identifier},
+    protects::{self, Protects},
     puts,
     read::{Fault, Faults, Keys, described},
     refresh::{self, Unresolved},
@@ -33,9 +34,6 @@ pub struct Checked {
     pub faults: Vec<Fault>,
 }
 
-/// The columns that `protects` names, by inbox and dataset.
-type Protects = BTreeMap<String, BTreeMap<String, Vec<String>>>;
-
 /// Parses the text of a `datasets.toml`.
 pub fn check(text: &str) -> Checked {
     let faults = Faults::default();
@@ -44,6 +42,10 @@ pub fn check(text: &str) -> Checked {
         Ok(table) => {
             checked.outlines = outlines(&table);
             checked.datasets = file(&table, &checked.outlines, &faults);
+            for dataset in checked.datasets.values().filter(|dataset| dataset.filters.is_some()) {
+                let outline = Outline { database: Some(dataset.table.database.clone()), group: None };
+                checked.outlines.entry(dataset.name.clone()).or_insert(outline);
+            }
         }
         Err(error) => faults.syntax(error.span().map_or(0, |span| span.start), error.message()),
     }
@@ -100,7 +102,9 @@ fn file(table: &Table, outlines: &BTreeMap<String, Outline>, faults: &Faults) ->
     }
     root.finish();
     overlapping_folders(&datasets, faults);
-    inbox::together(&mut datasets, outlines, &protects, faults);
+    protects::together(&mut datasets, outlines, &protects, faults);
+    filtered::derive(&mut datasets, outlines, &protects, &mut refreshes, faults);
+    inbox::together(&datasets, faults);
     group::together(&datasets, faults);
     dependencies::together(&mut datasets, outlines, &refreshes, faults);
     datasets
@@ -129,7 +133,7 @@ fn dataset(
     let settings = Defaults::read(&keys).or(defaults);
     let table_name = keys.parsed("table", identifier).unwrap_or_else(|| name.into());
     let source = source(&keys);
-    protects.insert(name.into(), inbox::protects(&keys, source.as_ref()));
+    protects.insert(name.into(), protects::read(&keys, source.as_ref()));
     let partition_by = partition_by(&keys, source.as_ref());
     engines::writes_itself(&keys, source.as_ref());
     let group = keys.parsed("group", identifier);
@@ -197,6 +201,7 @@ fn dataset(
         on_unrepresentable,
         protects: Vec::new(),
         protected: None,
+        filters: None,
         on_drift,
         retain,
         workgroups: settings.workgroups.unwrap_or_else(|| vec!["primary".into()]),

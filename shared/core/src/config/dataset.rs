@@ -40,6 +40,9 @@ pub struct Dataset {
     pub protects: Vec<Protected>,
     /// This dataset's table as a protected table. `None` if no inbox protects it.
     pub protected: Option<Protected>,
+    /// The protected table that this dataset copies without the people who opted out. `None` for every entry in the
+    /// file: only `as = "table"` in `protects` adds such a dataset.
+    pub filters: Option<Protected>,
     pub retain: Retain,
     /// What to do when the table has drifted.
     pub on_drift: OnDrift,
@@ -90,6 +93,7 @@ impl Dataset {
             on_unrepresentable: OnUnrepresentable::default(),
             protects: Vec::new(),
             protected: None,
+            filters: None,
             retain,
             on_drift: OnDrift::Report,
             workgroups: workgroups.into_iter().collect(),

@@ -91,7 +91,7 @@ pub fn athena(keys: Keys) -> Option<Athena> {
 }
 
 /// Checks a name against the pattern for `WorkGroup` in the `StartQueryExecution` reference.
-fn workgroup(text: &str) -> Result<String, String> {
+pub fn workgroup(text: &str) -> Result<String, String> {
     let good = text.len() <= 128 && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
     if good {
         return Ok(text.into());

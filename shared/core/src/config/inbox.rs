@@ -1,4 +1,4 @@
-//! Reads `source = { inbox = … }` and `protects`.
+//! Reads `source = { inbox = … }`.
 
 use std::collections::BTreeMap;
 
@@ -6,11 +6,10 @@ use jiff::SignedDuration;
 use toml::Value;
 
 use super::{
-    broken::Outline,
-    dataset::{Dataset, Protected, ProtectedBy},
+    dataset::Dataset,
     inbox_rules::{accepts, quota},
-    names::{columns, location},
-    read::{Faults, Keys, described},
+    names::{column_names, columns, location},
+    read::{Faults, Keys},
     source::{Inbox, Source},
 };
 use crate::{
@@ -25,7 +24,7 @@ use crate::{
 /// Reads the options of an inbox. `source` reads the value of `reconcile`, which is itself a source.
 pub(super) fn inbox(keys: Keys, source: impl FnOnce(Keys) -> Option<Source>) -> Option<Inbox> {
     let location = keys.parsed("location", location);
-    let key = names(&keys, "key");
+    let key = column_names(&keys, "key");
     let declared = keys.has("columns").then(|| columns(&keys)).flatten();
     let normalize = normalization(&keys);
     let buckets = keys.whole("buckets", 1);
@@ -97,31 +96,6 @@ fn normalization(keys: &Keys) -> Normalization {
     }
 }
 
-/// Reads one column name or a list of distinct names. Returns them in lower case.
-fn names(keys: &Keys, key: &'static str) -> Option<Vec<String>> {
-    let value = keys.value(key)?;
-    let names = names_of(value);
-    if names.is_none() {
-        keys.fault(
-            key,
-            format!("expected a column name or a list of distinct column names, found {}", described(value)),
-        );
-    }
-    names
-}
-
-/// Returns the names in lower case. Returns `None` if there are no names, or if one is empty, repeated or not a string.
-fn names_of(value: &Value) -> Option<Vec<String>> {
-    let texts: Vec<&str> = match value {
-        Value::String(text) => vec![text],
-        Value::Array(list) => list.iter().map(Value::as_str).collect::<Option<_>>()?,
-        _ => return None,
-    };
-    let names: Vec<String> = texts.iter().map(|text| text.trim().to_lowercase()).collect();
-    let twice = (1..names.len()).any(|at| names[..at].contains(&names[at]));
-    (!names.is_empty() && !twice && names.iter().all(|name| !name.is_empty())).then_some(names)
-}
-
 /// Parses a non-negative duration. Hours are the largest unit, because [`SignedDuration`] doesn't parse days.
 fn duration(text: &str) -> Result<SignedDuration, String> {
     let parsed = text.parse::<SignedDuration>().ok().filter(|duration| !duration.is_negative());
@@ -132,84 +106,9 @@ fn duration(text: &str) -> Result<SignedDuration, String> {
     })
 }
 
-/// Reads `protects = { users = "id" }`: the names of datasets, and the columns in them that contain the inbox's key.
-/// [`together`] resolves the names once all datasets are known.
-pub(super) fn protects(keys: &Keys, source: Option<&Source>) -> BTreeMap<String, Vec<String>> {
-    let Some(value) = keys.value("protects") else { return BTreeMap::new() };
-    let Some(table) = value.as_table() else {
-        keys.fault("protects", format!("expected a table such as {{ users = \"id\" }}, found {}", described(value)));
-        return BTreeMap::new();
-    };
-    let key = match source {
-        Some(Source::Inbox(inbox)) => Some(inbox.key.len()),
-        Some(_) => {
-            keys.fault("protects", "only a dataset with source.inbox can protect others: remove it");
-            None
-        }
-        None => None,
-    };
-    let mut protects = BTreeMap::new();
-    for (dataset, value) in table {
-        let path = format!("protects.{dataset}");
-        match names_of(value) {
-            None => keys.fault(
-                &path,
-                format!("expected a column name or a list of distinct column names, found {}", described(value)),
-            ),
-            Some(columns) if key.is_some_and(|key| key != columns.len()) => {
-                keys.fault(
-                    &path,
-                    format!(
-                        "expected one column for each of the inbox's key columns ({}), found {}",
-                        key.unwrap_or(0),
-                        columns.len()
-                    ),
-                );
-            }
-            Some(columns) => {
-                protects.insert(dataset.clone(), columns);
-            }
-        }
-    }
-    protects
-}
-
-/// Resolves the datasets in `protects`, which maps each inbox to its value of the key `protects`. `outlines` has every
-/// entry in the file. Checks that inbox datasets have only supported checks, that no inbox overlaps a table's folder or
-/// another inbox, and that no table has the name of a view.
-pub(super) fn together(
-    datasets: &mut BTreeMap<String, Dataset>,
-    outlines: &BTreeMap<String, Outline>,
-    protects: &BTreeMap<String, BTreeMap<String, Vec<String>>>,
-    faults: &Faults,
-) {
-    let mut all: BTreeMap<String, Protected> = BTreeMap::new();
-    for (inbox, tables) in protects {
-        for (protected, columns) in tables {
-            let Some(dataset) = datasets.get(protected).filter(|_| protected != inbox) else {
-                // An entry that could not be read has its own faults.
-                if protected != inbox && outlines.contains_key(protected) {
-                    continue;
-                }
-                let others: Vec<&str> = datasets.keys().filter(|name| *name != inbox).map(String::as_str).collect();
-                let fault = match others.as_slice() {
-                    [] => "expected the name of another dataset, but this file has no other".into(),
-                    others => format!("expected the name of another dataset in this file: {}", others.join(", ")),
-                };
-                faults.push(&format!("datasets.{inbox}.protects.{protected}"), &fault);
-                continue;
-            };
-            let new = || Protected { dataset: protected.clone(), table: dataset.table.clone(), by: Vec::new() };
-            let optouts = datasets.get(inbox).and_then(Dataset::optouts);
-            let by = optouts.map(|optouts| ProtectedBy { optouts, columns: columns.clone() });
-            all.entry(protected.clone()).or_insert_with(new).by.extend(by);
-        }
-    }
-    for dataset in datasets.values_mut() {
-        dataset.protected = all.get(&dataset.name).cloned();
-        let names = protects.get(&dataset.name).into_iter().flat_map(BTreeMap::keys);
-        dataset.protects = names.filter_map(|name| all.get(name)).cloned().collect();
-    }
+/// Checks that inbox datasets have only supported checks, that no inbox overlaps a table's folder or another inbox, and
+/// that no table has the name of a view.
+pub(super) fn together(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
     names_of_views(datasets, faults);
     let all: Vec<&Dataset> = datasets.values().collect();
     for (at, dataset) in all.iter().enumerate() {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use toml::Value;
+
 use super::read::{Keys, described};
 use crate::{
     layout::Location,
@@ -22,6 +24,31 @@ pub fn folders(keys: &Keys) -> Vec<String> {
         }
     }
     columns
+}
+
+/// Reads one column name or a list of distinct names. Returns them in lower case.
+pub fn column_names(keys: &Keys, key: &'static str) -> Option<Vec<String>> {
+    let value = keys.value(key)?;
+    let names = column_names_of(value);
+    if names.is_none() {
+        keys.fault(
+            key,
+            format!("expected a column name or a list of distinct column names, found {}", described(value)),
+        );
+    }
+    names
+}
+
+/// Returns the names in lower case. Returns `None` if there are no names, or if one is empty, repeated or not a string.
+pub fn column_names_of(value: &Value) -> Option<Vec<String>> {
+    let texts: Vec<&str> = match value {
+        Value::String(text) => vec![text],
+        Value::Array(list) => list.iter().map(Value::as_str).collect::<Option<_>>()?,
+        _ => return None,
+    };
+    let names: Vec<String> = texts.iter().map(|text| text.trim().to_lowercase()).collect();
+    let twice = (1..names.len()).any(|at| names[..at].contains(&names[at]));
+    (!names.is_empty() && !twice && names.iter().all(|name| !name.is_empty())).then_some(names)
 }
 
 /// Reads `columns = { id = "bigint", name = "string" }`. Returns the columns in the order in which they are declared.

@@ -50,6 +50,7 @@ fn state(live: Live, live_as_of: Option<i64>, flips: Vec<Flip>) -> FlipState {
         moved_away: None,
         live_is_merge: false,
         may_create: true,
+        only_forward: false,
         may_adopt: true,
     }
 }
@@ -257,4 +258,23 @@ fn rollback_goes_only_to_generations_that_were_live() {
              flip to it, which audits it"
         )
     );
+}
+
+#[test]
+fn filtered_table_never_goes_back_behind_a_generation_that_was_live() {
+    let (old, new) = (BLUE(), Generation { colour: Colour::Green, ulid: Ulid::from_parts(u64::MAX >> 16, 0) });
+    let flips = || vec![flipped(old, FlipOrigin::Event, 1), flipped(new, FlipOrigin::Event, 2)];
+    for live in [Live::Managed(new), Live::Managed(old), Live::NoTable] {
+        for trigger in [Trigger::Event, Trigger::Operator] {
+            let state = FlipState { only_forward: true, ..state(live.clone(), Some(0), flips()) };
+            let candidate = candidate(old, 9);
+            let decided = flip(&paths(), &candidate, &state, trigger).unwrap();
+            let Decision::Stale(why) = decided else { panic!("{live:?} {trigger:?}: {decided:?}") };
+            assert!(why.contains("may have people who opted out in between: invoke export"), "{why}");
+        }
+    }
+    let state = state(Live::Managed(old), Some(0), flips());
+    assert_eq!(backwards(&state, &old), None, "only filtered tables");
+    let state = FlipState { only_forward: true, ..state };
+    assert_eq!(backwards(&state, &new), None);
 }

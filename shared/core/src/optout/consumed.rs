@@ -19,11 +19,12 @@ pub fn unread<T: Clone>(listed: &[(InboxObject, T)], base: Option<&Manifest>) ->
 }
 
 /// Returns the drops that the manifest of `next` lists as consumed: those that `base` lists and that are still in the
-/// inbox, and those in `read`, which this refresh merged.
+/// inbox, and those in `read`, which this refresh merged. `reaches` returns whether a drop would be in `listed` if it were
+/// still in the inbox.
 pub fn consumed<T>(
     base: Option<&Manifest>,
     next: Generation,
-    listed: &[(InboxObject, T)],
+    (listed, reaches): (&[(InboxObject, T)], impl Fn(&InboxObject) -> bool),
     read: impl IntoIterator<Item = InboxObject>,
 ) -> Vec<Consumed> {
     let read: Vec<InboxObject> = read.into_iter().collect();
@@ -32,7 +33,7 @@ pub fn consumed<T>(
     let again: HashSet<&InboxObject> = read.iter().collect();
     let mut consumed = before(base).to_vec();
     for by in &mut consumed {
-        by.drops.retain(|drop| listed.contains(drop) && !again.contains(drop));
+        by.drops.retain(|drop| (listed.contains(drop) || !reaches(drop)) && !again.contains(drop));
     }
     consumed.push(Consumed { by: next, drops: read });
     consumed.retain(|by| !by.drops.is_empty());
@@ -62,11 +63,13 @@ mod tests {
         assert_eq!(unread(&listed, None), listed);
 
         let read = new.map(|(drop, ())| drop);
-        let known = consumed(Some(&base), two, &listed, read.clone());
+        let known = consumed(Some(&base), two, (&listed, |_| true), read.clone());
         assert_eq!(
             known,
             [Consumed { by: one, drops: vec![drop("a", "1")] }, Consumed { by: two, drops: read.to_vec() }]
         );
-        assert_eq!(consumed(Some(&base), two, &listed[1..2], []), []);
+        assert_eq!(consumed(Some(&base), two, (&listed[1..2], |_| true), []), []);
+        let beyond = consumed(Some(&base), two, (&listed[1..2], |drop| drop.key != "gone"), []);
+        assert_eq!(beyond, [Consumed { by: one, drops: vec![drop("gone", "1")] }], "it may still be there");
     }
 }

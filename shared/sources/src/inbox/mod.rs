@@ -20,7 +20,7 @@ mod read;
 mod table;
 
 pub use limits::{ENOUGH, Limits, Rules};
-pub use read::{MAX_DROP_BYTES, Read, list, read};
+pub use read::{Listing, MAX_DROP_BYTES, Read, list, list_from, read};
 pub use reader::{ParsedDrop, Reader};
 pub use reject::Rejects;
 pub use table::records;

@@ -19,7 +19,7 @@ use crate::files::object::{Compression, format_by_name};
 use turntable_core::{
     config::Format,
     error::{Error, Kind, Result},
-    layout::{Entry, Location, is_hidden},
+    layout::{Entry, Key, Location, is_hidden},
     manifest::InboxObject,
     port::Objects,
 };
@@ -38,12 +38,38 @@ pub struct Read {
 
 /// Lists all drops in the inbox, without hidden objects such as those under `_archive/` and `_rejected/`.
 pub async fn list(objects: &dyn Objects, inbox: &Location) -> Result<Vec<(InboxObject, Entry)>> {
-    let entries = objects.list(inbox, None).await?;
+    Ok(drops(inbox, objects.list(inbox, None).await?))
+}
+
+/// A part of an inbox's listing: the drops up to some key.
+#[derive(Debug, Default)]
+pub struct Listing {
+    pub drops: Vec<(InboxObject, Entry)>,
+    /// The last object that was listed. `None` if there are no more.
+    pub last: Option<Key>,
+}
+
+impl Listing {
+    /// Returns whether the listing would have this drop if it were in the inbox.
+    pub fn reaches(&self, inbox: &Location, drop: &InboxObject) -> bool {
+        self.last.as_ref().is_none_or(|last| inbox.key(&drop.key).key <= last.key)
+    }
+}
+
+/// Lists drops like [`list`], from the object after `after` on. Stops when `most` objects have been listed, hidden ones
+/// included.
+pub async fn list_from(objects: &dyn Objects, inbox: &Location, after: Option<&Key>, most: usize) -> Result<Listing> {
+    let (entries, more) = objects.list_some(inbox, after, most).await?;
+    let last = entries.last().filter(|_| more).map(|entry| entry.key.clone());
+    Ok(Listing { drops: drops(inbox, entries), last })
+}
+
+fn drops(inbox: &Location, entries: Vec<Entry>) -> Vec<(InboxObject, Entry)> {
     let drop = |entry: Entry| {
         let key = entry.key.key.strip_prefix(&inbox.prefix).filter(|key| !is_hidden(key))?.to_owned();
         Some((InboxObject { key, etag: entry.etag.clone() }, entry))
     };
-    Ok(entries.into_iter().filter_map(drop).collect())
+    entries.into_iter().filter_map(drop).collect()
 }
 
 /// The maximum number of drops that are read at the same time.

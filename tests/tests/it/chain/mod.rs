@@ -18,6 +18,7 @@ mod drain;
 mod edits;
 mod emulator;
 mod engines;
+mod filtered;
 mod groups;
 mod hostile;
 mod leaving;

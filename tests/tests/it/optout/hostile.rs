@@ -182,6 +182,38 @@ async fn allow(lake: &Lake, people: u64) -> OptedOut {
     }
 }
 
+/// Somebody puts more objects into the inbox than a refresh lists.
+#[tokio::test]
+async fn an_inbox_without_end_is_listed_only_as_far_as_it_is_read() {
+    let fill = |lake: &Lake| {
+        for at in 0..10_050 {
+            lake.drop(&format!("a{at:05}.csv"), many(at..at + 1));
+        }
+    };
+    let lake = Lake::with("quota = { drops = 2 }");
+    lake.drop("z.csv", many(20_000..20_001));
+    lake.refresh().await.unwrap();
+    fill(&lake);
+    for left in [9_998, 9_996] {
+        let done = refresh_with(&lake, RefreshOptions::default()).await.unwrap();
+        assert_eq!((done.outcome, done.drops, done.left, done.unlisted), (Outcome::Committed, 2, left, true));
+        assert_eq!(done.reasons, [format!("more than {left} drops are left for the next refresh")]);
+        let manifest = format!("s3://lake/schemas/optouts/_manifests/{}.json", lake.live().unwrap());
+        let consumed = String::from_utf8(lake.objects.body(&manifest).unwrap().to_vec()).unwrap();
+        assert!(consumed.contains("\"z.csv\""), "what wasn't listed isn't forgotten: {consumed}");
+    }
+
+    let lake = Lake::with("quota = { drops = 10000 }");
+    fill(&lake);
+    let first = refresh_with(&lake, RefreshOptions::default()).await.unwrap();
+    assert_eq!((first.drops, first.left, first.unlisted), (10_000, 0, true));
+    // What was read is still there, but the listing goes beyond it.
+    let rest = refresh_with(&lake, RefreshOptions::default()).await.unwrap();
+    assert_eq!((rest.drops, rest.left, rest.unlisted), (50, 0, false));
+    assert_eq!(lake.table().len(), 10_050);
+    assert_eq!(lake.refresh().await.unwrap().outcome, Outcome::AlreadyLive);
+}
+
 #[tokio::test]
 async fn people_beyond_the_bound_come_back_only_with_an_operator() {
     let lake = Lake::with("max_returning = 2");
@@ -225,6 +257,21 @@ async fn people_beyond_the_bound_come_back_only_with_an_operator() {
     lake.drop("h.csv", say(20..21, "opted_in", 1));
     let done = refresh_with(&lake, RefreshOptions { max_records: 2, ..RefreshOptions::default() }).await.unwrap();
     assert_eq!((done.returning, done.held_back, out()), (2, 1, 1));
+}
+
+#[tokio::test]
+async fn a_person_in_several_held_drops_is_counted_once() {
+    let lake = Lake::with("max_returning = 2");
+    lake.drop("a.csv", many(0..10));
+    lake.refresh().await.unwrap();
+    lake.drop("b.csv", say(0..4, "opted_in", 1));
+    assert_eq!(lake.refresh().await.unwrap().held_back, 4);
+    lake.drop("c.csv", say(1..6, "opted_in", 2));
+    let again = lake.refresh().await.unwrap();
+    assert_eq!((again.outcome, again.held_back), (Outcome::Held, 6));
+    assert!(again.reasons[0].contains("2 drops would bring back 6 people"), "{:?}", again.reasons);
+    let done = allow(&lake, 6).await;
+    assert_eq!((done.outcome, done.returning, done.drops), (Outcome::Committed, 6, 2));
 }
 
 #[tokio::test]
