@@ -106,10 +106,12 @@ impl Record {
     }
 
     /// Returns the record once it is known that every put before it was read is in the dataset. `None` if no put waits,
-    /// or a run is in progress.
+    /// or a run is in progress. A put that a run served waits too if that run has died.
     pub fn without_puts(&self, now: Timestamp) -> Option<Record> {
-        let waits = self.put.is_some() || self.retried_put.is_some();
-        let record = || Record { put: None, retried_put: None, ..self.clone() };
+        let died = self.running.as_ref().is_some_and(|dead| dead.put.is_some());
+        let waits = self.put.is_some() || self.retried_put.is_some() || died;
+        let running = || self.running.clone().map(|dead| Running { put: None, ..dead });
+        let record = || Record { put: None, retried_put: None, running: running(), ..self.clone() };
         (waits && self.in_progress(now).is_none()).then(record)
     }
 
