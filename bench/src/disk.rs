@@ -43,6 +43,10 @@ impl port::Objects for Disk {
         Ok(tokio::fs::read(self.path(at)).await.ok().map(Bytes::from))
     }
 
+    async fn get_with_etag(&self, at: &Key) -> Result<Option<(Bytes, String)>> {
+        Ok(self.get(at).await?.map(|bytes| (bytes, ETAG.into())))
+    }
+
     async fn range(&self, at: &Key, _: &str, range: Range<u64>) -> Result<Bytes> {
         let mut file = tokio::fs::File::open(self.path(at)).await.map_err(io_error(at))?;
         file.seek(std::io::SeekFrom::Start(range.start)).await.map_err(io_error(at))?;

@@ -1,6 +1,6 @@
 //! A function's environment: the ports, the clock, and the location of `datasets.toml`.
 
-use std::sync::Arc;
+use std::{cell::RefCell, sync::Arc};
 
 use serde::de::DeserializeOwned;
 
@@ -104,7 +104,7 @@ impl Environment {
 
     /// Reads and parses `datasets.toml`. Entries that have errors are left out; [`Config::broken`] returns them. Each
     /// invocation reads the file again, so a change applies from the next invocation on.
-    pub async fn config(&self) -> Result<Config> {
+    pub async fn config(&self) -> Result<Arc<Config>> {
         let missing = |place: &dyn std::fmt::Display| {
             Error::config(format!("{place}: no such file: put datasets.toml there, or set DATASETS to its location"))
         };
@@ -117,8 +117,32 @@ impl Environment {
         };
         let text = String::from_utf8(bytes)
             .map_err(|fault| Error::config(format!("{name} is not valid UTF-8: save it as UTF-8")).caused_by(fault))?;
-        Config::parse_valid(&name, &text)
+        parsed(name, text)
     }
+}
+
+/// A datasets.toml that was parsed before.
+struct Parsed {
+    name: String,
+    text: String,
+    config: Arc<Config>,
+}
+
+thread_local! {
+    /// The last datasets.toml that this thread has parsed. A warm function reads the file for each event, but the file
+    /// seldom changes, and parsing the entries of hundreds of datasets takes longer than most requests.
+    static LAST: RefCell<Option<Parsed>> = const { RefCell::new(None) };
+}
+
+/// Parses datasets.toml, unless the last one had the same name and text.
+fn parsed(name: String, text: String) -> Result<Arc<Config>> {
+    let is_same = |last: &&Parsed| last.name == name && last.text == text;
+    if let Some(config) = LAST.with_borrow(|last| last.as_ref().filter(is_same).map(|last| last.config.clone())) {
+        return Ok(config);
+    }
+    let config = Arc::new(Config::parse_valid(&name, &text)?);
+    LAST.set(Some(Parsed { name, text, config: config.clone() }));
+    Ok(config)
 }
 
 /// Returns the value of an environment variable that template.yaml sets. Fails if it is missing or empty.

@@ -267,6 +267,10 @@ impl Objects for Wired<dyn Objects> {
         self.once(Op::Get, at, Some(None), self.port.get(at)).await
     }
 
+    async fn get_with_etag(&self, at: &Key) -> Result<Option<(Bytes, String)>> {
+        self.once(Op::Get, at, Some(None), self.port.get_with_etag(at)).await
+    }
+
     async fn range(&self, at: &Key, etag: &str, range: Range<u64>) -> Result<Bytes> {
         self.once(Op::Range, at, None, self.port.range(at, etag, range)).await
     }

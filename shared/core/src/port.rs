@@ -108,6 +108,9 @@ pub trait Objects: Send + Sync {
     /// Returns the whole object; `None` if it does not exist.
     async fn get(&self, at: &Key) -> Result<Option<Bytes>>;
 
+    /// Returns the whole object with its ETag, from one request; `None` if it does not exist.
+    async fn get_with_etag(&self, at: &Key) -> Result<Option<(Bytes, String)>>;
+
     /// Returns the object's bytes in this range. Fails if the object is missing or its ETag is not `etag`.
     async fn range(&self, at: &Key, etag: &str, range: Range<u64>) -> Result<Bytes>;
 

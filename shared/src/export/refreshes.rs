@@ -3,15 +3,14 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::json;
 use tracing::{info, warn};
 use turntable_core::{
     config::{Dataset, Refresh},
     error::{Error, Result},
-    layout::{Entry, Key, TablePaths, time_of},
-    port::{Put, missing},
+    layout::{Key, TablePaths, time_of},
+    port::Put,
     record,
     refresh::{Claim, Next, Record, Running},
 };
@@ -144,19 +143,24 @@ async fn settle_dead(env: &Environment, lead: &Dataset, stored: &Stored) -> Resu
     let Some(dead) = stored.record.running.as_ref().filter(|running| running.until <= env.clock.now()) else {
         return Ok(false);
     };
+    if !is_complete(env, lead, dead).await? {
+        return Ok(false);
+    }
+    let Some(ended) = stored.record.ended(dead) else { return Ok(false) };
+    info!(dataset = lead.name, due = ?dead.due, "the run died after it had written its manifest");
+    stored.replace(env, &ended).await?;
+    Ok(true)
+}
+
+/// Returns whether the run has written its manifest.
+async fn is_complete(env: &Environment, lead: &Dataset, running: &Running) -> Result<bool> {
     // The first member's manifest doesn't mean that the group is complete.
     if lead.group.is_some() {
         return Ok(false);
     }
     let listed = env.objects.list(&lead.paths.manifests(), None).await?;
     let mut complete = listed.iter().filter_map(|entry| TablePaths::parse_manifest(&entry.key));
-    let Some(ended) = stored.record.ended(dead).filter(|_| complete.any(|(_, one)| time_of(one.ulid) >= dead.since))
-    else {
-        return Ok(false);
-    };
-    info!(dataset = lead.name, due = ?dead.due, "the run died after it had written its manifest");
-    stored.replace(env, &ended).await?;
-    Ok(true)
+    Ok(complete.any(|(_, generation)| time_of(generation.ulid) >= running.since))
 }
 
 /// Records how a run ended, and queues the run that waits for it. If this fails, it is only logged, because the run
@@ -168,6 +172,11 @@ pub(super) async fn end(export: &Export, lead: &Dataset, running: &Running, ende
 }
 
 async fn try_end(export: &Export, lead: &Dataset, running: &Running, ended: Ended) -> Result<()> {
+    let ended = match ended {
+        // The answer to the manifest's request was lost. The retry must not export again.
+        Ended::Failed if is_complete(&export.env, lead, running).await.unwrap_or(false) => Ended::Well,
+        ended => ended,
+    };
     for _ in 0..MAX_ATTEMPTS {
         let stored = Stored::read(&export.env, lead).await?;
         let next = match ended {
@@ -226,26 +235,24 @@ async fn queue(export: &Export, lead: &Dataset, record: &Record) -> Result<()> {
 struct Stored {
     key: Key,
     /// `None` if there is no record yet.
-    entry: Option<Entry>,
+    etag: Option<String>,
     record: Record,
 }
 
 impl Stored {
     async fn read(env: &Environment, lead: &Dataset) -> Result<Stored> {
         let key = lead.paths.refresh();
-        let Some(entry) = env.objects.head(&key).await? else {
-            return Ok(Stored { key, entry: None, record: Record::default() });
+        let Some((json, etag)) = env.objects.get_with_etag(&key).await? else {
+            return Ok(Stored { key, etag: None, record: Record::default() });
         };
-        // If the record changes between the two requests, it isn't replaced.
-        let json: Bytes = env.objects.get(&key).await?.ok_or_else(|| missing(&key))?;
-        Ok(Stored { record: record::from_json(&key, &json)?, key, entry: Some(entry) })
+        Ok(Stored { record: record::from_json(&key, &json)?, key, etag: Some(etag) })
     }
 
     /// Replaces the record. Returns `false` if it has changed since it was read.
     async fn replace(&self, env: &Environment, with: &Record) -> Result<bool> {
         let json = record::to_json(with).into();
-        match &self.entry {
-            Some(entry) => env.objects.replace(&self.key, &entry.etag, json).await,
+        match &self.etag {
+            Some(etag) => env.objects.replace(&self.key, etag, json).await,
             None => Ok(env.objects.put_new(&self.key, json).await? == Put::Created),
         }
     }

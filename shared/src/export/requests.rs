@@ -6,6 +6,7 @@ use tracing::{error, info, warn};
 use turntable_core::{
     config::{Config, Dataset},
     error::{Error, Result},
+    layout::Generation,
     refresh::Running,
 };
 use turntable_events::{self as request, Message};
@@ -46,16 +47,8 @@ pub async fn carry_out(export: &Export, request: request::Export) -> Result<Answ
         request::Export::Changed(name) => refresh_by_hand(export, &config, config.dataset(&name)?, Why::Put).await,
         request::Export::Tick => tick::tick(export, &config).await,
         request::Export::Flipped(paths, record) => flipped::flipped(export, &config, &paths, &record).await,
-        request::Export::Ended(run) => {
-            let answer = engine_run::ended(export, &config, &run).await?;
-            follow(export, &config, &answer).await;
-            Ok(answer)
-        }
-        request::Export::Pending(name, generation) => {
-            let answer = engine_run::pending(export, config.dataset(&name)?, &generation).await?;
-            follow(export, &config, &answer).await;
-            Ok(answer)
-        }
+        request::Export::Ended(run) => followed(export, &config, engine_run::ended(export, &config, &run)).await,
+        request::Export::Pending(name, generation) => pending(export, &config, &name, &generation).await,
         request::Export::Fan(names) => enqueue(export, &config, names).await,
         request::Export::Queue(_) => {
             Err(Error::input("an SQS message can't contain an SQS event: send one request per message"))
@@ -135,7 +128,10 @@ async fn handle_puts(export: &Export, messages: Vec<Message>) -> (Vec<String>, V
     if keys.is_empty() {
         return (Vec::new(), others);
     }
-    let noted = async { puts::put(export, &export.env.config().await?, &keys).await };
+    let noted = async {
+        let config = export.env.config().await?;
+        puts::put(export, &config, &keys).await
+    };
     match noted.await {
         Ok(_) => (Vec::new(), others),
         Err(error) => {
@@ -160,9 +156,7 @@ async fn handle_message(export: &Export, body: &str) -> Result<Handled> {
         request::Export::Inputs(name) => refresh(export, &config, config.dataset(&name)?, Why::Inputs).await,
         request::Export::Changed(name) => refresh(export, &config, config.dataset(&name)?, Why::Put).await,
         request::Export::Pending(name, generation) => {
-            let answer = engine_run::pending(export, config.dataset(&name)?, &generation).await?;
-            follow(export, &config, &answer).await;
-            Ok(Handled::Exported(Box::new(answer)))
+            pending(export, &config, &name, &generation).await.map(|answer| Handled::Exported(Box::new(answer)))
         }
         _ => Err(Error::input("the SQS message doesn't name exactly one dataset: expected {\"dataset\": NAME}")),
     }
@@ -215,6 +209,18 @@ fn is_earlier(answer: &Answer, running: &Running) -> bool {
         _ => None,
     };
     as_of.is_some_and(|as_of| as_of < running.due.unwrap_or(running.since))
+}
+
+/// Checks a pending engine run.
+async fn pending(export: &Export, config: &Config, name: &str, generation: &Generation) -> Result<Answer> {
+    followed(export, config, engine_run::pending(export, config.dataset(name)?, generation)).await
+}
+
+/// Returns the answer about an engine run, and queues the run that waited for it.
+async fn followed(export: &Export, config: &Config, about: impl Future<Output = Result<Answer>>) -> Result<Answer> {
+    let answer = about.await?;
+    follow(export, config, &answer).await;
+    Ok(answer)
 }
 
 /// Queues the run that waited for an engine run, if the engine run has been settled.

@@ -129,7 +129,8 @@ fn ended_table(outcome: Outcome, ended: Retirement) -> Flipped {
 /// Returns the status of all datasets.
 pub async fn status_of_all(env: &Environment) -> Result<Overview> {
     let started = Instant::now();
-    let overview = status::overview(env, &env.config().await?).await;
+    let config = env.config().await?;
+    let overview = status::overview(env, &config).await;
     let (datasets, attention) = (overview.datasets.len(), overview.attention.len());
     info!(datasets, attention, seconds = started.elapsed().as_secs_f64(), "status");
     Ok(overview)

@@ -177,14 +177,13 @@ pub async fn status(env: &Environment, dataset: &Dataset) -> Result<(FlipReport,
     let drift = drift.map(|drift| drift.told(dataset));
     let Differences { edited, damaged } =
         verify(env, dataset, seen.table.as_ref(), seen.live_manifest.as_ref()).await?;
-    let outdated = refresh::outdated(env, dataset, seen.live_manifest.as_ref()).await?;
+    let (refresh, outdated) = refresh::load(env, dataset, seen.live_manifest.as_ref(), now).await?;
     let reasons = [&drift, &edited, &damaged, &outdated].into_iter().flatten().cloned().collect();
     let next_sweep = next_sweep(dataset, &seen, now);
     let inbox = match &dataset.source {
         Source::Inbox(inbox) => Some(inbox::status(env, dataset, inbox, seen.live_manifest.as_ref()).await?),
         _ => None,
     };
-    let refresh = refresh::load(env, dataset, now).await?;
     let built_from = seen.live_manifest.map(|manifest| manifest.inputs).unwrap_or_default();
     let ended = FlipReport { outcome: Outcome::Status, live, previous, reasons, checks: Vec::new() };
     Ok((

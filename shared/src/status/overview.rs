@@ -155,13 +155,12 @@ async fn standing(env: &Environment, dataset: &Dataset, now: Timestamp) -> Resul
     let waits = younger.filter(|found| !loaded.state.was_live(found)).max_by_key(|found| found.ulid).copied();
     let newest = complete.iter().map(|found| time_of(found.ulid)).max();
     let (table, manifest) = (loaded.table.as_ref(), loaded.live_manifest.as_ref());
-    let (stale, rejected, failed_export, standing, refresh, outdated, inbox, differences) = futures::try_join!(
+    let (stale, rejected, failed_export, standing, (refresh, outdated), inbox, differences) = futures::try_join!(
         is_stale(env, dataset, &loaded.state, waits),
         verdict(env, dataset, waits),
         failed_export(env, dataset, newest),
         publish::identity::standing(env, dataset, live),
-        refresh::load(env, dataset, now),
-        refresh::outdated(env, dataset, manifest),
+        refresh::load(env, dataset, manifest, now),
         inbox_summary(env, dataset, manifest, now),
         publish::verify::verify(env, dataset, table, manifest),
     )?;

@@ -42,12 +42,19 @@ pub struct RefreshStatus {
     pub waits: Option<String>,
 }
 
-/// Loads the refreshes of a dataset. Returns `None` if the stack's schedule refreshes it, or if it is an inbox. Makes
-/// one request. For a dataset with inputs, makes two more requests, and one for each input.
-pub async fn load(env: &Environment, dataset: &Dataset, now: Timestamp) -> Result<Option<RefreshStatus>> {
-    let Some(refresh) = &dataset.refresh else { return Ok(None) };
+/// Loads the refreshes of a dataset, and a message about inputs that have been rolled back since its live generation,
+/// which has this manifest, was built from them. Returns `None` for the first if the stack's schedule refreshes the
+/// dataset, or if it is an inbox, and for the second if there are no such inputs. Makes one request. For a dataset with
+/// inputs, makes two more requests, and one for each input.
+pub async fn load(
+    env: &Environment,
+    dataset: &Dataset,
+    manifest: Option<&Manifest>,
+    now: Timestamp,
+) -> Result<(Option<RefreshStatus>, Option<String>)> {
+    let Some(refresh) = &dataset.refresh else { return Ok((None, None)) };
     if refresh.is_manual() {
-        return Ok(Some(RefreshStatus::default()));
+        return Ok((Some(RefreshStatus::default()), None));
     }
     let record: Record = env.record(&refresh.record).await?.unwrap_or_default();
     let (built, live) = match refresh.after.is_empty() {
@@ -55,7 +62,9 @@ pub async fn load(env: &Environment, dataset: &Dataset, now: Timestamp) -> Resul
         false => futures::try_join!(inputs::built(env, dataset), inputs::live(env, dataset))?,
     };
     let running = record.in_progress(now);
-    Ok(Some(RefreshStatus {
+    let inputs = manifest.map(|manifest| &manifest.inputs).filter(|inputs| !inputs.is_empty());
+    let outdated = inputs.and_then(|inputs| outdated(dataset, inputs, &live, now));
+    let status = RefreshStatus {
         schedules: refresh.schedules.iter().map(|schedule| schedule.text().to_owned()).collect(),
         after: refresh.inputs().into_iter().map(|input| input.dataset.clone()).collect(),
         on_put: refresh.on_put.is_some(),
@@ -64,7 +73,8 @@ pub async fn load(env: &Environment, dataset: &Dataset, now: Timestamp) -> Resul
         running_since: running.map(|running| running.since),
         overlaps: record.waiting.filter(|_| running.is_some()),
         waits: waits(refresh, &record, (&built, &live), now),
-    }))
+    };
+    Ok((Some(status), outdated))
 }
 
 /// Returns what the next export waits for, apart from its due time.
@@ -105,28 +115,24 @@ fn waits_after_puts(refresh: &Refresh, record: &Record, now: Timestamp) -> Optio
 /// How long a filtered table may stay behind its inputs before it needs an operator. Athena ends a query after 30 minutes.
 const MAX_FILTERED_DELAY: SignedDuration = SignedDuration::from_mins(30);
 
-/// Returns a message about inputs that have been rolled back since the live generation was built from them, or about a
+/// Returns a message about inputs that have been rolled back since the live generation was `built` from them, or about a
 /// filtered table that hasn't followed its inputs. Returns `None` if there are none.
-pub async fn outdated(env: &Environment, dataset: &Dataset, manifest: Option<&Manifest>) -> Result<Option<String>> {
-    let Some(built) = manifest.map(|manifest| &manifest.inputs).filter(|built| !built.is_empty()) else {
-        return Ok(None);
-    };
-    let live = inputs::live(env, dataset).await?;
-    if let Some(behind) = behind(dataset, built, &live, env.clock.now()) {
-        return Ok(Some(behind));
+fn outdated(dataset: &Dataset, built: &Inputs, live: &Inputs, now: Timestamp) -> Option<String> {
+    if let Some(behind) = behind(dataset, built, live, now) {
+        return Some(behind);
     }
-    let back: Vec<String> = rolled_back(built, &live)
+    let back: Vec<String> = rolled_back(built, live)
         .into_iter()
         .map(|(input, built, live)| format!("{input} {built}, which was rolled back to {live}"))
         .collect();
     let name = &dataset.name;
-    Ok((!back.is_empty()).then(|| {
+    (!back.is_empty()).then(|| {
         format!(
             "{name}: the live generation was built from {}. Invoke export with {{\"dataset\":{name:?}}} to build it \
              again, or roll it back too",
             back.join(" and ")
         )
-    }))
+    })
 }
 
 /// Returns a message about a filtered table whose inputs have flipped since it was built, if that was long ago.

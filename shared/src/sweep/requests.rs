@@ -39,7 +39,7 @@ pub async fn carry_out(sweep: &Sweep, request: request::Sweep) -> Result<Swept> 
         None => config.datasets().collect(),
     };
     let tables = catalog::tables(&sweep.env, &config).await;
-    let whole = request.dataset.is_none().then_some(&config);
+    let whole = request.dataset.is_none().then_some(&*config);
     let (mut swept, failures) = all(sweep, (&datasets, whole), tables, request.dry_run).await;
     if let Some(config) = whole {
         swept.notes.extend(buckets::look(&sweep.env, config, request.dry_run).await);

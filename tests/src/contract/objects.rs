@@ -30,6 +30,7 @@ async fn puts_once_and_gets(subject: Arc<Subject>) {
     let key = at.key("a.json");
     assert_eq!(objects.get(&key).await.unwrap(), None);
     assert_eq!(objects.head(&key).await.unwrap(), None);
+    assert_eq!(objects.get_with_etag(&key).await.unwrap(), None);
     assert_eq!(objects.put_new(&key, Bytes::from_static(b"first")).await.unwrap(), Put::Created);
     for body in ["second", "first"] {
         assert_eq!(objects.put_new(&key, body.into()).await.unwrap(), Put::Exists, "{body}");
@@ -39,6 +40,8 @@ async fn puts_once_and_gets(subject: Arc<Subject>) {
     assert_eq!((&head.key, head.size), (&key, 5));
     assert!(!head.etag.contains('"') && !head.etag.is_empty(), "{}", head.etag);
     assert_eq!(objects.list(&at, None).await.unwrap()[0].etag, head.etag);
+    let (body, etag) = objects.get_with_etag(&key).await.unwrap().unwrap();
+    assert_eq!((body.len() as u64, etag), (head.size, head.etag));
 
     let empty = at.key("empty");
     assert_eq!(objects.put_new(&empty, Bytes::new()).await.unwrap(), Put::Created);

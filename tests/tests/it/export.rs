@@ -7,11 +7,22 @@ use std::{
 
 use serde_json::{Value, json};
 use tests::{disturbed::Disturbed, rig::Rig};
-use turntable::{deadline::Deadline, error::Kind};
+use turntable::{config::Config, deadline::Deadline, error::Kind};
 
 fn message(received: u32, body: &str) -> Value {
     let attributes = json!({ "ApproximateReceiveCount": received.to_string() });
     json!({ "messageId": "m", "receiptHandle": "receipt", "body": body, "attributes": attributes })
+}
+
+#[tokio::test]
+async fn datasets_toml_is_parsed_again_only_if_it_has_changed() {
+    let rig = Rig::default();
+    let (first, second) = (rig.env().config().await.unwrap(), rig.env().config().await.unwrap());
+    assert!(Arc::ptr_eq(&first, &second));
+    rig.configure("id = \"bigint\"", "refresh = \"manual\"");
+    let changed = rig.env().config().await.unwrap();
+    let is_manual = |config: &Config| config.dataset("users").unwrap().refresh.is_some();
+    assert!(is_manual(&changed) && !is_manual(&first));
 }
 
 /// Handles a message with these faults. Returns how many messages SQS must redeliver, and what became of each failed

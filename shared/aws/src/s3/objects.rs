@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use async_trait::async_trait;
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use bytes::Bytes;
 use turntable_core::{
     bucket_settings::BucketSettings,
@@ -16,19 +17,32 @@ use super::{
     copy, delete, download,
     fault::{fault, is_missing},
     put,
-    response::{entry, listed},
+    response::{entry, incomplete, listed, unquoted},
     upload,
 };
+
+/// Requests the whole object. Returns `None` if it does not exist.
+async fn get_object(s3: &S3, at: &Key) -> Result<Option<GetObjectOutput>> {
+    match s3.client.get_object().bucket(&at.bucket).key(&at.key).send().await {
+        Ok(object) => Ok(Some(object)),
+        Err(error) if is_missing(&error) => Ok(None),
+        Err(error) => Err(fault("GetObject", at, error)),
+    }
+}
 
 #[async_trait]
 impl Objects for S3 {
     async fn get(&self, at: &Key) -> Result<Option<Bytes>> {
-        let object = match self.client.get_object().bucket(&at.bucket).key(&at.key).send().await {
-            Ok(object) => object,
-            Err(error) if is_missing(&error) => return Ok(None),
-            Err(error) => return Err(fault("GetObject", at, error)),
-        };
-        Ok(Some(download::whole(at, object.body).await?))
+        match get_object(self, at).await? {
+            Some(object) => download::whole(at, object.body).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn get_with_etag(&self, at: &Key) -> Result<Option<(Bytes, String)>> {
+        let Some(object) = get_object(self, at).await? else { return Ok(None) };
+        let etag = object.e_tag.as_deref().map(unquoted).ok_or_else(|| incomplete(at))?;
+        Ok(Some((download::whole(at, object.body).await?, etag)))
     }
 
     async fn range(&self, at: &Key, etag: &str, range: Range<u64>) -> Result<Bytes> {

@@ -163,6 +163,13 @@ impl Objects {
 }
 
 impl State {
+    /// Returns the objects under the location, in key order. Reads no others, because tests list often.
+    fn under(&self, location: &Location) -> impl Iterator<Item = (&Key, &Object)> {
+        let first = Key { bucket: location.bucket.clone(), key: location.prefix.clone() };
+        let Key { bucket, key: prefix } = first.clone();
+        self.objects.range(first..).take_while(move |(key, _)| key.bucket == bucket && key.key.starts_with(&prefix))
+    }
+
     fn write(&mut self, at: &Key, body: Bytes) -> String {
         self.writes += 1;
         let etag: String = Sha256::digest(&body)[..16].iter().map(|byte| format!("{byte:02x}")).collect();
@@ -190,6 +197,12 @@ impl port::Objects for Objects {
         self.there(&at.bucket, at)?;
         self.served(at)?;
         Ok(self.state().objects.get(at).map(|object| object.body.clone()))
+    }
+
+    async fn get_with_etag(&self, at: &Key) -> Result<Option<(Bytes, String)>> {
+        self.there(&at.bucket, at)?;
+        self.served(at)?;
+        Ok(self.state().objects.get(at).map(|object| (object.body.clone(), object.etag.clone())))
     }
 
     async fn range(&self, at: &Key, etag: &str, range: Range<u64>) -> Result<Bytes> {
@@ -220,21 +233,19 @@ impl port::Objects for Objects {
     async fn list(&self, under: &Location, after: Option<&Key>) -> Result<Vec<Entry>> {
         self.there(&under.bucket, under)?;
         let state = self.state();
-        let here = |key: &Key| key.bucket == under.bucket && key.key.starts_with(&under.prefix);
         let later = |key: &Key| after.is_none_or(|after| key.key > after.key);
-        let found = state.objects.iter().filter(|(key, _)| here(key) && later(key));
+        let found = state.under(under).filter(|(key, _)| later(key));
         Ok(found.map(|(key, object)| object.entry(key)).collect())
     }
 
     async fn folders(&self, under: &Location) -> Result<Vec<Location>> {
         self.there(&under.bucket, under)?;
         let state = self.state();
-        let here = state.objects.keys().filter(|key| key.bucket == under.bucket);
         let folder = |key: &Key| {
             let (name, _) = key.key.strip_prefix(&under.prefix)?.split_once('/')?;
             Some(under.folder(name))
         };
-        let folders: BTreeSet<Location> = here.filter_map(folder).collect();
+        let folders: BTreeSet<Location> = state.under(under).filter_map(|(key, _)| folder(key)).collect();
         Ok(folders.into_iter().collect())
     }
 

@@ -108,10 +108,13 @@ impl Record {
     }
 
     /// Returns the record without waiting puts, once it is known that the dataset contains every put that was made
-    /// before the record was read. `None` if no put waits or a run is in progress.
+    /// before the record was read. `None` if no put waits or a run is in progress. If a run that served a put has died,
+    /// that put waits too.
     pub fn without_puts(&self, now: Timestamp) -> Option<Record> {
-        let waits = self.put.is_some() || self.retried_put.is_some();
-        let record = || Record { put: None, retried_put: None, ..self.clone() };
+        let died = self.running.as_ref().is_some_and(|dead| dead.put.is_some());
+        let waits = self.put.is_some() || self.retried_put.is_some() || died;
+        let running = || self.running.clone().map(|dead| Running { put: None, ..dead });
+        let record = || Record { put: None, retried_put: None, running: running(), ..self.clone() };
         (waits && self.in_progress(now).is_none()).then(record)
     }
 

@@ -336,6 +336,15 @@ fn puts_fold_into_one_run_and_one_that_comes_meanwhile_follows() {
 }
 
 #[test]
+fn a_put_whose_run_died_waits_until_it_is_known_to_be_read() {
+    let put = Record::default().with_put(SignedDuration::ZERO, minutes(0)).unwrap();
+    let Claim::Run(running) = put.claim_after_puts(SignedDuration::ZERO, minutes(1)) else { panic!() };
+    assert_eq!(running.without_puts(minutes(2)), None, "the run is in progress");
+    let read = running.without_puts(minutes(60)).unwrap();
+    assert_eq!(read.without_puts(minutes(60)), None);
+}
+
+#[test]
 fn a_put_whose_run_failed_waits_for_the_retry_and_one_whose_run_died_for_the_next() {
     let settle = SignedDuration::ZERO;
     let first = Record::default().with_put(settle, minutes(0)).unwrap();

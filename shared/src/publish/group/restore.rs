@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use turntable_core::{
-    config::{Config, Dataset, Group},
+    config::{Dataset, Group},
     decision::Live,
     error::Result,
     group::{self, Set},
@@ -31,7 +31,7 @@ use crate::{
 /// Moves the group of `dataset` back, unless a hold prevents it or no complete run is left. Returns the report for this
 /// dataset. `damaged` is its live generation, and `told` is the message about the lost files.
 pub async fn restore(env: &Environment, dataset: &Dataset, damaged: Generation, told: &str) -> Result<FlipReport> {
-    let config: Config = env.config().await?;
+    let config = env.config().await?;
     let stays =
         |outcome, why: String| FlipReport::unchanged(outcome, &Live::Managed(damaged), vec![told.to_owned(), why]);
     let Some(group) = config.dataset(&dataset.name).ok().and_then(|dataset| config.group_of(dataset)) else {
@@ -90,7 +90,7 @@ pub async fn finish(env: &Environment, dataset: &Dataset) -> Result<Option<Strin
     if record.flipping.is_none_or(|flipping| flipping.to.by != FlipOrigin::Repair) {
         return Ok(None);
     }
-    let config: Config = env.config().await?;
+    let config = env.config().await?;
     let Some(group) = config.dataset(&dataset.name).ok().and_then(|dataset| config.group_of(dataset)) else {
         return Ok(None);
     };

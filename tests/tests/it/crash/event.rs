@@ -10,7 +10,7 @@ use tests::{
 use turntable::{
     environment::Environment,
     error::{Error, Result},
-    layout::Generation,
+    layout::{Generation, Key, TablePaths},
     port::{Engine, Queue},
     publish::Outcome,
 };
@@ -31,11 +31,19 @@ pub enum Event {
     RefreshOptions(Value),
     /// Glue's event about a changed table.
     Changed,
+    /// Glue's event about a changed table with this name.
+    ChangedTable(String),
     /// A message from the optout queue.
     Drop,
     /// `optout`'s schedule.
     Schedule,
     Sweep,
+    /// The tick of `export`.
+    Tick,
+    /// Any other message from the export queue.
+    Message(String),
+    /// S3's event about a manifest or a flip record of any table.
+    Created(Key),
 }
 
 impl Event {
@@ -61,6 +69,8 @@ impl fmt::Display for Event {
         match self {
             Event::Manifest(generation) => write!(f, "event of {generation}"),
             Event::Ended(run) => write!(f, "end of run {run}"),
+            Event::Message(body) => write!(f, "message {body}"),
+            Event::Created(key) => write!(f, "event of {key}"),
             Event::Nudged(generation) => write!(f, "look at {generation}"),
             Event::RefreshOptions(request) => match (&request["action"], &request["generation"]) {
                 (Value::Null, generation) => write!(f, "flip to {generation}"),
@@ -90,21 +100,41 @@ pub async fn run(rig: Arc<Rig>, wire: Arc<dyn Wire>, event: Event) -> Done {
         }
         Event::Manifest(generation) => flip(env, rig.event(&generation)).await,
         Event::RefreshOptions(request) => flip(env, request).await,
-        Event::Changed => {
-            let mut event: Value = serde_json::from_str(include_str!("../../../../events/flip-glue.json")).unwrap();
-            event["detail"]["tableName"] = rig.table.table.clone().into();
-            flip(env, event).await
-        }
+        Event::Changed => flip(env, changed(&rig.table.table)).await,
+        Event::ChangedTable(name) => flip(env, changed(&name)).await,
         Event::Drop => {
             let event = serde_json::from_str(include_str!("../../../../events/optout-sqs.json")).unwrap();
             batch(&json!(optout(env, event).await?))
         }
+        Event::Tick => export(&rig, env, wire, json!({ "action": "tick" })).await.map(|_| None),
+        Event::Message(body) => {
+            let attributes = json!({ "ApproximateReceiveCount": "1" });
+            let message = json!({ "messageId": "m", "receiptHandle": "r", "body": body, "attributes": attributes });
+            batch(&json!(export(&rig, env, wire, json!({ "Records": [message] })).await?))
+        }
+        Event::Created(key) if TablePaths::parse_manifest(&key).is_some() => flip(env, created(&key)).await,
+        Event::Created(key) => export(&rig, env, wire, created(&key)).await.map(|_| None),
         Event::Schedule => optout(env, json!({})).await.map(|_| None),
         Event::Sweep => {
             let sweep = sweep::Sweep { env, queue: queue(&rig, wire), limits: sweep::Limits::default() };
             sweep::handle(sweep, json!({})).await.map(|_| None)
         }
     }
+}
+
+/// Returns S3's event about a new object.
+pub fn created(key: &Key) -> Value {
+    let mut event: Value = serde_json::from_str(include_str!("../../../../events/flip-s3.json")).unwrap();
+    event["detail"]["bucket"]["name"] = json!(key.bucket);
+    event["detail"]["object"]["key"] = json!(key.key);
+    event
+}
+
+/// Returns Glue's event about a changed table.
+fn changed(table: &str) -> Value {
+    let mut event: Value = serde_json::from_str(include_str!("../../../../events/flip-glue.json")).unwrap();
+    event["detail"]["tableName"] = json!(table);
+    event
 }
 
 fn queue(rig: &Rig, wire: Arc<dyn Wire>) -> Arc<dyn Queue> {

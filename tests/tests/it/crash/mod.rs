@@ -13,6 +13,7 @@ mod mutants;
 mod play;
 mod random;
 mod readers;
+mod refresh;
 mod rest;
 mod scenario;
 mod watch;

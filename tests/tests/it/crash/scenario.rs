@@ -14,7 +14,7 @@ pub const KEPT: usize = 1;
 pub const DRAIN: SignedDuration = SignedDuration::from_hours(1);
 pub const ABANDONED: SignedDuration = SignedDuration::from_hours(24);
 pub const MAX_AGE: SignedDuration = SignedDuration::from_hours(48);
-const RETAIN: &str = "retain = { generations = 1, drain = \"1h\", abandoned = \"24h\", max_age = \"48h\" }\n";
+pub const RETAIN: &str = "retain = { generations = 1, drain = \"1h\", abandoned = \"24h\", max_age = \"48h\" }\n";
 
 pub struct Scenario {
     pub name: &'static str,

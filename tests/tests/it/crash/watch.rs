@@ -17,7 +17,7 @@ use turntable::{
     layout::{Generation, Key, Location, ObjectKind, TablePaths},
     manifest::Manifest,
     publish::Outcome,
-    record::{EngineRun, FlipOrigin},
+    record::{EngineRun, Flip, FlipOrigin},
 };
 
 use super::{
@@ -88,7 +88,7 @@ impl Watch {
             rig: rig.clone(),
             table: rig.catalog.get(&rig.table),
             flips: Vec::new(),
-            recorded: rig.records(),
+            recorded: 0,
             was_live: BTreeSet::new(),
             replaced: BTreeMap::new(),
             files: BTreeMap::new(),
@@ -101,7 +101,8 @@ impl Watch {
             drops: drops::etags(&rig.objects),
             met: Met::default(),
         };
-        let flips = rig.flips();
+        let flips = watch.records();
+        watch.recorded = flips.len();
         for flip in &flips {
             watch.was_live.insert(flip.to);
             if let Some(from) = flip.from.as_ref().and_then(|from| rig.paths.parse_generation(from)) {
@@ -138,7 +139,7 @@ impl Watch {
             Ok(Some(Outcome::Committed | Outcome::AlreadyLive)) if event.is("rollback") => {
                 self.met.rollbacks += 1;
                 let live = self.live();
-                let records = self.rig.flips();
+                let records = self.records();
                 self.rolled_back = records
                     .last()
                     .filter(|flip| flip.by == FlipOrigin::Rollback && Some(flip.to) == live)
@@ -221,12 +222,13 @@ impl Watch {
         if self.held && is_there && !by.is("rollback") {
             return Err(format!("{by} made {live} live after a hold had returned"));
         }
-        let repairs = matches!(by, Event::Changed | Event::Sweep | Event::Drop | Event::Schedule);
+        let repairs =
+            matches!(by, Event::Changed | Event::ChangedTable(_) | Event::Sweep | Event::Drop | Event::Schedule);
         if repairs && again && std::mem::take(&mut self.drifted) {
             return Ok(());
         }
         match by {
-            Event::Manifest(_) | Event::Drop | Event::Schedule => {
+            Event::Manifest(_) | Event::Created(_) | Event::Drop | Event::Schedule => {
                 ensure(!again || way_back, || format!("{by} made {live} live again"))?;
                 let (new, old) = (self.manifest(&live)?, left.map(|left| self.manifest(&left)).transpose()?);
                 match &new.merge {
@@ -243,11 +245,16 @@ impl Watch {
                     }
                 }
             }
-            Event::Changed | Event::Sweep => Err(format!("{by} took something of ours for drift")),
-            Event::RefreshOptions(request) if request["action"].is_null() || by.is("rollback") => Ok(()),
-            Event::RefreshOptions(_) | Event::Export | Event::Ended(_) | Event::Nudged(_) => {
-                Err(format!("{by} made {live} live"))
+            Event::Changed | Event::ChangedTable(_) | Event::Sweep => {
+                Err(format!("{by} took something of ours for drift"))
             }
+            Event::RefreshOptions(request) if request["action"].is_null() || by.is("rollback") => Ok(()),
+            Event::RefreshOptions(_)
+            | Event::Export
+            | Event::Tick
+            | Event::Message(_)
+            | Event::Ended(_)
+            | Event::Nudged(_) => Err(format!("{by} made {live} live")),
         }
     }
 
@@ -255,7 +262,9 @@ impl Watch {
         let key: Key = call.on.parse().map_err(|_| format!("{call} is of no key"))?;
         match TablePaths::parse_manifest(&key) {
             // A failed call wrote nothing.
-            Some((_, generation)) if self.rig.objects.etag(&key).is_some() => self.is_complete(&generation),
+            Some((paths, generation)) if paths == self.rig.paths && self.rig.objects.etag(&key).is_some() => {
+                self.is_complete(&generation)
+            }
             _ => Ok(()),
         }
     }
@@ -323,7 +332,7 @@ impl Watch {
 
     /// Checks that nothing is left to do in the end, once everything has been redelivered or requested again.
     pub fn rests(&self) -> Result<(), String> {
-        let records = self.rig.flips();
+        let records = self.records();
         for live in &self.flips {
             let recorded = records.iter().any(|flip| flip.to == *live);
             ensure(recorded, || format!("the flip to {live} is on no record"))?;
@@ -391,7 +400,7 @@ impl Watch {
 
     /// Checks that every flip has one record, after a run that had the lake to itself.
     pub fn one_record_a_flip(&self) -> Result<(), String> {
-        let (records, flips) = (self.rig.records(), self.recorded + self.flips.len());
+        let (records, flips) = (self.records().len(), self.recorded + self.flips.len());
         ensure(records == flips, || format!("{records} records of {flips} flips"))
     }
 
@@ -403,10 +412,15 @@ impl Watch {
     /// Returns all generations with a manifest, in order.
     pub fn complete(&self) -> Vec<Generation> {
         let keys = self.rig.objects.keys().into_iter().filter_map(|key| key.parse().ok());
-        let mut complete: Vec<Generation> =
-            keys.filter_map(|key| TablePaths::parse_manifest(&key)).map(|(_, generation)| generation).collect();
+        let own = keys.filter_map(|key| TablePaths::parse_manifest(&key)).filter(|(paths, _)| *paths == self.rig.paths);
+        let mut complete: Vec<Generation> = own.map(|(_, generation)| generation).collect();
         complete.sort_unstable_by_key(|generation| generation.ulid);
         complete
+    }
+
+    /// Returns the table's flip records, in order.
+    fn records(&self) -> Vec<Flip> {
+        self.rig.flips().into_iter().filter(|flip| flip.dataset == self.rig.table.table).collect()
     }
 
     fn live(&self) -> Option<Generation> {

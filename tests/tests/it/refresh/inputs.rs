@@ -1,8 +1,10 @@
 //! Refreshes after flips of inputs, in process.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use tests::rig::Rig;
+use tests::{rig::Rig, wire::wired};
 use turntable::{layout::Generation, manifest::Manifest};
 
 use super::support::{handle, queued};
@@ -150,6 +152,21 @@ async fn a_rollback_of_an_input_builds_nothing_and_marks_what_was_built_from_it_
     assert_eq!(status(&rig).await["outdated"], json!(outdated));
     refreshed(&rig, "sales").await;
     assert_eq!(rig.attention().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_status_reads_each_input_once() {
+    let rig = rig(BOTH, "");
+    refreshed(&rig, "users").await;
+    refreshed(&rig, "prices").await;
+    handle(&rig, CHECK).await;
+    flip(&rig, "sales", newest_generation(&rig)).await;
+    let wire = Arc::new(super::Noting::default());
+    let env = wired(&rig.env(), wire.clone());
+    flip::handle(env, json!({ "dataset": "sales", "action": "status" })).await.unwrap();
+    let calls = wire.0.lock().unwrap();
+    let reads = |table: &str| calls.iter().filter(|call| **call == format!("Table dmp.{table}")).count();
+    assert_eq!((reads("users"), reads("prices")), (1, 1), "{calls:?}");
 }
 
 fn newest_generation(rig: &Rig) -> Generation {

@@ -114,6 +114,18 @@ async fn a_tick_without_a_due_dataset_takes_two_requests_and_one_without_schedul
 }
 
 #[tokio::test]
+async fn a_run_reads_its_record_with_one_request_and_replaces_it_with_one() {
+    let rig = rig(FIVE);
+    let wire = Arc::new(Noting::default());
+    let noted = Arc::new(Wired { wire: wire.clone(), port: rig.env().objects });
+    let env = rig.env_on(rig.catalog.port(), noted);
+    assert_eq!(deliver(&rig, env, "{\"dataset\":\"users\",\"due\":\"2027-01-15T08:05:00Z\"}").await, 0);
+    let calls: Vec<String> = wire.0.lock().unwrap().iter().filter(|call| call.contains("_refresh")).cloned().collect();
+    let record = "s3://lake/schemas/users/_refresh.json";
+    assert_eq!(calls, ["Get", "PutNew", "Get", "Replace"].map(|op| format!("{op} {record}")));
+}
+
+#[tokio::test]
 async fn the_stacks_schedule_leaves_out_datasets_with_a_refresh_of_their_own() {
     for (more, expected) in [("", 1), (FIVE, 0), ("refresh = \"manual\"\n", 0)] {
         let rig = rig(more);

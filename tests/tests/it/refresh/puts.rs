@@ -212,6 +212,28 @@ async fn is_done(rig: &Rig, body: &str, wire: &Arc<Disturbing>) -> bool {
     answer.is_some_and(|answer| failures(answer.unwrap()) == 0)
 }
 
+/// A put arrives after an export has failed for good, and the run that serves it dies.
+#[tokio::test]
+async fn a_put_is_read_although_its_run_died_and_the_one_before_failed_for_good() {
+    let failed = Rig::with(NOW);
+    put(&failed, "bad.csv", "id,name\nx,n\n");
+    events(&failed, &["in/bad.csv"]).await;
+    assert_eq!((queued(&failed).len(), handle(&failed, MESSAGE).await, failed.queue.dead()), (1, 0, 1));
+    put(&failed, "bad.csv", "id,name\n8,n\n");
+    events(&failed, &["in/bad.csv"]).await;
+    let mut died = 0;
+    for at in 0.. {
+        let (rig, wire) = (failed.fork(), Disturbing::new(at, Fate::NeverLeaves));
+        if is_done(&rig, MESSAGE, &wire).await {
+            break;
+        }
+        died += 1;
+        rig.advance(seconds(90 * 60));
+        assert_eq!((handle(&rig, MESSAGE).await, manifests(&rig).len()), (0, 1), "it died at call {at}");
+    }
+    assert!(died > 8, "{died}");
+}
+
 /// Puts an object while one call has this fate: call number `at` of the invocation for the event (`stage` 0), for the
 /// message (1) or for a tick (2). Redelivers what SQS would redeliver. Returns whether there was such a call.
 async fn put_with_fault(stage: usize, at: i64, fate: Fate) -> bool {

@@ -54,9 +54,14 @@ impl Disturbing {
         Arc::new(Disturbing { left: AtomicI64::new(left), fate, died: Notify::new() })
     }
 
+    /// Returns how many more calls there may be before the disturbed one. Negative if it has come.
+    pub fn left(&self) -> i64 {
+        self.left.load(Ordering::Relaxed)
+    }
+
     /// Returns whether so many calls were made that one was disturbed.
     pub fn has_come(&self) -> bool {
-        self.left.load(Ordering::Relaxed) < 0
+        self.left() < 0
     }
 
     /// Invokes `export`. Returns `None` if the invocation dies.
