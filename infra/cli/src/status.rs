@@ -105,9 +105,17 @@ pub fn shown(overview: &Overview, style: Style) -> String {
         _ => line.to_owned(),
     };
     let text: String = lines.lines().enumerate().map(|line| mark(line) + "\n").collect();
-    // The row of a dataset without a table already says so.
-    let conditions: Vec<&Condition> = overview.conditions.iter().filter(|one| !one.is(Topic::NoTable)).collect();
-    text + &told(&conditions, overview, style)
+    let (missing, others): (Vec<&Condition>, Vec<&Condition>) =
+        overview.conditions.iter().partition(|one| one.is(Topic::NoTable));
+    text + &told(&others, overview, style) + &without_table(&missing, style)
+}
+
+/// Describes the datasets without a table in one paragraph, because a new stack has many.
+fn without_table(missing: &[&Condition], style: Style) -> String {
+    let Some(first) = missing.first() else { return String::new() };
+    let names: Vec<&str> = missing.iter().filter_map(|one| Some(one.id.split_once(':')?.1)).collect();
+    let what = if names.len() == 1 { "this dataset has" } else { "these datasets have" };
+    format!("\n{}, see {}\n  {what} no table yet: {}\n", style.yellow("no-table"), first.runbook, names.join(", "))
 }
 
 /// Describes the conditions, after an empty line.

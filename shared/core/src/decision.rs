@@ -322,8 +322,8 @@ pub fn rollback(paths: &TablePaths, state: &FlipState, wanted: Option<Generation
     let from = before.and_then(|flip| flip.from.as_ref()).ok_or_else(|| {
         if to_live.any(|flip| flip.by != FlipOrigin::Recovered) {
             return Error::input(format!(
-                "{live} is the first generation of the table, so there is none before it to roll back to: to replace its \
-                 rows, correct the source and invoke export"
+                "{live} is the first generation of the table, so there is none before it to roll back to: invoke \
+                 export to replace it; if its rows are wrong, correct the source first"
             ));
         }
         Error::input(format!(

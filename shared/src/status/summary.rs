@@ -219,9 +219,9 @@ impl DatasetSummary {
         }));
         found.extend(self.crawler.as_ref().map(|crawler| {
             let message = format!(
-                "{dataset}: the Glue crawler {crawler:?} updates the table, and would overwrite the columns and the location \
-                 that Turntable publishes: exclude the table from the crawler, then remove the table's parameter \
-                 UPDATED_BY_CRAWLER"
+                "{dataset}: the table's parameter UPDATED_BY_CRAWLER names the Glue crawler {crawler:?}, which would overwrite \
+                 the columns and the location that Turntable publishes: exclude the table from the crawler, then remove the \
+                 parameter"
             );
             about(Topic::Crawler, message)
         }));

@@ -151,7 +151,7 @@ async fn crawler_that_updates_the_table_is_named() {
     rig.deliver(&generation).await.unwrap();
     let attention = rig.attention().await;
     assert_eq!(attention.len(), 1);
-    assert!(attention[0].contains("the Glue crawler \"nightly\" updates the table"), "{attention:?}");
+    assert!(attention[0].contains("names the Glue crawler \"nightly\""), "{attention:?}");
     rig.edit_table(|table| drop(table.parameters.as_mut().unwrap().remove("UPDATED_BY_CRAWLER")));
     assert_eq!(rig.attention().await, [""; 0]);
 }
