@@ -135,6 +135,10 @@ measure:
 bench *args:
     cargo run --release -p bench -- {{args}}
 
+# fail if ours takes 20 % more of the time of psql's COPY than in the recorded run; two minutes after the build: bench/README.md
+bench-smoke:
+    cargo run --release -p bench -- --rows 1000000 --rounds 5 --sections large --only ours_1,ours_2,psql_copy --against bench/runs
+
 # run the real chain under readers, writers and kill -9; the last line is JSON: docs/testing.md
 soak seconds="60":
     cargo run --example soak -- {{seconds}}

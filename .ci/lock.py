@@ -10,9 +10,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 # Folders with .in files. .ci/tool and infra/local/src/venv.rs install from the lock files.
-FOLDERS = [".ci/requirements", "infra/local", "tests"]
+FOLDERS = [".ci/requirements", "bench", "infra/local", "tests"]
 # The oldest Python that the packages of a file support. For all others it is 3.10.
-PYTHON = {".ci/requirements/athena.in": "3.11", ".ci/requirements/workflows.in": "3.11"}
+PYTHON = {".ci/requirements/athena.in": "3.11", ".ci/requirements/workflows.in": "3.11", "bench/requirements.in": "3.11"}
 
 
 def inputs() -> list[Path]:

@@ -1,4 +1,4 @@
-"""Every sum in cost.md, opt-outs-cost.md and scale.md, done again.
+"""Every sum in benchmarks.md, cost.md, opt-outs-cost.md and scale.md, done again.
 
     just pages
 
@@ -64,7 +64,7 @@ def named(page, name):
     return calculated(found["sum"])
 
 
-@pytest.mark.parametrize("page", ["cost.md", "opt-outs-cost.md", "scale.md"])
+@pytest.mark.parametrize("page", ["benchmarks.md", "cost.md", "opt-outs-cost.md", "scale.md"])
 def test_sums(page):
     for match in sums(page):
         assert agrees(match["result"], calculated(match["sum"])), match[0]
@@ -73,7 +73,7 @@ def test_sums(page):
 
 
 def test_there_are_sums():
-    assert len(sums("cost.md")) == 20
+    assert len(sums("cost.md")) == 20 and len(sums("benchmarks.md")) == 6
 
 
 def test_a_month():

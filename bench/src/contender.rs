@@ -10,11 +10,10 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    mariadb::Mariadb,
-    postgres::{PASSWORD, Postgres, USER},
-    store::{BUCKET, Store},
+    peer::{Database, Peer},
+    place::{Place, connected, script},
+    store::BUCKET,
     table,
-    tools::{self, Tools},
 };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,18 +27,22 @@ pub enum Contender {
     Ours(u32),
     /// Turntable writing to S3, with this number of connections.
     OursS3(u32),
+    /// Turntable writing to disk over one connection, at this level of ZSTD.
+    Level(i32),
     /// A lower bound: the server's work alone, with a client that discards all rows.
     PsqlCopy,
     /// A lower bound: the work of Turntable's writer alone, with all rows already in memory.
     EncodeOnly,
     /// Converts a file of this format to Parquet, with this engine.
     Files(Engine, Format),
-    /// Turntable reading from MariaDB.
-    OursMariadb,
+    /// Turntable reading from MariaDB, with this number of connections.
+    OursMariadb(u32),
     /// MariaDB's client, with its output converted by DuckDB.
     MariadbDuckdb,
     /// A lower bound: the work of MariaDB alone, with a client that discards all rows.
     MariadbClient,
+    /// An exporter of another project.
+    Peer(Peer, Database),
 }
 
 /// The suffix of a contender's name if the baseline build runs it.
@@ -76,25 +79,6 @@ pub enum Left {
     S3(String),
 }
 
-/// What all contenders share: tools, servers and a folder.
-pub struct Place {
-    pub tools: Tools,
-    pub server: Postgres,
-    /// Started only for the section that needs it.
-    pub mariadb: Option<Mariadb>,
-    pub store: Store,
-    /// The program `bench` of another build, to compare with.
-    pub baseline: Option<PathBuf>,
-    /// A folder for temporary files.
-    pub work: PathBuf,
-}
-
-impl Place {
-    pub fn mariadb(&self) -> Result<&Mariadb> {
-        self.mariadb.as_ref().context("MariaDB is not running")
-    }
-}
-
 impl Build {
     /// Returns the name of a contender that runs with this build.
     pub fn name(self, contender: Contender) -> String {
@@ -114,12 +98,15 @@ impl Contender {
             Contender::PsqlDuckdb => "psql_duckdb".into(),
             Contender::Ours(connections) => format!("ours_{connections}"),
             Contender::OursS3(connections) => format!("ours_{connections}_s3"),
+            Contender::Level(level) => format!("level_{level}"),
             Contender::PsqlCopy => "psql_copy".into(),
             Contender::EncodeOnly => "encode_only".into(),
             Contender::Files(engine, format) => format!("{}_{}", format.name(), engine.name()),
-            Contender::OursMariadb => "mariadb_ours".into(),
+            Contender::OursMariadb(1) => "mariadb_ours".into(),
+            Contender::OursMariadb(connections) => format!("mariadb_ours_{connections}"),
             Contender::MariadbDuckdb => "mariadb_duckdb".into(),
             Contender::MariadbClient => "mariadb_client".into(),
+            Contender::Peer(peer, database) => peer.name(database),
         }
     }
 
@@ -131,7 +118,7 @@ impl Contender {
                 | Contender::OursS3(_)
                 | Contender::EncodeOnly
                 | Contender::Files(Engine::Ours, _)
-                | Contender::OursMariadb
+                | Contender::OursMariadb(_)
         );
         if is_ours && place.baseline.is_some() { &[Build::Baseline, Build::Current] } else { &[Build::Current] }
     }
@@ -174,6 +161,11 @@ impl Contender {
                 let left = Left::S3(format!("s3://{BUCKET}/out/"));
                 (ours(place, build, &postgres(place, table, connections), None)?, left)
             }
+            Contender::Level(level) => {
+                let mut command = ours(place, build, &postgres(place, table, 1), Some(&place.work))?;
+                command.args(["--level", &level.to_string()]);
+                (command, Left::Disk(out))
+            }
             Contender::PsqlCopy => {
                 let mut psql = Command::new("psql");
                 psql.args(["-qc", &format!("COPY (SELECT * FROM {table}) TO STDOUT (FORMAT binary)")]);
@@ -193,10 +185,15 @@ impl Contender {
                 let arguments = [engine.name(), format.name(), &from, &folder(&out)];
                 (python(place, "files.py", &arguments), Left::Disk(out))
             }
-            Contender::OursMariadb => {
+            Contender::OursMariadb(connections) => {
                 let url = place.mariadb()?.url();
-                let source =
-                    format!("mysql = {{ url = \"{url}?ssl-mode=DISABLED\", query = \"SELECT * FROM {table}\" }}");
+                let several = match connections {
+                    1 => String::new(),
+                    _ => format!(", parallel = {connections}, snapshot = \"lock\""),
+                };
+                let source = format!(
+                    "mysql = {{ url = \"{url}?ssl-mode=DISABLED\", query = \"SELECT * FROM {table}\"{several} }}"
+                );
                 (ours(place, build, &source, Some(&place.work))?, Left::Disk(out))
             }
             Contender::MariadbDuckdb => {
@@ -210,6 +207,7 @@ impl Contender {
                 (shell, Left::Disk(out))
             }
             Contender::MariadbClient => (mariadb_client(place, &table::for_client(table))?, Left::Nothing),
+            Contender::Peer(peer, database) => (peer.command(place, database, table, &out)?, Left::Disk(out)),
         };
         connected(&mut command, place);
         command.stdout(Stdio::null());
@@ -240,18 +238,6 @@ impl Format {
     pub fn file(self, place: &Place) -> PathBuf {
         place.work.join("in").join(self.name()).join(format!("users.{}", self.name()))
     }
-}
-
-/// Sets the environment variables that libpq clients need to find the server, and AWS clients to find S3.
-pub fn connected(command: &mut Command, place: &Place) {
-    command
-        .envs([("PGHOST", "127.0.0.1"), ("PGUSER", USER), ("PGPASSWORD", PASSWORD), ("PGDATABASE", "postgres")])
-        .env("PGPORT", place.server.port().to_string())
-        .envs(place.store.environment());
-}
-
-pub fn script(name: &str) -> PathBuf {
-    tools::file("contenders").join(name)
 }
 
 fn python(place: &Place, name: &str, arguments: &[&str]) -> Command {

@@ -8,9 +8,11 @@
 //! | [`sections`] | the sections of the benchmark: the large table, a small one, files, MariaDB, memory |
 //! | [`contender`] | the contenders, each as a command in its own process |
 //! | [`measure`] | wall-clock time, CPU time and peak memory of a process and its descendants |
-//! | [`table`], [`store`], [`tools`] | the table and its copies, the S3 emulator, and the tools (Python packages, JDBC driver) |
+//! | [`table`], [`place`], [`store`], [`tools`] | the table and its copies, the servers, the S3 emulator, and the tools (Python packages, JDBC driver) |
 //! | [`ours`], [`disk`] | Turntable as a contender, and its object store on disk |
-//! | [`report`], [`chart`] | medians, the text table, the JSON, the SVG |
+//! | [`peer`], [`pressure`] | exporters of other projects, and what each contender asks of the database server |
+//! | [`figures`], [`goals`], [`report`], [`chart`] | medians, goals, the text table, the JSON, the SVG |
+//! | [`runs`] | the summaries in bench/runs, and the comparison with them |
 
 #![allow(
     clippy::disallowed_methods,
@@ -20,6 +22,8 @@
 mod chart;
 mod contender;
 mod disk;
+mod figures;
+mod goals;
 /// Included by path for the same reason as `postgres`.
 #[path = "../../tests/src/mariadb.rs"]
 #[allow(dead_code, reason = "only the tests use all of it")]
@@ -27,12 +31,16 @@ mod mariadb;
 mod measure;
 mod options;
 mod ours;
+mod peer;
+mod place;
 /// Included by path rather than through a dependency on `tests`, which would build every AWS client of infra/local in
 /// release mode. The file needs only the standard library.
 #[path = "../../tests/src/postgres.rs"]
 #[allow(dead_code, reason = "only the tests use all of it")]
 mod postgres;
+mod pressure;
 mod report;
+mod runs;
 mod sections;
 #[path = "../../tests/src/server.rs"]
 mod server;

@@ -22,6 +22,12 @@ pub struct Options {
     /// Runs only these sections
     #[arg(long, value_delimiter = ',', value_enum, default_values_t = Section::ALL)]
     pub sections: Vec<Section>,
+    /// Keeps the summary in the repository, as bench/runs/DATE-MACHINE.json
+    #[arg(long)]
+    pub record: bool,
+    /// Fails if Turntable's time divided by that of psql_copy is 20 % worse than in the newest summary in this folder
+    #[arg(long)]
+    pub against: Option<PathBuf>,
     /// Prints one JSON object on the last line
     #[arg(long)]
     pub json: bool,
@@ -40,10 +46,13 @@ pub enum Section {
     Files,
     /// The large table in MariaDB
     Mariadb,
+    /// The large table at several levels of ZSTD
+    Levels,
     /// Memory by table size: 1/11, 1 and 3 times the rows
     Memory,
 }
 
 impl Section {
-    pub const ALL: [Section; 5] = [Section::Large, Section::Small, Section::Files, Section::Mariadb, Section::Memory];
+    pub const ALL: [Section; 6] =
+        [Section::Large, Section::Small, Section::Files, Section::Mariadb, Section::Levels, Section::Memory];
 }

@@ -28,6 +28,9 @@ pub struct Ours {
     /// A folder to use instead of S3
     #[arg(long)]
     disk: Option<PathBuf>,
+    /// ZSTD's level, if it isn't the default
+    #[arg(long)]
+    level: Option<i32>,
     /// Reads all rows into memory first, and prints how long writing them took
     #[arg(long)]
     encode_only: bool,
@@ -39,9 +42,11 @@ impl Ours {
             Some(folder) => Arc::new(Disk(folder.clone())),
             None => Arc::new(S3::new(&lambda::aws().await)),
         };
+        let level =
+            self.level.map(|level| format!("parquet = {{ compression_level = {level} }}\n")).unwrap_or_default();
         let config = format!(
-            "[defaults]\ndatabase = \"dmp\"\nlocation = \"{}\"\n[datasets.users]\nsource = {{ {} }}\n",
-            self.to, self.source
+            "[defaults]\ndatabase = \"dmp\"\nlocation = \"{}\"\n{}[datasets.users]\nsource = {{ {} }}\n",
+            self.to, level, self.source
         );
         let config = Config::parse("bench", &config)?;
         let dataset = config.dataset("users")?;
@@ -100,6 +105,7 @@ mod tests {
             source,
             to: format!("s3://{to}/"),
             disk: Some(folder.clone()),
+            level: None,
             encode_only,
         };
         ours(postgres(1), "one", false).run().await.unwrap();

@@ -9,35 +9,15 @@ use std::{
 
 use anyhow::Result;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
-use crate::{contender::BASELINE, measure::Run};
-
-/// One run of one contender, as stored in the JSON file.
-#[derive(Serialize)]
-pub struct Measured {
-    pub section: String,
-    pub contender: String,
-    pub rows: u64,
-    pub round: usize,
-    #[serde(flatten)]
-    pub run: Run,
-    /// What contenders/result.py found in the files, or `None` if the contender writes no files.
-    pub result: Option<Outcome>,
-}
-
-/// The output of contenders/result.py: the size and the digests of the files that a contender wrote.
-#[derive(Serialize, Deserialize)]
-pub struct Outcome {
-    pub files: u64,
-    pub bytes: u64,
-    pub rows: u64,
-    /// A digest of all rows, which doesn't depend on their order.
-    pub all: Value,
-    /// A digest of each column, by name.
-    pub columns: Value,
-}
+use crate::{
+    contender::BASELINE,
+    figures::{Figures, Measured, rounded},
+    goals::{self, Goal},
+    pressure::Pressure,
+};
 
 #[derive(Serialize)]
 pub struct Report {
@@ -52,6 +32,8 @@ pub struct Report {
     pub files: BTreeMap<String, Figures>,
     /// The figures for the table in MariaDB, by contender.
     pub mariadb: BTreeMap<String, Figures>,
+    /// The figures for the large table at several levels of ZSTD.
+    pub levels: BTreeMap<String, Figures>,
     /// The figures for tables of three sizes, by `CONTENDER:ROWS`.
     pub memory: BTreeMap<String, Figures>,
     /// The figures of this build divided by the baseline's, by `SECTION CONTENDER`.
@@ -60,21 +42,13 @@ pub struct Report {
     /// Descriptions of the rows that differ or are missing; empty if `equal`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unequal: Vec<String>,
+    /// The goals, as ratios of figures within this run.
+    pub goals: Vec<Goal>,
+    pub date: String,
     pub machine: String,
+    /// The machine's load over 1, 5 and 15 minutes when the run began.
+    pub load: String,
     pub versions: Vec<String>,
-}
-
-#[derive(Debug, Clone, Serialize)]
-pub struct Figures {
-    /// Wall-clock seconds: the minimum, the median and the maximum of all runs.
-    pub wall_s: [f64; 3],
-    /// CPU seconds: the median of all runs.
-    pub cpu_s: f64,
-    /// Peak memory: the maximum of all runs, in MB of 2²⁰ bytes.
-    pub rss_mb: f64,
-    /// The total size of the files that the last run wrote.
-    pub bytes: u64,
-    pub files: u64,
 }
 
 /// The figures of this build, divided by those of the baseline.
@@ -88,7 +62,7 @@ pub struct Ratios {
 }
 
 impl Report {
-    pub fn new(rows: u64, versions: Vec<String>, measured: &[Measured]) -> Report {
+    pub fn new(rows: u64, load: String, versions: Vec<String>, measured: &[Measured]) -> Report {
         let unequal = unequal(measured);
         let section = |name: &str| {
             let mut by_key: BTreeMap<String, Vec<&Measured>> = BTreeMap::new();
@@ -101,9 +75,10 @@ impl Report {
             }
             by_key.into_iter().map(|(key, runs)| (key, Figures::of(&runs))).collect()
         };
-        let [contenders, small, files, mariadb, memory] = SECTIONS.map(section);
-        let figures = SECTIONS.iter().zip([&contenders, &small, &files, &mariadb, &memory]);
+        let [contenders, small, files, mariadb, levels, memory] = SECTIONS.map(section);
+        let figures = SECTIONS.iter().zip([&contenders, &small, &files, &mariadb, &levels, &memory]);
         let baseline = figures.flat_map(|(name, figures)| ratios(name, figures)).collect();
+        let goals = goals::goals(&contenders, &small, &files, &mariadb, &levels);
         Report {
             rows,
             contenders,
@@ -111,17 +86,21 @@ impl Report {
             small,
             files,
             mariadb,
+            levels,
             memory,
             baseline,
             unequal,
+            goals,
+            date: Timestamp::now().strftime("%Y-%m-%d").to_string(),
             machine: machine(),
+            load,
             versions,
         }
     }
 
     /// Returns the text table, with one part per section.
     pub fn text(&self) -> String {
-        let mut text = format!("{}\n{}\n", self.machine, self.versions.join(", "));
+        let mut text = format!("{}, load {}\n{}\n", self.machine, self.load, self.versions.join(", "));
         let head = ["", "wall s: median (min–max)", "", "CPU s", "peak MB", "bytes", "files"];
         let [name, wall, times, cpu, peak, bytes, files] = head;
         for (title, section, unit) in [
@@ -129,6 +108,7 @@ impl Report {
             ("a small table, from the start of the process".into(), &self.small, "awswrangler"),
             ("files".into(), &self.files, ""),
             ("MariaDB".into(), &self.mariadb, "mariadb_duckdb"),
+            ("levels of ZSTD".into(), &self.levels, "level_1"),
             ("memory, by rows".into(), &self.memory, ""),
         ] {
             if section.is_empty() {
@@ -139,10 +119,36 @@ impl Report {
             let unit = section.get(unit).map(|figures| figures.wall_s[1]);
             let mut rows: Vec<_> = section.iter().collect();
             rows.sort_by(|a, b| b.1.wall_s[1].total_cmp(&a.1.wall_s[1]));
-            for (name, Figures { wall_s: [least, median, most], cpu_s, rss_mb, bytes, files }) in rows {
+            for (name, Figures { wall_s: [least, median, most], cpu_s, rss_mb, bytes, files, .. }) in rows {
                 let wall = format!("{median:.2} ({least:.2}–{most:.2})");
                 let times = unit.map(|unit| format!("{:.1} ×", unit / median)).unwrap_or_default();
                 let _ = writeln!(text, "{name:<28}{wall:>28}{times:>8}{cpu_s:>9.2}{rss_mb:>9.0}{bytes:>15}{files:>7}");
+            }
+        }
+        for (title, section) in [("PostgreSQL", &self.contenders), ("MariaDB", &self.mariadb)] {
+            let observed = section.iter().filter_map(|(name, figures)| Some((name, figures.pressure?)));
+            let mut observed: Vec<_> = observed.collect();
+            if observed.is_empty() {
+                continue;
+            }
+            observed.sort_by(|a, b| b.1.transaction_s.total_cmp(&a.1.transaction_s));
+            let _ = writeln!(text, "\nwhat each asks of {title}: longest statement, longest transaction, held horizon");
+            let _ = writeln!(
+                text,
+                "{:<28}{:>12}{:>14}{:>10}{:>12}{:>10}",
+                "", "statement s", "transaction s", "horizon s", "rows", "buffers"
+            );
+            for (name, Pressure { statement_s, transaction_s, horizon_s, rows, buffers }) in observed {
+                let _ = writeln!(
+                    text,
+                    "{name:<28}{statement_s:>12.2}{transaction_s:>14.2}{horizon_s:>10.2}{rows:>12}{buffers:>10}"
+                );
+            }
+        }
+        if !self.goals.is_empty() {
+            let _ = writeln!(text, "\ngoals");
+            for goal in &self.goals {
+                let _ = writeln!(text, "{goal}");
             }
         }
         if !self.baseline.is_empty() {
@@ -157,31 +163,8 @@ impl Report {
     }
 }
 
-impl Figures {
-    fn of(runs: &[&Measured]) -> Figures {
-        let median = |mut values: Vec<f64>| {
-            values.sort_by(f64::total_cmp);
-            let middle = values.len() / 2;
-            let value = match values.len() % 2 {
-                0 => (values[middle - 1] + values[middle]) / 2.0,
-                _ => values[middle],
-            };
-            ([values[0], value, values[values.len() - 1]].map(rounded), rounded(value))
-        };
-        let of = |value: fn(&Measured) -> f64| median(runs.iter().map(|run| value(run)).collect());
-        let result = runs.iter().rev().find_map(|run| run.result.as_ref());
-        Figures {
-            wall_s: of(|one| one.run.wall_s).0,
-            cpu_s: of(|one| one.run.cpu_s).1,
-            rss_mb: rounded(runs.iter().map(|one| one.run.rss_mb).fold(0.0, f64::max)),
-            bytes: result.map_or(0, |result| result.bytes),
-            files: result.map_or(0, |result| result.files),
-        }
-    }
-}
-
 /// The names of the sections, as [`Measured`] has them.
-const SECTIONS: [&str; 5] = ["large", "small", "files", "mariadb", "memory"];
+const SECTIONS: [&str; 6] = ["large", "small", "files", "mariadb", "levels", "memory"];
 
 /// Returns the ratios of a section's contenders that ran with both builds.
 fn ratios(section: &str, figures: &BTreeMap<String, Figures>) -> Vec<(String, Ratios)> {
@@ -198,11 +181,6 @@ fn ratios(section: &str, figures: &BTreeMap<String, Figures>) -> Vec<(String, Ra
         Some((format!("{section} {name}"), ratios))
     });
     pairs.collect()
-}
-
-/// Rounds to a thousandth.
-fn rounded(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
 }
 
 /// Compares each result with the first result for the same number of rows, and returns the differences.
@@ -258,38 +236,47 @@ fn machine() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{figures::Outcome, measure::Run};
 
     fn one(contender: &str, wall_s: f64, digest: &str) -> Measured {
         let result =
             Outcome { files: 1, bytes: 10, rows: 3, all: json!(digest), columns: json!({ "id": 1, "name": digest }) };
         let run = Run { wall_s, cpu_s: wall_s, rss_mb: wall_s };
-        Measured { section: "large".into(), contender: contender.into(), rows: 3, round: 1, run, result: Some(result) }
+        Measured {
+            section: "large".into(),
+            contender: contender.into(),
+            rows: 3,
+            round: 1,
+            run,
+            pressure: None,
+            result: Some(result),
+        }
     }
 
     #[test]
     fn report_has_medians_and_differences() {
         let runs = [one("a", 3.0, "x"), one("a", 1.0, "x"), one("a", 2.0, "x"), one("b", 1.0, "x"), one("b", 2.0, "x")];
-        let report = Report::new(3, Vec::new(), &runs);
+        let report = Report::new(3, String::new(), Vec::new(), &runs);
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["contenders"]["a"]["wall_s"], json!([1.0, 2.0, 3.0]));
         assert_eq!(json["contenders"]["a"]["rss_mb"], json!(3.0));
         assert_eq!(json["contenders"]["b"]["wall_s"], json!([1.0, 1.5, 2.0]));
         assert_eq!(json["equal"], json!(true));
 
-        let report = Report::new(3, Vec::new(), &[one("a", 1.0, "x"), one("b", 1.0, "y")]);
+        let report = Report::new(3, String::new(), Vec::new(), &[one("a", 1.0, "x"), one("b", 1.0, "y")]);
         assert_eq!(
             (report.equal, report.unequal),
             (false, vec!["large b (round 1) and large a differ in name".into()])
         );
-        let report = Report::new(3, Vec::new(), &[one("a", 3.0, "x"), one("a@baseline", 2.0, "x")]);
+        let report = Report::new(3, String::new(), Vec::new(), &[one("a", 3.0, "x"), one("a@baseline", 2.0, "x")]);
         let ratios = serde_json::to_value(&report).unwrap()["baseline"].clone();
         assert_eq!(ratios, json!({ "large a": { "wall_s": 1.5, "cpu_s": 1.5, "rss_mb": 1.5, "bytes": 1.0 } }));
         assert!(report.text().contains("this build ÷ the baseline"));
         let mut swapped = one("b", 1.0, "x");
         swapped.result.as_mut().unwrap().all = json!("y");
-        assert!(!Report::new(3, Vec::new(), &[one("a", 1.0, "x"), swapped]).equal);
+        assert!(!Report::new(3, String::new(), Vec::new(), &[one("a", 1.0, "x"), swapped]).equal);
         let mut short = one("b", 1.0, "x");
         short.result.as_mut().unwrap().rows = 2;
-        assert!(!Report::new(3, Vec::new(), &[short]).equal);
+        assert!(!Report::new(3, String::new(), Vec::new(), &[short]).equal);
     }
 }

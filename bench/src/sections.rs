@@ -10,18 +10,23 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use crate::{
-    contender::{Build, Contender, Engine, Format, Left, Place, connected, script},
+    contender::{Build, Contender, Engine, Format, Left},
+    figures::{Measured, Outcome},
     mariadb::Mariadb,
     measure::{self, Run},
     options::{Options, Section},
+    peer::{Database, Peer},
+    place::{Place, connected, script},
     postgres::Postgres,
-    report::{self, Measured, Outcome, Report},
+    pressure::Watch,
+    report::{self, Report},
+    runs,
     store::Store,
     table,
     tools::Tools,
 };
 
-const LARGE: [Contender; 12] = [
+const LARGE: [Contender; 18] = [
     Contender::PySpark(1),
     Contender::PySpark(4),
     Contender::AwsWrangler,
@@ -34,14 +39,21 @@ const LARGE: [Contender; 12] = [
     Contender::PsqlCopy,
     Contender::EncodeOnly,
     Contender::Ours(2),
+    Contender::Peer(Peer::DuckDb(1), Database::Postgres),
+    Contender::Peer(Peer::DuckDb(2), Database::Postgres),
+    Contender::Peer(Peer::ConnectorX(1), Database::Postgres),
+    Contender::Peer(Peer::ConnectorX(2), Database::Postgres),
+    Contender::Peer(Peer::Rivet(1), Database::Postgres),
+    Contender::Peer(Peer::Rivet(2), Database::Postgres),
 ];
-const SMALL: [Contender; 6] = [
+const SMALL: [Contender; 7] = [
     Contender::PySpark(1),
     Contender::AwsWrangler,
     Contender::Adbc,
     Contender::PsqlDuckdb,
     Contender::Ours(1),
     Contender::OursS3(1),
+    Contender::PsqlCopy,
 ];
 const FILES: [Contender; 9] = [
     Contender::Files(Engine::Ours, Format::Csv),
@@ -54,7 +66,19 @@ const FILES: [Contender; 9] = [
     Contender::Files(Engine::DuckDb, Format::Parquet),
     Contender::Files(Engine::DataFusion, Format::Parquet),
 ];
-const MARIADB: [Contender; 3] = [Contender::MariadbDuckdb, Contender::OursMariadb, Contender::MariadbClient];
+/// Without rivet, which sets a variable that only MySQL has (`max_execution_time`).
+const MARIADB: [Contender; 8] = [
+    Contender::MariadbDuckdb,
+    Contender::OursMariadb(1),
+    Contender::OursMariadb(2),
+    Contender::MariadbClient,
+    Contender::Peer(Peer::DuckDb(1), Database::Mariadb),
+    Contender::Peer(Peer::DuckDb(2), Database::Mariadb),
+    Contender::Peer(Peer::ConnectorX(1), Database::Mariadb),
+    Contender::Peer(Peer::ConnectorX(2), Database::Mariadb),
+];
+const LEVELS: [Contender; 5] =
+    [Contender::Level(1), Contender::Level(2), Contender::Level(3), Contender::Level(6), Contender::Level(9)];
 const MEMORY: [Contender; 2] = [Contender::Ours(1), Contender::Ours(4)];
 const SMALL_ROWS: u64 = 100_000;
 
@@ -75,6 +99,8 @@ struct Bench {
 }
 
 pub async fn run(options: Options) -> Result<()> {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').take(3).collect::<Vec<_>>().join(" ");
     let tools = Tools::prepare()?;
     let work = tools.folder.join("work");
     let _ = fs::remove_dir_all(&work);
@@ -89,7 +115,7 @@ pub async fn run(options: Options) -> Result<()> {
     ran?;
 
     let versions = versions(&bench.place)?;
-    let report = Report::new(bench.options.rows, versions, &bench.measured);
+    let report = Report::new(bench.options.rows, load, versions, &bench.measured);
     let raw = report::keep(&bench.place.tools.folder, &report, &bench.measured)?;
     println!("{}", report.text());
     println!("every run: {}", raw.display());
@@ -99,9 +125,15 @@ pub async fn run(options: Options) -> Result<()> {
     if bench.options.json {
         println!("{}", serde_json::to_string(&report)?);
     }
-    match report.unequal.as_slice() {
-        [] => Ok(()),
-        unequal => bail!("the contenders wrote different rows: {}", unequal.join("; ")),
+    if !report.equal {
+        bail!("the contenders wrote different rows: {}", report.unequal.join("; "));
+    }
+    if bench.options.record {
+        println!("recorded: {}", runs::record(&report)?.display());
+    }
+    match &bench.options.against {
+        Some(folder) => runs::compare(&report, folder),
+        None => Ok(()),
     }
 }
 
@@ -111,36 +143,39 @@ impl Bench {
         let has = |section| self.options.sections.contains(&section);
         let (large, small, files, memory) =
             (has(Section::Large), has(Section::Small), has(Section::Files), has(Section::Memory));
-        let mariadb = has(Section::Mariadb);
+        let (mariadb, levels) = (has(Section::Mariadb), has(Section::Levels));
         let (first, third) = (rows / 11, rows * 3);
-        if large || files || mariadb || memory {
+        if large || files || mariadb || memory || levels {
             self.make("users", rows).await?;
         }
         if large {
-            self.rounds("large", &LARGE, "users", rows, rounds)?;
+            self.rounds("large", &LARGE, "users", rows, rounds).await?;
+        }
+        if levels {
+            self.rounds("levels", &LEVELS, "users", rows, rounds).await?;
         }
         if files {
             self.make_files()?;
-            self.rounds("files", &FILES, "users", rows, rounds)?;
+            self.rounds("files", &FILES, "users", rows, rounds).await?;
         }
         if mariadb {
             eprintln!("bench: copying the table users to MariaDB");
             let server = Mariadb::start_with(&["--local-infile=1"]);
             table::copy_to_mariadb(&self.place.server.url(), &server, "users", &self.place.work).await?;
             self.place.mariadb = Some(server);
-            self.rounds("mariadb", &MARIADB, "users", rows, rounds)?;
+            self.rounds("mariadb", &MARIADB, "users", rows, rounds).await?;
             self.place.mariadb = None;
         }
         if small {
             self.make("small", SMALL_ROWS.min(rows)).await?;
-            self.rounds("small", &SMALL, "small", SMALL_ROWS.min(rows), rounds)?;
+            self.rounds("small", &SMALL, "small", SMALL_ROWS.min(rows), rounds).await?;
         }
         if memory {
             self.make("few", first).await?;
-            self.rounds("memory", &MEMORY, "few", first, 1)?;
-            self.rounds("memory", &MEMORY, "users", rows, 1)?;
+            self.rounds("memory", &MEMORY, "few", first, 1).await?;
+            self.rounds("memory", &MEMORY, "users", rows, 1).await?;
             self.make("many", third).await?;
-            self.rounds("memory", &MEMORY, "many", third, 1)?;
+            self.rounds("memory", &MEMORY, "many", third, 1).await?;
         }
         Ok(())
     }
@@ -178,7 +213,7 @@ impl Bench {
         Ok(())
     }
 
-    fn rounds(&mut self, section: &str, all: &[Contender], table: &str, rows: u64, rounds: usize) -> Result<()> {
+    async fn rounds(&mut self, section: &str, all: &[Contender], table: &str, rows: u64, rounds: usize) -> Result<()> {
         let wanted = |contender: &&Contender| match contender {
             Contender::PySpark(_) if self.place.tools.driver.is_none() => false,
             _ => self.options.only.is_empty() || self.options.only.contains(&contender.name()),
@@ -196,7 +231,7 @@ impl Bench {
         measure::run(warm, &self.place.work.join("log"))?;
         for round in 1..=rounds {
             for contender in &contenders {
-                let measured = self.once(section, *contender, table, rows, round)?;
+                let measured = self.once(section, *contender, table, rows, round).await?;
                 let (name, run) = (&measured.contender, measured.run);
                 eprintln!(
                     "bench: {section} {round}/{rounds} {name}: {:.2} s, {:.2} s CPU, {:.0} MB",
@@ -209,7 +244,7 @@ impl Bench {
         Ok(())
     }
 
-    fn once(
+    async fn once(
         &self,
         section: &str,
         (contender, build): (Contender, Build),
@@ -219,7 +254,13 @@ impl Bench {
     ) -> Result<Measured> {
         let name = build.name(contender);
         let (command, left) = contender.command(&self.place, build, table, rows)?;
-        let mut run = measure::run(command, &self.place.work.join("log")).with_context(|| name.clone())?;
+        let watch = self.watch(section, table).await?;
+        let log = self.place.work.join("log");
+        let mut run = tokio::task::block_in_place(|| measure::run(command, &log)).with_context(|| name.clone())?;
+        let pressure = match watch {
+            Some(watch) => Some(watch.end().await?),
+            None => None,
+        };
         if contender == Contender::EncodeOnly {
             #[derive(Deserialize)]
             struct Phase {
@@ -234,7 +275,19 @@ impl Bench {
             Left::Disk(folder) => Some(self.result(&folder.to_string_lossy())?),
             Left::S3(prefix) => Some(self.result(&prefix)?),
         };
-        Ok(Measured { section: section.into(), contender: name, rows, round, run, result })
+        Ok(Measured { section: section.into(), contender: name, rows, round, run, pressure, result })
+    }
+
+    /// Starts to observe the server that the section's contenders read.
+    async fn watch(&self, section: &str, table: &str) -> Result<Option<Watch>> {
+        match section {
+            "large" | "small" | "levels" => Ok(Some(Watch::postgres(&self.place.server.url(), table).await?)),
+            // MySQL has other tables for what is observed.
+            "mariadb" if !self.place.mariadb()?.is_mysql() => {
+                Ok(Some(Watch::mariadb(&self.place.mariadb()?.url()).await?))
+            }
+            _ => Ok(None),
+        }
     }
 
     fn result(&self, place: &str) -> Result<Outcome> {
@@ -266,10 +319,14 @@ fn stdout_of(command: &mut Command) -> Result<Vec<u8>> {
 fn versions(place: &Place) -> Result<Vec<String>> {
     let script = "import importlib.metadata as m, sys\nprint('Python', sys.version.split()[0])\n\
         for n in 'adbc-driver-postgresql awswrangler datafusion duckdb ministack pandas pg8000 pyarrow pyspark'.split():\n    print(n, m.version(n))";
-    let mut lines = vec![format!("turntable {}", env!("CARGO_PKG_VERSION"))];
+    let build = if cfg!(debug_assertions) { " (a development build)" } else { "" };
+    let mut lines = vec![format!("turntable {}{build}", env!("CARGO_PKG_VERSION"))];
     lines.extend(place.baseline.iter().map(|program| format!("baseline {}", program.display())));
+    let peers = "import importlib.metadata as m\n\
+        for n in 'connectorx duckdb duckdb-ext-mysql duckdb-ext-postgres rivet-cli'.split():\n    print('peers:', n, m.version(n))";
     for command in [
         Command::new(&place.tools.python).args(["-c", script]),
+        Command::new(&place.tools.peers).args(["-c", peers]),
         Command::new("psql").args(["-Atc", "SELECT 'PostgreSQL ' || current_setting('server_version')"]),
         Command::new("psql").arg("--version"),
     ] {

@@ -11,6 +11,8 @@ use sha2::{Digest, Sha256};
 
 pub struct Tools {
     pub python: PathBuf,
+    /// Python with the packages in peers.txt.
+    pub peers: PathBuf,
     /// PostgreSQL's JDBC driver. Without it the PySpark contenders are skipped.
     pub driver: Option<PathBuf>,
     /// `target/bench`, the folder for results that are kept.
@@ -30,23 +32,36 @@ impl Tools {
         };
         let folder = target.join("bench");
         fs::create_dir_all(&folder).with_context(|| format!("cannot write to {}", folder.display()))?;
-        Ok(Tools { python: python(&target)?, driver: driver(), folder: fs::canonicalize(folder)? })
+        Ok(Tools {
+            python: python(&target, "requirements.txt", "1 GB")?,
+            peers: python(&target, "peers.txt", "400 MB")?,
+            driver: driver(),
+            folder: fs::canonicalize(folder)?,
+        })
     }
 }
 
-/// Returns the path to Python in a virtual environment with exactly the packages in requirements.txt. Creates the
-/// environment on first use.
-fn python(target: &Path) -> Result<PathBuf> {
-    let requirements = file("requirements.txt");
+/// Returns the path to Python in a virtual environment with exactly the packages in a lock file. Creates the environment on
+/// first use.
+fn python(target: &Path, lock: &str, size: &str) -> Result<PathBuf> {
+    let requirements = file(lock);
     let digest = Sha256::digest(fs::read(&requirements)?);
     let name: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
     let folder = target.join("venv/bench").join(name);
     let complete = folder.join("complete");
     if !complete.is_file() {
-        eprintln!("bench: installing the contenders into {} (once, about 1 GB)", folder.display());
+        eprintln!("bench: installing the contenders of {lock} into {} (once, about {size})", folder.display());
         run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
         let mut pip = Command::new(folder.join("bin/pip"));
-        run(pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(requirements))?;
+        pip.args([
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--require-hashes",
+            "--requirement",
+        ]);
+        run(pip.arg(requirements))?;
         fs::write(complete, "")?;
     }
     // The link must stay unresolved: its target is a Python outside the environment.

@@ -52,11 +52,23 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ("CONTRIBUTING.md", "just mutants hold", Check { file: ".github/workflows/nightly.yaml", text: "just mutants" }),
     ("CONTRIBUTING.md", "cargo lambda …", LAMBDA),
     ("README.md", "cargo run", LAPTOP),
+    ("bench/README.md", "just bench --rows …", LONG),
+    (
+        "bench/README.md",
+        "python3 bench/markdown.py …",
+        Check { file: "docs/test_benchmarks.py", text: "\"bench/markdown.py\"" },
+    ),
+    ("bench/README.md", "just bench-smoke", Check { file: ".github/workflows/nightly.yaml", text: "just bench-smoke" }),
     ("README.ja.md", "cargo run", TRANSLATED),
     ("docs/cli.md", "turntable …", COMMAND_LINE),
     ("docs/benchmarks.md", "git worktree add ../before COMMIT", LONG),
     ("docs/benchmarks.md", "cargo build --release -p bench …", LONG),
     ("docs/benchmarks.md", "cargo run --release -p bench…", LONG),
+    (
+        "docs/benchmarks.md",
+        "python3 bench/markdown.py …",
+        Check { file: "docs/test_benchmarks.py", text: "\"bench/markdown.py\"" },
+    ),
     ("docs/console.md", "turntable console…", CONSOLE),
     ("docs/contract.md", "just contract-aws …", ACCOUNT),
     (

@@ -81,7 +81,7 @@ impl Output {
         self.sending = None;
         let open = sent.unwrap_or_else(|panic| Err(self.target.panicked(panic)))?;
         // A file is full when another row group would take its size farther from `file_size`.
-        let config::Parquet { row_group_size, file_size } = self.target.sizes;
+        let config::Parquet { row_group_size, file_size, .. } = self.target.sizes;
         match open.bytes() + row_group_size / 2 >= file_size {
             true => self.files.push(open.finish(&self.target).await?),
             false => self.open = Some(open),

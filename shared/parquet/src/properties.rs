@@ -13,9 +13,10 @@ const MAX_PAGE_BYTES: usize = 1 << 20;
 /// Returns properties for files that Athena reads reliably: format version 1 with version 1 data pages, ZSTD,
 /// dictionaries, and statistics for every page and column chunk. The footer has no Arrow schema, because readers,
 /// including the audit, must use Parquet's own types.
-pub(super) fn properties() -> Result<WriterProperties> {
-    let level = ZstdLevel::try_new(1).map_err(|error| {
-        Error::config("the ZSTD level for Parquet files is invalid: this is a bug, please report it").caused_by(error)
+pub(super) fn properties(compression_level: i32) -> Result<WriterProperties> {
+    let level = ZstdLevel::try_new(compression_level).map_err(|error| {
+        Error::config(format!("ZSTD has no level {compression_level}: this is a bug, please report it"))
+            .caused_by(error)
     })?;
     Ok(WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)

@@ -85,7 +85,7 @@ pub async fn write_until(
         row_group_size: sizes.row_group_size.min(sizes.file_size).min(MAX_OPEN_ROW_GROUP_BYTES / count as u64),
         ..sizes
     };
-    let properties = with_long_pages(properties()?, &schema, sizes.row_group_size);
+    let properties = with_long_pages(properties(sizes.compression_level)?, &schema, sizes.row_group_size);
     let threads = available_parallelism().map_or(1, |cores| cores.get() / count).max(1);
     let target = Arc::new(Target::new(objects.clone(), location.clone(), schema, properties, sizes)?);
 

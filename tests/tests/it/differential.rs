@@ -169,7 +169,7 @@ pub async fn through_parquet(opened: Opened, context: &Context, random: &mut Ran
     let objects = Arc::new(Objects::default());
     let shared: Arc<dyn port::Objects> = objects.clone();
     let file_size = (64 << 10) + random.below(1 << 20);
-    let sizes = config::Parquet { file_size, row_group_size: file_size / (1 + random.below(4)) };
+    let sizes = config::Parquet { file_size, row_group_size: file_size / (1 + random.below(4)), ..Default::default() };
     parquet::write(&shared, &"s3://lake/in/t".parse().unwrap(), opened.rows, sizes).await?;
     open_files(&objects, "", context).await
 }

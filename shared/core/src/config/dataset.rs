@@ -197,17 +197,24 @@ impl OnUnrepresentable {
     }
 }
 
-/// The target sizes of row groups and files, in bytes. They are approximate, because data is measured before its final
-/// encoding.
+/// The settings for Parquet files. The target sizes of row groups and files, in bytes, are approximate, because data is
+/// measured before its final encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parquet {
     pub row_group_size: u64,
     pub file_size: u64,
+    /// ZSTD's level.
+    pub compression_level: i32,
+}
+
+impl Parquet {
+    /// Levels above 19 need a gigabyte of memory to compress, and more than usual to read.
+    pub const MAX_COMPRESSION_LEVEL: u64 = 19;
 }
 
 impl Default for Parquet {
     fn default() -> Self {
-        Self { row_group_size: 64 << 20, file_size: 256 << 20 }
+        Self { row_group_size: 64 << 20, file_size: 256 << 20, compression_level: 1 }
     }
 }
 

@@ -19,6 +19,7 @@ pub struct Defaults {
     pub schema: Option<Policy>,
     pub row_group_mb: Option<u64>,
     pub file_mb: Option<u64>,
+    pub compression_level: Option<i32>,
     pub on_drift: Option<OnDrift>,
     pub on_unrepresentable: Option<OnUnrepresentable>,
     pub retain: Kept,
@@ -86,6 +87,17 @@ fn on_drift(keys: &Keys) -> Option<OnDrift> {
     new.or(old)
 }
 
+/// Reads ZSTD's level.
+fn compression_level(keys: &Keys) -> Option<i32> {
+    let (key, most) = ("compression_level", Parquet::MAX_COMPRESSION_LEVEL);
+    let level = keys.whole(key, 1)?;
+    if level > most {
+        keys.fault(key, format!("expected a level of ZSTD from 1 to {most}, found {level}"));
+        return None;
+    }
+    i32::try_from(level).ok()
+}
+
 impl Defaults {
     pub fn read(keys: &Keys) -> Self {
         let parquet = keys.table("parquet");
@@ -97,6 +109,7 @@ impl Defaults {
             schema: keys.parsed("schema", Policy::parse),
             row_group_mb: size("row_group_mb"),
             file_mb: size("file_mb"),
+            compression_level: parquet.as_ref().and_then(compression_level),
             on_drift: on_drift(keys),
             on_unrepresentable: keys.parsed("on_unrepresentable", OnUnrepresentable::parse),
             retain: keys.table("retain").map(Kept::read).unwrap_or_default(),
@@ -119,6 +132,7 @@ impl Defaults {
             schema: self.schema.or(fallback.schema),
             row_group_mb: self.row_group_mb.or(fallback.row_group_mb),
             file_mb: self.file_mb.or(fallback.file_mb),
+            compression_level: self.compression_level.or(fallback.compression_level),
             on_drift: self.on_drift.or(fallback.on_drift),
             on_unrepresentable: self.on_unrepresentable.or(fallback.on_unrepresentable),
             retain: self.retain.or(fallback.retain),
@@ -128,13 +142,14 @@ impl Defaults {
         }
     }
 
-    /// Returns the sizes of row groups and files in bytes, with the defaults filled in.
+    /// Returns the settings for Parquet files, with the defaults filled in.
     pub fn parquet(&self) -> Parquet {
         let default = Parquet::default();
         let bytes = |mb: Option<u64>, default| mb.map_or(default, |mb| mb.saturating_mul(1 << 20));
         Parquet {
             row_group_size: bytes(self.row_group_mb, default.row_group_size),
             file_size: bytes(self.file_mb, default.file_size),
+            compression_level: self.compression_level.unwrap_or(default.compression_level),
         }
     }
 }
@@ -161,6 +176,24 @@ mod tests {
         assert_eq!(
             faults(&text("schema = \"loose\"\n")),
             "datasets.toml: datasets.a.schema: unknown policy \"loose\", expected one of strict, additive, any"
+        );
+    }
+
+    #[test]
+    fn compression_level_is_inherited_and_limited() {
+        let text = |above: &str, own: &str| {
+            format!("{DEFAULTS}{above}[datasets.a]\n{own}source = {{ files = {{ location = \"s3://lake/in/\" }} }}\n")
+        };
+        let parquet =
+            |above: &str, own: &str| Config::parse("x", &text(above, own)).unwrap().dataset("a").unwrap().parquet;
+        let level = |above: &str, own: &str| parquet(above, own).compression_level;
+        let three = "parquet = { compression_level = 3, file_mb = 100 }\n";
+        assert_eq!((level("", ""), level(three, "")), (1, 3));
+        assert_eq!(level(three, "parquet = { compression_level = 19 }\n"), 19);
+        assert_eq!(parquet(three, "parquet = { compression_level = 19 }\n").file_size, 100 << 20);
+        assert_eq!(
+            faults(&text("", "parquet = { compression_level = 20 }\n")),
+            "datasets.toml: datasets.a.parquet.compression_level: expected a level of ZSTD from 1 to 19, found 20"
         );
     }
 

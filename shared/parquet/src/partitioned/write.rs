@@ -32,7 +32,13 @@ pub async fn write_until(
 ) -> Result<PartitionedOutcome> {
     let (keys, by) = keys(&rows, columns, partition_by, table)?;
     let sizes = config::Parquet { row_group_size: sizes.row_group_size.min(sizes.file_size), ..sizes };
-    let target = Target::new(objects.clone(), location.clone(), keys.schema.clone(), properties()?, sizes)?;
+    let target = Target::new(
+        objects.clone(),
+        location.clone(),
+        keys.schema.clone(),
+        properties(sizes.compression_level)?,
+        sizes,
+    )?;
     let target = Arc::new(target);
     let mut pool = Pool::new(target.clone(), partition_by.to_vec());
     let ended = tokio::select! {

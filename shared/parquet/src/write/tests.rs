@@ -190,7 +190,13 @@ fn rows_of(streams: Vec<Vec<Result<RecordBatch>>>) -> Rows {
 
 async fn run(memory: &Arc<Memory>, source: Rows, row_group_size: u64, file_size: u64) -> Result<Vec<File>> {
     let store: Arc<dyn Objects> = Arc::new(Store(memory.clone()));
-    write(&store, &"s3://b/t/g".parse().unwrap(), source, config::Parquet { row_group_size, file_size }).await
+    write(
+        &store,
+        &"s3://b/t/g".parse().unwrap(),
+        source,
+        config::Parquet { row_group_size, file_size, ..Default::default() },
+    )
+    .await
 }
 
 fn rows(memory: &Memory, file: &File) -> (ParquetMetaData, Vec<RecordBatch>) {
@@ -268,6 +274,22 @@ async fn files_have_the_format_that_athena_and_the_audit_need() {
     let types: Vec<_> =
         columns_of(&"s3://b/k".parse().unwrap(), &footer).unwrap().into_iter().map(|column| column.glue_type).collect();
     assert_eq!(types, ["bigint", "string", "array<bigint>", "timestamp"]);
+}
+
+#[tokio::test]
+async fn higher_compression_level_makes_smaller_files_with_the_same_rows() {
+    let mut bytes = Vec::new();
+    for compression_level in [1, 19] {
+        let memory = Arc::new(Memory::default());
+        let store: Arc<dyn Objects> = Arc::new(Store(memory.clone()));
+        let sizes = config::Parquet { compression_level, ..Default::default() };
+        let source = rows_of(vec![batches(0..10)]);
+        let files = write(&store, &"s3://b/t/g".parse().unwrap(), source, sizes).await.unwrap();
+        let (_, read) = rows(&memory, &files[0]);
+        bytes.push((files[0].bytes, ids(&read)));
+    }
+    assert!(bytes[1].0 < bytes[0].0, "{} and {} bytes", bytes[0].0, bytes[1].0);
+    assert_eq!(bytes[0].1, bytes[1].1);
 }
 
 #[tokio::test]
@@ -351,7 +373,7 @@ async fn stopped_write_leaves_no_upload_unfinished_and_reports_progress() {
     source.streams = vec![endless(), endless()];
     let store: Arc<dyn Objects> = Arc::new(Store(memory.clone()));
     let location = "s3://lake/t/green-01JD675EJRSSKNZWWST95906C6/".parse().unwrap();
-    let sizes = config::Parquet { row_group_size: 20_000, file_size: 1 << 30 };
+    let sizes = config::Parquet { row_group_size: 20_000, file_size: 1 << 30, ..Default::default() };
     let stop = tokio::time::sleep(std::time::Duration::from_millis(500));
     let Written::Stopped(progress) = write_until(stop, &store, &location, source, sizes).await.unwrap() else {
         panic!("endless streams ended")

@@ -41,7 +41,7 @@ async fn run(memory: &Arc<Memory>, source: Rows, by: &[&str], sizes: (u64, u64))
     let store: Arc<dyn Objects> = Arc::new(Store(memory.clone()));
     let columns = crate::arrow_types::columns(&source.schema).unwrap();
     let by: Vec<String> = by.iter().map(|&name| name.into()).collect();
-    let sizes = config::Parquet { row_group_size: sizes.0, file_size: sizes.1 };
+    let sizes = config::Parquet { row_group_size: sizes.0, file_size: sizes.1, ..Default::default() };
     let location = "s3://b/t/g".parse().unwrap();
     let ended = partitioned::write_until(pending(), &store, &location, source, &columns, &by, sizes, "datasets.t");
     match ended.await? {
