@@ -196,7 +196,8 @@ async fn checked(file: &Path, datasets: &Datasets, clients: &Clients, catalog: O
     let line = |(path, text): (String, String)| format!("{}:{}: {path}: {text}", file.display(), keys.find(&path));
     let unread = sources.iter().filter(|(_, columns)| matches!(columns, Columns::Unknown(_)));
     let unread: Vec<&str> = unread.map(|(dataset, _)| dataset.name.as_str()).collect();
-    let mut summary = format!("{}: {} datasets", file.display(), sources.len());
+    let noun = if sources.len() == 1 { "dataset" } else { "datasets" };
+    let mut summary = format!("{}: {} {noun}", file.display(), sources.len());
     if !unread.is_empty() {
         summary += &format!("; the columns of {} were not read", unread.join(", "));
     }
