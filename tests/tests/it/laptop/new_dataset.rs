@@ -64,8 +64,8 @@ async fn a_table_of_postgresql_becomes_an_entry_that_runs() {
 database = "dmp" # the Glue database
 location = "s3://${BUCKET}/schemas" # the parent of the tables' folders
 
-# ${DATABASE_URL} comes from the environment: TURNTABLE_… for another database. In AWS, replace url with
-# secret = "NAME", a secret in Secrets Manager.
+# ${DATABASE_URL} comes from the environment. For another database, use a variable whose name begins with TURNTABLE_.
+# In AWS, replace url with secret = "NAME", a secret in Secrets Manager.
 
 [datasets.order_items]
 # left out: odd (shop.odd): column "odd": type "odd" has a field "a b", but the names of a struct's fields in Athena consist of letters, digits, _, . and $; select to_jsonb(…) of the column instead; cast it in the query to publish it
