@@ -15,7 +15,7 @@ async fn works(text: &str, url: &str, dataset: &str, rows: u64) {
     let text = text.replace("${DATABASE_URL}", url).replace("${BUCKET}", "lake");
     let checked = check(&File::new(&text).0, None).await.unwrap_or_else(|error| panic!("{error}\n{text}"));
     assert_eq!(checked.faults, [""; 0], "{text}");
-    assert!(checked.tables.contains(&format!("module {dataset:?}")), "{}", checked.tables);
+    assert!(checked.terraform.contains(&format!("module {dataset:?}")), "{}", checked.terraform);
     let rig = Rig::default();
     rig.objects.put("s3://lake/datasets.toml", text);
     match rig.export_with(rig.env(), json!({ "dataset": dataset })).await.unwrap() {
