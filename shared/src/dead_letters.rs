@@ -77,9 +77,7 @@ impl DeadLetters {
             Some(dataset) if function != "flip" => format!("invoke {function} with {{\"dataset\":{dataset:?}}}"),
             _ => format!("invoke {function} with each message's body"),
         };
-        format!(
-            "{function}: {letters}{about}{error}. Remove the cause, {again}, then delete these messages from the queue"
-        )
+        format!("{function}: {letters}{about}{error}. Remove the cause, {again}, then delete each message")
     }
 }
 
@@ -176,7 +174,7 @@ mod tests {
         assert_eq!(
             all.message(),
             "export: 2 dead letters (users: 2): the source is gone. Remove the cause, invoke export with \
-             {\"dataset\":\"users\"}, then delete these messages from the queue"
+             {\"dataset\":\"users\"}, then delete each message"
         );
         assert!(look("export", 30, vec![users()]).message().contains("30 dead letters (among 1 of them, users: 1): "));
         assert_eq!(all.oldest, Timestamp::from_second(7).ok());

@@ -7,6 +7,7 @@ use crate::{
     dataset::Dataset,
     done::Done,
     prompt::{Answer, Change, confirm},
+    status::{next_step, overview},
     target::{Format, Function, Stack, Target},
 };
 
@@ -70,10 +71,15 @@ pub async fn change(target: &Target, dataset: &str, action: &Action, yes: bool, 
     let answer = stack.invoke(Function::Flip, &action.request(dataset)).await?;
     let done = Dataset::read(&answer)?;
     let is_done = action.wanted().contains(&done.outcome.as_str());
-    let text = match format {
+    let mut text = match format {
         Format::Json => format!("{answer}\n"),
         Format::Table => shown(&done, action, &target.options()),
     };
+    if is_done && format == Format::Table && matches!(action, Action::Release { .. }) {
+        // The dataset is released, whatever becomes of this request.
+        let overview = overview(&stack).await;
+        text += &overview.map(|(all, _)| next_step(&all, dataset, &target.options())).unwrap_or_default();
+    }
     Ok(Done::with(text).needing_attention(!is_done))
 }
 

@@ -57,6 +57,9 @@ pub struct Check {
     /// The region
     #[arg(long, value_name = "REGION", requires = "aws")]
     region: Option<String>,
+    /// Also print a Terraform block for each table, which uses the module infra/terraform/modules/table
+    #[arg(long)]
+    terraform: bool,
     /// Only show when each dataset is refreshed, and which datasets are built from which
     #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
     graph: Option<Form>,
@@ -73,7 +76,7 @@ impl Check {
             false => laptop::endpoints(&self.stack).ok().map(|up| up.config()),
         };
         Ok(match check(&self.file, account.as_ref()).await {
-            Ok(checked) => checked.told(),
+            Ok(checked) => checked.told(self.terraform),
             Err(error) => refused(error),
         })
     }
@@ -93,13 +96,18 @@ pub struct Checked {
     pub remarks: Vec<String>,
     /// A description of each table that the file defines.
     pub tables: String,
+    /// A Terraform block for each table whose columns are known.
+    pub terraform: String,
     /// The file's name, the number of datasets, and the names of those whose columns could not be read.
     pub summary: String,
 }
 
 impl Checked {
-    fn told(self) -> Done {
+    fn told(self, terraform: bool) -> Done {
         let mut out = self.tables;
+        if terraform {
+            out += &self.terraform;
+        }
         if self.faults.is_empty() {
             out += &format!("{}; no errors\n", self.summary);
         }
@@ -166,13 +174,14 @@ async fn checked(file: &Path, datasets: &Datasets, clients: &Clients, catalog: O
         })
         .collect();
     let mut faults: Vec<(String, String)> = Vec::new();
-    let mut tables = String::new();
+    let (mut tables, mut terraform) = (String::new(), String::new());
     let mut unasked = BTreeSet::new();
     for ((dataset, columns), first) in sources.iter().zip(first) {
         match columns {
             Columns::Known(columns) => {
                 faults.extend(column_faults(dataset, columns, &known));
                 tables += &glue_table::shown(dataset, columns);
+                terraform += &glue_table::terraform(dataset, columns);
             }
             Columns::Unknown(why) => {
                 tables += &format!("{} → {}\n  columns not read: {why}\n\n", dataset.name, dataset.table);
@@ -196,7 +205,8 @@ async fn checked(file: &Path, datasets: &Datasets, clients: &Clients, catalog: O
     let line = |(path, text): (String, String)| format!("{}:{}: {path}: {text}", file.display(), keys.find(&path));
     let unread = sources.iter().filter(|(_, columns)| matches!(columns, Columns::Unknown(_)));
     let unread: Vec<&str> = unread.map(|(dataset, _)| dataset.name.as_str()).collect();
-    let mut summary = format!("{}: {} datasets", file.display(), sources.len());
+    let noun = if sources.len() == 1 { "dataset" } else { "datasets" };
+    let mut summary = format!("{}: {} {noun}", file.display(), sources.len());
     if !unread.is_empty() {
         summary += &format!("; the columns of {} were not read", unread.join(", "));
     }
@@ -205,7 +215,7 @@ async fn checked(file: &Path, datasets: &Datasets, clients: &Clients, catalog: O
         summary += &format!("; the existing tables of some datasets were not checked: {}", causes.join("; "));
     }
     let (faults, remarks) = (faults.into_iter().map(line).collect(), remarks.into_iter().map(line).collect());
-    Checked { faults, remarks, tables, summary }
+    Checked { faults, remarks, tables, terraform, summary }
 }
 
 /// Returns what the dataset's first flip would do with the table in the catalog. Returns `None` if there is no catalog

@@ -9,11 +9,9 @@ use turntable::{
     schema::Column,
 };
 
-/// Returns text that shows the table's columns, location and parameters, followed by a Terraform block that uses the
-/// module infra/terraform/modules/table.
+/// Returns text that shows the table's columns, location and parameters, followed by an empty line.
 pub fn shown(dataset: &Dataset, columns: &[Column]) -> String {
-    let (keys, columns): (Vec<&Column>, Vec<&Column>) =
-        columns.iter().partition(|column| dataset.partition_by.contains(&column.name));
+    let (keys, columns) = split(dataset, columns);
     let partitions = partitions(dataset, &keys);
     let width = columns.iter().chain(&keys).map(|column| column.name.chars().count()).max().unwrap_or_default();
     let line = |column: &Column, more: &str| format!("  {:<width$}  {}{more}\n", column.name, column.glue_type);
@@ -32,7 +30,12 @@ pub fn shown(dataset: &Dataset, columns: &[Column]) -> String {
         }
         text += "    (ranges and values come from the data)\n";
     }
-    text + &format!("\n{}\n", terraform(dataset, &columns, &partitions))
+    text + "\n"
+}
+
+/// Returns the partition columns and the others.
+fn split<'a>(dataset: &Dataset, columns: &'a [Column]) -> (Vec<&'a Column>, Vec<&'a Column>) {
+    columns.iter().partition(|column| dataset.partition_by.contains(&column.name))
 }
 
 /// Returns the partition columns in the order of `partition_by`, with the projected ranges for a table without rows.
@@ -45,7 +48,10 @@ fn partitions(dataset: &Dataset, keys: &[&Column]) -> Vec<Partition> {
     dataset.partition_by.iter().filter_map(key).collect()
 }
 
-fn terraform(dataset: &Dataset, columns: &[&Column], partitions: &[Partition]) -> String {
+/// Returns a Terraform block that uses the module infra/terraform/modules/table, followed by an empty line.
+pub fn terraform(dataset: &Dataset, columns: &[Column]) -> String {
+    let (keys, columns) = split(dataset, columns);
+    let partitions = partitions(dataset, &keys);
     let column = |column: &Column| format!("{{ name = {:?}, type = {:?} }}", column.name, column.glue_type);
     let mut text = format!(
         "module {name:?} {{\n  source = \"./infra/terraform/modules/table\"\n\n  database = {:?}\n  name     = {:?}\n  \
@@ -59,7 +65,7 @@ fn terraform(dataset: &Dataset, columns: &[&Column], partitions: &[Partition]) -
     text += "  ]\n";
     if !partitions.is_empty() {
         text += "\n  partitions = [\n";
-        for one in partitions {
+        for one in &partitions {
             let prefix = partition::parameters_of(&one.column.name);
             let parameters = one.parameters();
             let pairs = parameters.iter().map(|(key, value)| {
@@ -74,7 +80,7 @@ fn terraform(dataset: &Dataset, columns: &[&Column], partitions: &[Partition]) -
         }
         text += "  ]\n";
     }
-    text + "}\n"
+    text + "}\n\n"
 }
 
 /// Returns the parent of a table's folder, without a trailing slash.
@@ -91,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn table_is_shown_with_its_terraform() {
+    fn table_is_shown_and_has_a_terraform_block() {
         let config = Config::parse(
             "f",
             "[datasets.orders]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\npartition_by = [\"day\"]\n\
@@ -116,6 +122,10 @@ orders → dmp.orders
     projection.day.type = date
     (ranges and values come from the data)
 
+";
+        let dataset = config.dataset("orders").unwrap();
+        assert_eq!(shown(dataset, &columns), expected);
+        let expected = "\
 module \"orders\" {
   source = \"./infra/terraform/modules/table\"
 
@@ -134,6 +144,6 @@ module \"orders\" {
 }
 
 ";
-        assert_eq!(shown(config.dataset("orders").unwrap(), &columns), expected);
+        assert_eq!(terraform(dataset, &columns), expected);
     }
 }

@@ -5,16 +5,23 @@ use anyhow::Result;
 use crate::{
     dataset::{Dataset, Flipped, Generation, at},
     done::Done,
+    status::{mark_rejected, overview},
     table::{table, thousands},
     target::{Format, Target},
 };
 
 /// Requests a dataset's generations and shows them.
 pub async fn history(target: &Target, dataset: &str, format: Format) -> Result<Done> {
-    let (found, answer) = Dataset::status(&target.connect().await?, dataset).await?;
+    let stack = target.connect().await?;
+    let (mut found, answer) = Dataset::status(&stack, dataset).await?;
     Ok(Done::with(match format {
         Format::Json => format!("{}\n", answer["generations"]),
-        Format::Table => shown(&found),
+        Format::Table => {
+            if found.generations.iter().any(|one| one.state == "candidate") {
+                mark_rejected(&mut found, &overview(&stack).await?.0);
+            }
+            shown(&found)
+        }
     }))
 }
 

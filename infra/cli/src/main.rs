@@ -51,7 +51,15 @@ fn ends_by_signal(command: &Command) -> bool {
 
 fn failed(error: &anyhow::Error) -> Done {
     let code = if error.is::<NoAnswer>() { code::NO_ANSWER } else { code::NEEDS_A_PERSON };
-    Done { err: format!("error: {error:#}\n"), code, ..Done::default() }
+    Done { err: format!("error: {}\n", text(error)), code, ..Done::default() }
+}
+
+/// Returns the error and its causes on one line. AWS's SDK reports some causes twice in a row, so the second one is left
+/// out.
+fn text(error: &anyhow::Error) -> String {
+    let mut texts: Vec<String> = error.chain().map(ToString::to_string).collect();
+    texts.dedup();
+    texts.join(": ")
 }
 
 /// Waits for SIGINT, SIGTERM or SIGHUP.

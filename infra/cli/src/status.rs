@@ -20,25 +20,45 @@ pub async fn status(target: &Target, dataset: Option<&str>, format: Format, styl
     let Some(name) = dataset else {
         let text = match format {
             Format::Json => format!("{answer}\n"),
-            Format::Table => shown(&overview, style),
+            Format::Table => shown(&overview, style, &target.options()),
         };
         return Ok(Done::with(text).needing_attention(!overview.conditions.is_empty()));
     };
-    let (one, answer) = Dataset::status(&stack, name).await?;
+    let (mut one, answer) = Dataset::status(&stack, name).await?;
+    mark_rejected(&mut one, &overview);
     let conditions: Vec<&Condition> = overview.conditions.iter().filter(|found| is_about(found, name)).collect();
     let text = match format {
         Format::Json => format!("{answer}\n"),
-        Format::Table => shown_one(&one) + &told(&conditions, &overview, style),
+        Format::Table => {
+            let options = target.options();
+            shown_one(&one) + &next_step(&overview, name, &options) + &told(&conditions, &overview, style, &options)
+        }
     };
     Ok(Done::with(text).needing_attention(!conditions.is_empty()))
 }
 
 /// Invokes the stack's `flip` with the action `status`. Returns the overview, and the unparsed answer.
-async fn overview(stack: &Stack) -> Result<(Overview, Value)> {
+pub async fn overview(stack: &Stack) -> Result<(Overview, Value)> {
     let answer = stack.invoke(Function::Flip, &json!({ "action": "status" })).await?;
     let overview = Overview::deserialize(&answer)
         .context("cannot read flip's answer: the stack may run another version of Turntable than this command")?;
     Ok((overview, answer))
+}
+
+/// Sets the state of the dataset's rejected generation to `rejected`. The overview names only the newest one.
+pub fn mark_rejected(one: &mut Dataset, overview: &Overview) {
+    let Some(summary) = overview.datasets.iter().find(|summary| summary.dataset == one.dataset) else { return };
+    let Some(rejected) = summary.waits.filter(|_| summary.rejected.is_some()) else { return };
+    let rejected = rejected.to_string();
+    for known in one.generations.iter_mut().filter(|known| known.generation == rejected) {
+        known.state = "rejected".into();
+    }
+}
+
+/// Returns a line with the command that publishes the dataset's waiting candidate. Empty if no candidate waits.
+pub fn next_step(overview: &Overview, dataset: &str, options: &str) -> String {
+    let summary = overview.datasets.iter().find(|summary| summary.dataset == dataset);
+    summary.and_then(|summary| publishing(summary, options)).unwrap_or_default()
 }
 
 /// Returns whether a condition is about a dataset. Its id is `TOPIC:SUBJECT`.
@@ -67,8 +87,10 @@ fn shown_one(one: &Dataset) -> String {
         let people = inbox.keys.map(thousands).unwrap_or_else(|| "–".into());
         lines.push(("inbox", format!("{people} people, {} unread drops, {} rejected", inbox.unread, inbox.rejected)));
     }
-    let candidates = one.generations.iter().filter(|known| known.state == "candidate");
-    lines.extend(candidates.map(|known| ("candidate", one.described(Some(&known.generation)))));
+    for state in ["candidate", "rejected"] {
+        let known = one.generations.iter().filter(|known| known.state == state);
+        lines.extend(known.map(|known| (state, one.described(Some(&known.generation)))));
+    }
     if let Some(skipped) = &one.next_sweep.skipped {
         lines.push(("sweep", format!("would skip this dataset: {skipped}")));
     }
@@ -78,8 +100,9 @@ fn shown_one(one: &Dataset) -> String {
     lines.into_iter().fold(head, |text, (name, value)| text + &format!("  {name:<9}  {value}\n"))
 }
 
-/// Returns a line for each dataset, followed by the datasets that need attention.
-pub fn shown(overview: &Overview, style: Style) -> String {
+/// Returns a line for each dataset, followed by the commands that publish waiting candidates and the datasets that need
+/// attention. `options` select the stack in the commands.
+pub fn shown(overview: &Overview, style: Style, options: &str) -> String {
     const HEAD: [&str; 7] = ["dataset", "live", "rows", "bytes", "age", "flipped", ""];
     let number = |number: Option<u64>| number.map(thousands).unwrap_or_default();
     let row = |one: &DatasetSummary| {
@@ -104,10 +127,14 @@ pub fn shown(overview: &Overview, style: Style) -> String {
         at if needs_a_person(at) => style.yellow(line),
         _ => line.to_owned(),
     };
-    let text: String = lines.lines().enumerate().map(|line| mark(line) + "\n").collect();
+    let mut text: String = lines.lines().enumerate().map(|line| mark(line) + "\n").collect();
+    let next: String = overview.datasets.iter().filter_map(|one| publishing(one, options)).collect();
+    if !next.is_empty() {
+        text += &format!("\n{next}");
+    }
     let (missing, others): (Vec<&Condition>, Vec<&Condition>) =
         overview.conditions.iter().partition(|one| one.is(Topic::NoTable));
-    text + &told(&others, overview, style) + &without_table(&missing, style)
+    text + &told(&others, overview, style, options) + &without_table(&missing, style)
 }
 
 /// Describes the datasets without a table in one paragraph, because a new stack has many.
@@ -118,8 +145,16 @@ fn without_table(missing: &[&Condition], style: Style) -> String {
     format!("\n{}, see {}\n  {what} no table yet: {}\n", style.yellow("no-table"), first.runbook, names.join(", "))
 }
 
-/// Describes the conditions, after an empty line.
-fn told(conditions: &[&Condition], overview: &Overview, style: Style) -> String {
+/// Returns a line with the command that publishes a waiting candidate. `None` if no candidate waits, or if it is an
+/// inbox's, which the next refresh replaces.
+fn publishing(one: &DatasetSummary, options: &str) -> Option<String> {
+    let waits = one.waits.filter(|_| state(one) == WAITING && !one.is_inbox)?;
+    let name = &one.dataset;
+    Some(format!("{name}: a candidate waits; to publish it, run turntable flip {name} {waits}{options}\n"))
+}
+
+/// Describes the conditions, after an empty line, and how to send the requests that they name.
+fn told(conditions: &[&Condition], overview: &Overview, style: Style, options: &str) -> String {
     let mut text = String::new();
     for one in conditions {
         let since = one.since.map(|since| {
@@ -129,9 +164,13 @@ fn told(conditions: &[&Condition], overview: &Overview, style: Style) -> String 
         let since = since.unwrap_or_default();
         text += &format!("{}{since}, see {}\n  {}\n", style.yellow(&one.id), one.runbook, one.message);
     }
+    if conditions.iter().any(|one| one.message.contains("invoke ")) {
+        text += &format!("\nTo invoke a function, run for example turntable ask flip '{{…}}'{options}\n");
+    }
     if text.is_empty() { text } else { format!("\n{text}") }
 }
 
+const WAITING: &str = "candidate waits";
 const MISSING: &str = "no table yet";
 
 fn state(one: &DatasetSummary) -> &'static str {
@@ -144,7 +183,7 @@ fn state(one: &DatasetSummary) -> &'static str {
         DatasetSummary { rejected: Some(_), .. } => "rejected",
         DatasetSummary { failed_export: Some(failure), .. } if failure.retry_at.is_some() => "export is retried",
         DatasetSummary { failed_export: Some(_), .. } => "export failed",
-        DatasetSummary { waits: Some(_), .. } => "candidate waits",
+        DatasetSummary { waits: Some(_), .. } => WAITING,
         DatasetSummary { live: None, .. } => MISSING,
         _ => "",
     }
@@ -193,7 +232,46 @@ users    –                                                                    
 held:orders for 3h 30m (since 2026-11-22 22:30:00Z), see docs/operate.md#a-dataset-is-held
   orders: held: a restore
 ";
-        assert_eq!(shown(&overview, Style::PLAIN), expected);
+        assert_eq!(shown(&overview, Style::PLAIN, ""), expected);
+    }
+
+    #[test]
+    fn a_candidate_that_waits_and_a_request_have_their_commands() {
+        let answer = json!({
+            "outcome": "status",
+            "at": "2026-11-23T02:00:00Z",
+            "attention": ["orders: invoke flip with {}"],
+            "conditions": [
+                { "id": "rejected:orders", "message": "orders: invoke flip with {}", "runbook": "docs/operate.md#rejected" },
+            ],
+            "datasets": [
+                { "dataset": "orders", "live": null, "waits": "green-01JDA00000000000000000000B",
+                  "rejected": { "at": "2026-11-23T01:00:00Z", "reasons": ["min_rows"] } },
+                { "dataset": "users", "live": null, "waits": "green-01JDA00000000000000000000B" },
+            ],
+        });
+        let overview: Overview = serde_json::from_value(answer).unwrap();
+        let expected = "
+users: a candidate waits; to publish it, run turntable flip users green-01JDA00000000000000000000B --stack lake
+
+rejected:orders, see docs/operate.md#rejected
+  orders: invoke flip with {}
+
+To invoke a function, run for example turntable ask flip '{…}' --stack lake
+";
+        let text = shown(&overview, Style::PLAIN, " --stack lake");
+        assert!(text.ends_with(expected), "{text}");
+        let answer = json!({
+            "dataset": "orders", "outcome": "status", "live": null,
+            "generations": [
+                { "generation": "green-01JDA00000000000000000000B", "state": "candidate", "live": false,
+                  "as_of": "2026-11-22T02:00:00Z", "age_seconds": 60, "rows": 1_200, "bytes": 99 },
+            ],
+        });
+        let mut one = Dataset::read(&answer).unwrap();
+        mark_rejected(&mut one, &overview);
+        let expected = "orders\n  live       no table\n  rejected   green-01JDA00000000000000000000B (1,200 rows)\n";
+        assert_eq!(shown_one(&one), expected);
     }
 
     #[test]

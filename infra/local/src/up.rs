@@ -13,6 +13,7 @@ use client::{
     workspace,
 };
 use serde_json::{Value, json};
+use turntable::config::Config;
 
 use crate::{
     emulator::Emulator,
@@ -24,7 +25,7 @@ use crate::{
 /// is up already.
 pub async fn up(file: Option<PathBuf>, name: &str, json: bool) -> Result<()> {
     let mut env_file = EnvFile::claim(name)?;
-    let Started { mut emulator, stack, .. } = run::start(file.as_deref(), name).await?;
+    let Started { mut emulator, stack, datasets } = run::start(file.as_deref(), name).await?;
     env_file.write(&variables(&emulator, &stack).await?)?;
     let text = if json {
         let line = json!({
@@ -38,7 +39,7 @@ pub async fn up(file: Option<PathBuf>, name: &str, json: bool) -> Result<()> {
         });
         format!("{line}\n")
     } else {
-        greeting(&emulator, &stack, &short(env_file.path()), file.is_none())
+        greeting(&emulator, &stack, &short(env_file.path()), file.is_none(), &query(&datasets.config))
     };
     let mut out = std::io::stdout();
     out.write_all(text.as_bytes()).and_then(|()| out.flush())?;
@@ -49,7 +50,7 @@ pub async fn up(file: Option<PathBuf>, name: &str, json: bool) -> Result<()> {
 }
 
 /// Returns the text that `up` prints: the endpoints, and commands to try.
-fn greeting(emulator: &Emulator, stack: &Stack, env_file: &Path, sample: bool) -> String {
+fn greeting(emulator: &Emulator, stack: &Stack, env_file: &Path, sample: bool, query: &str) -> String {
     let Emulator { endpoint, athena_endpoint, .. } = emulator;
     let mut text = format!(
         "\nTurntable is up: stack {}, bucket {}, region {REGION}\n\n  \
@@ -64,7 +65,8 @@ fn greeting(emulator: &Emulator, stack: &Stack, env_file: &Path, sample: bool) -
     };
     let name = if stack.name == laptop::STACK { String::new() } else { format!(" --stack {}", stack.name) };
     text += "\nIn another terminal, try:\n\n";
-    for command in ["export --all", "status", "query 'SELECT * FROM DATABASE.TABLE LIMIT 10'", "doctor"] {
+    let query = format!("query '{query}'");
+    for command in ["export --all", "status", query.as_str(), "doctor"] {
         text += &format!("  cargo run --quiet -- {command}{name}\n");
     }
     text += &format!(
@@ -84,6 +86,15 @@ fn greeting(emulator: &Emulator, stack: &Stack, env_file: &Path, sample: bool) -
         text += &format!("  cargo lambda invoke {function} --data-ascii '{}'\n", request(function));
     }
     text + "\nCtrl-C ends it and leaves nothing behind.\n"
+}
+
+/// Returns a query of a table that `export --all` builds. If it builds none, the query is of the file's first table.
+fn query(config: &Config) -> String {
+    let built = config.datasets().find(|dataset| !dataset.is_inbox() && dataset.refresh.is_none());
+    match built.or_else(|| config.datasets().next()) {
+        Some(dataset) => format!("SELECT * FROM {} LIMIT 10", dataset.table),
+        None => "SHOW DATABASES".into(),
+    }
 }
 
 /// Returns a request that this function accepts with any datasets file.

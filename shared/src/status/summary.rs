@@ -237,7 +237,7 @@ impl DatasetSummary {
         let (DatasetSummary { dataset, .. }, waits) = (self, self.waits?);
         if let Some(Verdict { at, reasons }) = &self.rejected {
             let message = format!(
-                "{dataset}: {waits} was rejected at {at}, and the live table stays as it is: {}. Correct the source and \
+                "{dataset}: {waits} was rejected, and the live table stays as it is: {}. Correct the source and \
                  export again, or change the check and invoke flip with {{\"dataset\":{dataset:?},\"generation\":\"{waits}\"}}",
                 reasons.join("; ")
             );

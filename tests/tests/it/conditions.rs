@@ -203,7 +203,7 @@ async fn dead_letters_are_reported_per_queue_and_dataset() {
     assert_eq!(
         found.message,
         "export: 12 dead letters (among 2 of them, users: 2): the source is gone. Remove the cause, invoke export with \
-         {\"dataset\":\"users\"}, then delete these messages from the queue"
+         {\"dataset\":\"users\"}, then delete each message"
     );
     assert_eq!((told.conditions.len(), told.dead_letters.len(), told.dead_letters[0].datasets["users"]), (1, 1, 2));
 }

@@ -94,9 +94,8 @@ async fn every_dataset_is_listed_and_problems_come_first() {
         ),
         "never: no table, and nothing has been exported yet".to_owned(),
         format!(
-            "rejected: {rejected} was rejected at {}, and the live table stays as it is: {}. Correct the source and export \
+            "rejected: {rejected} was rejected, and the live table stays as it is: {}. Correct the source and export \
              again, or change the check and invoke flip with {{\"dataset\":\"rejected\",\"generation\":\"{rejected}\"}}",
-            rejection.at,
             rejection.reasons.join("; ")
         ),
     ];

@@ -276,7 +276,7 @@ async fn rejected_candidate_tells_why_until_another_goes_live() {
     assert_eq!(rig.attention().await, [""; 0], "its flip is still to come");
     assert_eq!(rig.deliver(&bad).await.unwrap().outcome, Outcome::Rejected);
     let attention = rig.attention().await;
-    assert!(attention[0].contains(&format!("users: {bad} was rejected at ")), "{attention:?}");
+    assert!(attention[0].contains(&format!("users: {bad} was rejected, ")), "{attention:?}");
     assert!(attention[0].contains("expected at least 2, found 1"), "{attention:?}");
     assert_eq!((attention.len(), rig.live()), (1, Some(live)));
     rig.source(3);

@@ -16,8 +16,8 @@ location = \"s3://${BUCKET}/schemas\" # the parent of the tables' folders
 
 /// The comment before the first entry.
 pub const REMARK: &str = "
-# ${DATABASE_URL} comes from the environment: TURNTABLE_… for another database. In AWS, replace url with
-# secret = \"NAME\", a secret in Secrets Manager.
+# ${DATABASE_URL} comes from the environment. For another database, use a variable whose name begins with TURNTABLE_.
+# In AWS, replace url with secret = \"NAME\", a secret in Secrets Manager.
 ";
 
 /// Returns the entry for the dataset `name`.
@@ -57,9 +57,13 @@ pub fn text(dialect: Dialect, name: &str, table: &Table, columns: &[Published], 
     for line in remarks {
         text += &format!("# {line}\n");
     }
-    if !unique.is_empty() {
-        let keys: Vec<String> = unique.iter().map(|names| list(names)).collect();
-        text += &format!("checks.unique = [{}]\n", keys.join(", "));
+    match unique.as_slice() {
+        [] => {}
+        [key] if key.len() == 1 => text += &format!("checks.unique = {}\n", list(key)),
+        keys => {
+            let keys: Vec<String> = keys.iter().map(|names| list(names)).collect();
+            text += &format!("checks.unique = [{}]\n", keys.join(", "));
+        }
     }
     text
 }

@@ -63,10 +63,10 @@ protects = {{ users = "user_id" }}
         "users → dmp.users\n  id   int\n  day  date  (partition)\n  location: s3://lake/schemas/users/COLOUR-ULID/\n",
         "away → dmp.away\n  columns not read: PostgreSQL at 127.0.0.1:1 ",
         "optouts → dmp.optouts\n  id           int\n  state        string\n  occurred_at  timestamp\n",
-        "module \"users\" {\n",
     ] {
         assert!(tables.contains(part), "{part}\n{tables}");
     }
+    assert!(!tables.contains("module ") && checked.terraform.contains("module \"users\" {\n"), "{tables}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,7 @@ async fn works(text: &str, url: &str, dataset: &str, rows: u64) {
     let text = text.replace("${DATABASE_URL}", url).replace("${BUCKET}", "lake");
     let checked = check(&File::new(&text).0, None).await.unwrap_or_else(|error| panic!("{error}\n{text}"));
     assert_eq!(checked.faults, [""; 0], "{text}");
-    assert!(checked.tables.contains(&format!("module {dataset:?}")), "{}", checked.tables);
+    assert!(checked.terraform.contains(&format!("module {dataset:?}")), "{}", checked.terraform);
     let rig = Rig::default();
     rig.objects.put("s3://lake/datasets.toml", text);
     match rig.export_with(rig.env(), json!({ "dataset": dataset })).await.unwrap() {
@@ -64,8 +64,8 @@ async fn a_table_of_postgresql_becomes_an_entry_that_runs() {
 database = "dmp" # the Glue database
 location = "s3://${BUCKET}/schemas" # the parent of the tables' folders
 
-# ${DATABASE_URL} comes from the environment: TURNTABLE_… for another database. In AWS, replace url with
-# secret = "NAME", a secret in Secrets Manager.
+# ${DATABASE_URL} comes from the environment. For another database, use a variable whose name begins with TURNTABLE_.
+# In AWS, replace url with secret = "NAME", a secret in Secrets Manager.
 
 [datasets.order_items]
 # left out: odd (shop.odd): column "odd": type "odd" has a field "a b", but the names of a struct's fields in Athena consist of letters, digits, _, . and $; select to_jsonb(…) of the column instead; cast it in the query to publish it
