@@ -231,6 +231,9 @@ users    –                                                                    
 
 held:orders for 3h 30m (since 2026-11-22 22:30:00Z), see docs/operate.md#a-dataset-is-held
   orders: held: a restore
+
+no-table, see docs/operate.md#no-table-yet
+  this dataset has no table yet: users
 ";
         assert_eq!(shown(&overview, Style::PLAIN, ""), expected);
     }
