@@ -23,17 +23,18 @@ use crate::{
 
 /// Starts an engine run for a new generation, unless one is pending.
 pub async fn export(export: &Export, dataset: &Dataset) -> Result<Answer> {
-    report(export, engine::export(&engines(export), dataset).await?).await
+    // Boxed, because the future is large. So are the two below.
+    report(export, Box::pin(engine::export(&engines(export), dataset)).await?).await
 }
 
 /// Settles a run after an event has reported its end.
 pub async fn ended(export: &Export, config: &Config, run: &EngineRun) -> Result<Answer> {
-    report(export, engine::run_ended(&engines(export), config, run).await?).await
+    report(export, Box::pin(engine::run_ended(&engines(export), config, run)).await?).await
 }
 
 /// Checks a pending run, whose end event may have been lost, and settles it if it has ended.
 pub async fn pending(export: &Export, dataset: &Dataset, generation: &Generation) -> Result<Answer> {
-    report(export, engine::check_pending(&engines(export), dataset, generation).await?).await
+    report(export, Box::pin(engine::check_pending(&engines(export), dataset, generation)).await?).await
 }
 
 fn engines(export: &Export) -> Engines {
