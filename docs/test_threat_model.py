@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs/threat-model.md").read_text()
 ACTORS = [
     "Application or partner", "Editor of datasets.toml", "Invoker and operator", "Reader", "Writer of the whole bucket",
-    "Network", "The laptop", "Supply chain",
+    "Deployer and administrator", "Network", "The laptop", "Supply chain",
 ]  # fmt: skip
 COLUMNS = ["", "what they might try", "what stops it", "residual risk"]
 TEST = re.compile(r"(pending: )?`([\w./-]+)::(\w+)`")
