@@ -112,7 +112,7 @@ def source(*patterns):
 
 
 def test_each_text_of_the_troubleshooting_page_is_in_the_code():
-    page = (DOCS / "troubleshooting.md").read_text().split("\n## Messages of AWS\n")[0]
+    page = (DOCS / "troubleshooting.md").read_text().split("\n## Messages from AWS\n")[0]
     code = source("shared/**/src/**/*.rs", "infra/c*/src/**/*.rs", "functions/**/*.rs")
     texts = [row.removesuffix("`") for row in re.findall(r"^\| `(.+?)` \|", page, re.MULTILINE)]
     assert len(texts) > 40, len(texts)
