@@ -11,6 +11,7 @@ from urllib.parse import unquote, urldefrag
 
 import outside
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -127,6 +128,16 @@ def test_each_limit_is_the_codes():
     assert len(named) > 40, len(named)
     missing = [f"{file}: {text}" for file, text in named if text not in (ROOT / file).read_text()]
     assert not missing, "\n".join(missing)
+
+
+def test_the_workflow_installs_the_program_before_it_runs_it():
+    block = re.search(r"```yaml\n(.*?)```", (DOCS / "deploy-ci.md").read_text(), re.DOTALL)[1]
+    for name, job in yaml.safe_load(block)["jobs"].items():
+        runs = [step["run"] for step in job["steps"] if "run" in step]
+        uses = [run for run in runs if run.startswith("turntable ")]
+        installs = [run for run in runs if run.startswith("cargo install --path turntable/infra/cli ")]
+        assert not uses or runs.index(installs[0]) < runs.index(uses[0]), name
+        assert all("uses" in step or "run" in step for step in job["steps"]), name
 
 
 ANSWERS = {
