@@ -129,6 +129,19 @@ def test_each_limit_is_the_codes():
     assert not missing, "\n".join(missing)
 
 
+def test_each_metric_is_on_its_page_with_its_unit():
+    code = (ROOT / "shared/src/metric.rs").read_text()
+    emitted = re.findall(r'Metric::\w+ => \("(\w+)", "(\w+)"\)', code)
+    assert len(emitted) > 15, emitted
+    page = (DOCS / "metrics.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| [^|]+ \| [^|]+ \|$", page, re.MULTILINE)
+    assert sorted(rows) == sorted(emitted)
+    assert re.search(r'NAMESPACE: &str = "(\w+)"', code)[1] == re.search(r"namespace `(\w+)`", page)[1]
+    names = dict(re.findall(r'Metric::(\w+) => \("(\w+)"', code))
+    of_the_stack = re.findall(r"emit_for_stack\([^;]*Metric::(\w+)", source("shared/src/**/*.rs"))
+    assert [names[metric] for metric in of_the_stack] == re.findall(r"`(\w+)` has only the dimension `Stack`", page)
+
+
 ANSWERS = {
     "export": ("shared/src/export/answer.rs", "Exported"),
     "A run of Athena or Glue": ("shared/src/export/answer.rs", "EngineResponse"),
