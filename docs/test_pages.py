@@ -142,6 +142,19 @@ def test_each_metric_is_on_its_page_with_its_unit():
     assert [names[metric] for metric in of_the_stack] == re.findall(r"`(\w+)` has only the dimension `Stack`", page)
 
 
+def test_each_command_and_option_is_on_the_page_of_the_command_line():
+    files = [file.read_text() for file in sorted((ROOT / "infra/cli/src").rglob("*.rs"))]
+    commands = re.search(r"pub enum Command \{\n(.*?)\n\}", (ROOT / "infra/cli/src/command.rs").read_text(), re.DOTALL)[1]
+    names = [name.lower() for name in re.findall(r"^    (\w+)(?: \{|\(|,)", commands, re.MULTILINE)]
+    options = {"--" + name.replace("_", "-") for text in files
+               for name in re.findall(r"#\[arg\((?:short, )?long\b[^\]]*\)\]\n\s*(?:pub )?(\w+):", text)}
+    assert len(names) > 20 and len(options) > 20, (names, options)
+    page = (DOCS / "cli.md").read_text()
+    missing = [name for name in names if f"`{name} " not in page and f"`{name}`" not in page]
+    missing += [option for option in sorted(options) if not re.search(rf"`[^`]*{option}\b[^`]*`", page)]
+    assert not missing, missing
+
+
 ANSWERS = {
     "export": ("shared/src/export/answer.rs", "Exported"),
     "A run of Athena or Glue": ("shared/src/export/answer.rs", "EngineResponse"),
