@@ -160,22 +160,49 @@ ANSWERS = {
     "A run of Athena or Glue": ("shared/src/export/answer.rs", "EngineResponse"),
     "flip": ("shared/src/flip/answer.rs", "Flipped"),
     "The status of one dataset": ("shared/src/status/dataset.rs", "Status"),
+    "A generation in the status of one dataset": ("shared/src/status/dataset.rs", "Known"),
+    "The inbox in the status of one dataset": ("shared/src/status/inbox.rs", "InboxStatus"),
     "The status of all datasets": ("shared/src/status/overview.rs", "Overview"),
+    "The summary of a dataset": ("shared/src/status/summary.rs", "DatasetSummary"),
+    "The inbox in a summary": ("shared/src/status/summary.rs", "InboxSummary"),
     "optout": ("shared/src/optout/answer.rs", "OptedOut"),
     "sweep": ("shared/src/sweep/answer.rs", "Swept"),
 }
 
 
-@pytest.mark.parametrize("heading", ANSWERS)
-def test_each_field_of_an_answer_is_on_the_page_of_requests(heading):
-    file, name = ANSWERS[heading]
+def fields_of(file, name):
+    """Returns the names that a struct's fields have in JSON."""
     body = re.search(rf"pub struct {name} {{\n(.*?)\n}}", (ROOT / file).read_text(), re.DOTALL)[1]
     # A flattened field has no name of its own in the answer.
     body = re.sub(r"#\[serde\(flatten[^\n]*\n\s*pub \w+:[^\n]*", "", body)
-    fields = re.findall(r'(?:rename = "(\w+)"\)\]\n\s*)?pub (\w+):', body)
+    fields = re.findall(r'#\[serde\(rename = "(\w+)"[^\n]*\)\]\n\s*pub \w+:|pub (\w+):', body)
+    return {renamed or field for renamed, field in fields}
+
+
+@pytest.mark.parametrize("heading", ANSWERS)
+def test_each_field_of_an_answer_is_on_the_page_of_requests(heading):
+    file, name = ANSWERS[heading]
     section = (DOCS / "requests.md").read_text().split(f"\n### {heading}\n")[1].split("\n##")[0]
     rows = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
-    assert {field for row in rows for field in re.findall(r"`(\w+)`", row)} == {renamed or field for renamed, field in fields}
+    assert {field for row in rows for field in re.findall(r"`(\w+)`", row)} == fields_of(file, name)
+
+
+@pytest.mark.parametrize(
+    "heading, field, file, name",
+    [
+        ("A generation in the status of one dataset", "flipped", "shared/src/status/dataset.rs", "Flipped"),
+        ("The inbox in the status of one dataset", "views", "shared/src/status/inbox.rs", "ViewStatus"),
+        ("The inbox in the status of one dataset", "matches", "shared/src/status/matches.rs", "TableMatches"),
+        ("The status of all datasets", "conditions", "shared/src/status/condition.rs", "Condition"),
+        ("The status of all datasets", "dead_letters", "shared/src/dead_letters.rs", "DeadLetters"),
+        ("The summary of a dataset", "rejected", "shared/core/src/record.rs", "Verdict"),
+        ("The summary of a dataset", "failed_export", "shared/core/src/record.rs", "ExportFailure"),
+    ],
+)
+def test_the_row_of_a_field_names_the_fields_in_it(heading, field, file, name):
+    section = (DOCS / "requests.md").read_text().split(f"\n### {heading}\n")[1].split("\n##")[0]
+    row = re.search(rf"^\| [^|]*`{field}`[^|]* \| (.*) \|$", section, re.MULTILINE)[1]
+    assert fields_of(file, name) <= set(re.findall(r"`(\w+)`", row))
 
 
 TRANSLATIONS = sorted(page.relative_to(ROOT) for page in [ROOT / "README.ja.md", *DOCS.glob("ja/*.md")])
