@@ -155,6 +155,13 @@ def test_each_command_and_option_is_on_the_page_of_the_command_line():
     assert not missing, missing
 
 
+def test_each_policy_is_on_the_page_of_permissions():
+    policies = [ROOT / "infra/deployer.json", *(ROOT / "infra/policies").glob("*.json")]
+    assert len(policies) > 5, policies
+    page = (DOCS / "permissions.md").read_text()
+    assert {str(file.relative_to(ROOT)) for file in policies} == set(re.findall(r"`(infra/[\w/-]+\.json)`", page))
+
+
 ANSWERS = {
     "export": ("shared/src/export/answer.rs", "Exported"),
     "A run of Athena or Glue": ("shared/src/export/answer.rs", "EngineResponse"),
