@@ -140,27 +140,87 @@ def test_the_workflow_installs_the_program_before_it_runs_it():
         assert all("uses" in step or "run" in step for step in job["steps"]), name
 
 
+def test_each_metric_is_on_its_page_with_its_unit():
+    code = (ROOT / "shared/src/metric.rs").read_text()
+    emitted = re.findall(r'Metric::\w+ => \("(\w+)", "(\w+)"\)', code)
+    assert len(emitted) > 15, emitted
+    page = (DOCS / "metrics.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| [^|]+ \| [^|]+ \|$", page, re.MULTILINE)
+    assert sorted(rows) == sorted(emitted)
+    assert re.search(r'NAMESPACE: &str = "(\w+)"', code)[1] == re.search(r"namespace `(\w+)`", page)[1]
+    names = dict(re.findall(r'Metric::(\w+) => \("(\w+)"', code))
+    of_the_stack = re.findall(r"emit_for_stack\([^;]*Metric::(\w+)", source("shared/src/**/*.rs"))
+    assert [names[metric] for metric in of_the_stack] == re.findall(r"`(\w+)` has only the dimension `Stack`", page)
+
+
+def test_each_command_and_option_is_on_the_page_of_the_command_line():
+    files = [file.read_text() for file in sorted((ROOT / "infra/cli/src").rglob("*.rs"))]
+    commands = re.search(r"pub enum Command \{\n(.*?)\n\}", (ROOT / "infra/cli/src/command.rs").read_text(), re.DOTALL)[1]
+    names = [name.lower() for name in re.findall(r"^    (\w+)(?: \{|\(|,)", commands, re.MULTILINE)]
+    options = {"--" + name.replace("_", "-") for text in files
+               for name in re.findall(r"#\[arg\((?:short, )?long\b[^\]]*\)\]\n\s*(?:pub )?(\w+):", text)}
+    assert len(names) > 20 and len(options) > 20, (names, options)
+    page = (DOCS / "cli.md").read_text()
+    missing = [name for name in names if f"`{name} " not in page and f"`{name}`" not in page]
+    missing += [option for option in sorted(options) if not re.search(rf"`[^`]*{option}\b[^`]*`", page)]
+    assert not missing, missing
+
+
+def test_each_policy_is_on_the_page_of_permissions():
+    policies = [ROOT / "infra/deployer.json", *(ROOT / "infra/policies").glob("*.json")]
+    assert len(policies) > 5, policies
+    page = (DOCS / "permissions.md").read_text()
+    assert {str(file.relative_to(ROOT)) for file in policies} == set(re.findall(r"`(infra/[\w/-]+\.json)`", page))
+
+
 ANSWERS = {
     "export": ("shared/src/export/answer.rs", "Exported"),
     "A run of Athena or Glue": ("shared/src/export/answer.rs", "EngineResponse"),
     "flip": ("shared/src/flip/answer.rs", "Flipped"),
     "The status of one dataset": ("shared/src/status/dataset.rs", "Status"),
+    "A generation in the status of one dataset": ("shared/src/status/dataset.rs", "Known"),
+    "The inbox in the status of one dataset": ("shared/src/status/inbox.rs", "InboxStatus"),
     "The status of all datasets": ("shared/src/status/overview.rs", "Overview"),
+    "The summary of a dataset": ("shared/src/status/summary.rs", "DatasetSummary"),
+    "The inbox in a summary": ("shared/src/status/summary.rs", "InboxSummary"),
     "optout": ("shared/src/optout/answer.rs", "OptedOut"),
     "sweep": ("shared/src/sweep/answer.rs", "Swept"),
 }
 
 
-@pytest.mark.parametrize("heading", ANSWERS)
-def test_each_field_of_an_answer_is_on_the_page_of_requests(heading):
-    file, name = ANSWERS[heading]
+def fields_of(file, name):
+    """Returns the names that a struct's fields have in JSON."""
     body = re.search(rf"pub struct {name} {{\n(.*?)\n}}", (ROOT / file).read_text(), re.DOTALL)[1]
     # A flattened field has no name of its own in the answer.
     body = re.sub(r"#\[serde\(flatten[^\n]*\n\s*pub \w+:[^\n]*", "", body)
-    fields = re.findall(r'(?:rename = "(\w+)"\)\]\n\s*)?pub (\w+):', body)
+    fields = re.findall(r'#\[serde\(rename = "(\w+)"[^\n]*\)\]\n\s*pub \w+:|pub (\w+):', body)
+    return {renamed or field for renamed, field in fields}
+
+
+@pytest.mark.parametrize("heading", ANSWERS)
+def test_each_field_of_an_answer_is_on_the_page_of_requests(heading):
+    file, name = ANSWERS[heading]
     section = (DOCS / "requests.md").read_text().split(f"\n### {heading}\n")[1].split("\n##")[0]
     rows = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
-    assert {field for row in rows for field in re.findall(r"`(\w+)`", row)} == {renamed or field for renamed, field in fields}
+    assert {field for row in rows for field in re.findall(r"`(\w+)`", row)} == fields_of(file, name)
+
+
+@pytest.mark.parametrize(
+    "heading, field, file, name",
+    [
+        ("A generation in the status of one dataset", "flipped", "shared/src/status/dataset.rs", "Flipped"),
+        ("The inbox in the status of one dataset", "views", "shared/src/status/inbox.rs", "ViewStatus"),
+        ("The inbox in the status of one dataset", "matches", "shared/src/status/matches.rs", "TableMatches"),
+        ("The status of all datasets", "conditions", "shared/src/status/condition.rs", "Condition"),
+        ("The status of all datasets", "dead_letters", "shared/src/dead_letters.rs", "DeadLetters"),
+        ("The summary of a dataset", "rejected", "shared/core/src/record.rs", "Verdict"),
+        ("The summary of a dataset", "failed_export", "shared/core/src/record.rs", "ExportFailure"),
+    ],
+)
+def test_the_row_of_a_field_names_the_fields_in_it(heading, field, file, name):
+    section = (DOCS / "requests.md").read_text().split(f"\n### {heading}\n")[1].split("\n##")[0]
+    row = re.search(rf"^\| [^|]*`{field}`[^|]* \| (.*) \|$", section, re.MULTILINE)[1]
+    assert fields_of(file, name) <= set(re.findall(r"`(\w+)`", row))
 
 
 TRANSLATIONS = sorted(page.relative_to(ROOT) for page in [ROOT / "README.ja.md", *DOCS.glob("ja/*.md")])

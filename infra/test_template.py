@@ -111,10 +111,44 @@ def expression_fault(text):
     return "neither cron nor rate"
 
 
-def test_deploy_page_explains_every_parameter():
-    page = (ROOT / "docs/deploy.md").read_text()
-    rows = {name for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
-    assert rows >= template()["Parameters"].keys()
+def rows_below(heading, page):
+    """Returns the cells of each table row in a section of a page in docs/, without the rows of headings."""
+    section = (ROOT / "docs" / page).read_text().split(f"\n{heading}\n")[1].split("\n##")[0]
+    rows = [re.split(r"(?<!\\) \| ", row[2:-2]) for row in section.splitlines() if row.startswith("| ")]
+    return [row for row in rows if "`" in row[0]]
+
+
+def names_in(cell):
+    return re.findall(r"`(\w+)`", cell)
+
+
+def test_deploy_page_has_every_parameter_with_its_default():
+    """A row of several parameters has their defaults in the same order, or the one that they share."""
+    there = {}
+    for cell, defaults, _ in rows_below("## Parameters", "deploy.md"):
+        names, values = names_in(cell), defaults.replace("`", "").split(", ")
+        assert len(values) in (1, len(names)), cell
+        for name, value in zip(names, values * len(names) if len(values) == 1 else values):
+            assert name not in there, f"{name} has two rows"
+            there[name] = value
+    expected = {name: str(one.get("Default", "required")) or "–" for name, one in template()["Parameters"].items()}
+    assert there == expected
+
+
+def test_deploy_page_has_every_output():
+    there = [name for row in rows_below("## Outputs", "deploy.md") for name in names_in(row[0])]
+    assert sorted(there) == sorted(template()["Outputs"])
+
+
+def test_operate_page_has_every_alarm_and_the_queues_of_dead_letters():
+    alarms = {name.removesuffix("Alarm") for name in of("AWS::CloudWatch::Alarm")}
+    rows = rows_below("## Alarms", "operate.md")
+    assert {name for row in rows for name in names_in(row[0])} == alarms
+    for cell, *_ in rows:
+        assert "](#" in cell or "](#" in next(row for row in rows if row[0] == cell)[1], f"{cell}: no section"
+    section = (ROOT / "docs/operate.md").read_text().split("\n### Dead letters\n")[1].split("\n### ")[0]
+    queues = {name for name in template()["Outputs"] if name.endswith("DeadLettersUrl")}
+    assert len(queues) == len(FUNCTIONS) and queues == set(re.findall(r"\w+DeadLettersUrl", section))
 
 
 def test_default_schedules_are_valid_expressions():
