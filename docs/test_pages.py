@@ -84,6 +84,11 @@ def test_the_site_builds_without_a_warning_and_its_links_lead_somewhere(tmp_path
     assert 'id="glossary"' in (tmp_path / "architecture.html").read_text(), "the site has the glossary"
 
 
+def test_the_title_of_the_site_has_the_version():
+    version = re.search(r'^version = "(.+?)"', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)[1]
+    assert f'title = "Turntable {version}"' in (DOCS / "book.toml").read_text()
+
+
 def test_a_page_that_is_missing_or_a_link_that_leads_nowhere_is_found(tmp_path):
     (tmp_path / "book.toml").write_text('[book]\nsrc = "."\n')
     (tmp_path / "SUMMARY.md").write_text("# Summary\n\n- [A](a.md)\n")
