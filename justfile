@@ -4,7 +4,7 @@ _default:
     @just --list
 
 # run everything that CI checks
-check: fmt typos pages workflows template terraform athena deny clippy docs test (databases "postgresql-18") permissions console fuzz soak
+check: fmt typos prose pages workflows template terraform athena deny clippy docs test (databases "postgresql-18") permissions console fuzz soak
 
 # run the whole chain on an emulated AWS
 run *args:
@@ -78,6 +78,10 @@ advisories:
 # check the spelling
 typos:
     .ci/tool lint typos
+
+# check the prose of the English pages for doubled words, clichés, inconsistent spelling and the like
+prose:
+    .ci/tool lint python docs/prose.py
 
 # lint the CI and release workflows, and check what is pinned: actions, Python packages, and that no secret is in the repository
 workflows:

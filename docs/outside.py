@@ -1,6 +1,7 @@
-"""A preprocessor of mdBook: links from a page to a file outside docs/.
+"""A preprocessor of mdBook: files outside docs/.
 
-The site has only docs/. On GitHub's runners the links lead to the repository. Elsewhere only their text stays.
+The site has only docs/. A page in COPIES shows a file from elsewhere in the repository, to which the page itself only links. Links to
+other files lead to the repository on GitHub's runners. Elsewhere only their text stays.
 """
 
 import json
@@ -8,8 +9,13 @@ import os
 import posixpath
 import re
 import sys
+from pathlib import Path
 
-LINK = re.compile(r"(!?)\[([^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*)\]\(((?:\.\./)+[^)\s]*)\)")
+ROOT = Path(__file__).resolve().parents[1]
+
+LINK = re.compile(r"(!?)\[([^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*)\]\((?![a-z]+:|#)([^)\s]+)\)")
+# The pages of the site that show a file from outside docs/.
+COPIES = {"architecture.md": "ARCHITECTURE.md", "running-tests.md": "tests/README.md", "running-benchmarks.md": "bench/README.md"}
 
 
 def repository():
@@ -19,14 +25,18 @@ def repository():
 
 
 def replaced(text, page, base):
-    """Returns a page's text with the links that leave docs/ led to `base`, or without them."""
+    """Returns the text that the site shows as a page, with its links to files that the site lacks led to `base`, or without them."""
+    source = COPIES.get(page, posixpath.join("docs", page))
+    shown = {file: name for name, file in COPIES.items()}
 
     def one(match):
         bang, label, target = match.groups()
-        path = posixpath.normpath(posixpath.join("docs", posixpath.dirname(page), target))
-        if path.startswith("docs/"):
-            return match.group()
-        return f"{bang}[{label}]({base}/{path})" if base else label
+        file, anchor = re.fullmatch(r"([^#]*)(#.*)?", target).groups()
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(source), file))
+        there = shown.get(path) or (posixpath.relpath(path, "docs") if path.startswith("docs/") else None)
+        if there:
+            return f"{bang}[{label}]({posixpath.relpath(there, posixpath.dirname(page) or '.')}{anchor or ''})"
+        return f"{bang}[{label}]({base}/{path}{anchor or ''})" if base else label
 
     return LINK.sub(one, text)
 
@@ -35,7 +45,9 @@ def walk(items, base):
     for item in items:
         chapter = item.get("Chapter") if isinstance(item, dict) else None
         if chapter:
-            chapter["content"] = replaced(chapter["content"], chapter["path"], base)
+            copied = COPIES.get(chapter["path"])
+            text = (ROOT / copied).read_text() if copied else chapter["content"]
+            chapter["content"] = replaced(text, chapter["path"], base)
             walk(chapter["sub_items"], base)
 
 

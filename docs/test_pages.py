@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
 import outside
+import prose
 import pytest
 import yaml
 
@@ -81,6 +82,12 @@ def test_the_site_builds_without_a_warning_and_its_links_lead_somewhere(tmp_path
     assert count > 500, count
     assert not faults, "\n".join(faults)
     assert list(tmp_path.glob("searchindex*.js")), "the site can be searched"
+    assert 'id="glossary"' in (tmp_path / "architecture.html").read_text(), "the site has the glossary"
+
+
+def test_the_title_of_the_site_has_the_version():
+    version = re.search(r'^version = "(.+?)"', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)[1]
+    assert f'title = "Turntable {version}"' in (DOCS / "book.toml").read_text()
 
 
 def test_a_page_that_is_missing_or_a_link_that_leads_nowhere_is_found(tmp_path):
@@ -99,11 +106,29 @@ def test_a_page_that_is_missing_or_a_link_that_leads_nowhere_is_found(tmp_path):
         ("ja/a.md", "[x](../b.md) ![y](../../c.svg)", "[x](../b.md) ![y](BASE/c.svg)"),
         ("a.md", "[`x`\ny](../infra/)", "[`x`\ny](BASE/infra)"),
         ("a.md", "[x](b.md) [y](https://example.com/../z)", "[x](b.md) [y](https://example.com/../z)"),
+        ("a.md", "[x](../ARCHITECTURE.md#glossary)", "[x](architecture.md#glossary)"),
+        ("ja/a.md", "[x](../../tests/README.md)", "[x](../running-tests.md)"),
+        ("architecture.md", "[x](docs/a.md#b) [y](#z) [z](tests/src/)", "[x](a.md#b) [y](#z) [z](BASE/tests/src)"),
+        ("running-tests.md", "[x](../docs/ja/a.md) [y](../ARCHITECTURE.md)", "[x](ja/a.md) [y](architecture.md)"),
     ],
 )
 def test_links_out_of_the_site_lead_to_the_repository(page, text, expected):
     assert outside.replaced(text, page, "BASE") == expected
     assert "../../c.svg" not in outside.replaced(text, page, None) and "README" not in outside.replaced(text, page, None)
+
+
+@pytest.mark.parametrize("page, file", outside.COPIES.items())
+def test_a_page_that_shows_another_file_links_to_it(page, file):
+    text = (DOCS / page).read_text()
+    assert f"](../{file})" in text and "The site shows it on this page." in " ".join(text.split())
+
+
+def test_the_linter_of_prose_sees_no_code_and_each_line_on_its_line():
+    page = "# The the\n\nA `b b`, [c](c/c.md) and\n`d\nd` e_e.\n\n    f f\n\n1. g\n    h\n\n```sh\ni i\n```\n| j | j |\n"
+    seen = prose.prose(page).splitlines()
+    assert len(seen) == len(page.splitlines())
+    assert not re.search(r"The the|b b|c/c|d\nd|e_e|f f|i i|\|", "\n".join(seen))
+    assert seen[2].startswith("A code") and "[c]" in seen[2] and seen[8:10] == ["1. g", "    h"]
 
 
 def source(*patterns):
