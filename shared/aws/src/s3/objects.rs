@@ -76,20 +76,7 @@ impl Objects for S3 {
     }
 
     async fn list(&self, under: &Location, after: Option<&Key>) -> Result<Vec<Entry>> {
-        let mut pages = self
-            .client
-            .list_objects_v2()
-            .bucket(&under.bucket)
-            .prefix(&under.prefix)
-            .set_start_after(after.map(|key| key.key.clone()))
-            .into_paginator()
-            .send();
-        let mut entries = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| fault("ListObjectsV2", under, error))?;
-            entries.extend(listed(under, page.contents)?);
-        }
-        Ok(entries)
+        Ok(self.list_some(under, after, usize::MAX).await?.0)
     }
 
     async fn list_first(&self, under: &Location) -> Result<Vec<Entry>> {
