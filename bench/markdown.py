@@ -64,7 +64,7 @@ def replaced(page: str, name: str, report: dict) -> str:
     run = f"All tables of this section are from `bench/runs/{name}`: medians of the rounds; all files had the same rows."
     for part, text in {"run": run, **tables(report)}.items():
         mark = f"<!-- {part} -->\n"
-        assert mark in page, f"docs/benchmarks.md has no place for {part}"
+        assert mark in page, f"docs/benchmarks.md has no marker for {part}"
         before, after = page.split(mark, 1)
         page = before + mark + text + "\n" + after[after.index("<!-- end -->") :]
     return page

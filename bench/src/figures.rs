@@ -14,9 +14,9 @@ pub struct Measured {
     pub round: usize,
     #[serde(flatten)]
     pub run: Run,
-    /// What the run asked of the database server, or `None` if it reads files.
+    /// The load that the run put on the database server. `None` if the run reads files.
     pub pressure: Option<Pressure>,
-    /// What contenders/result.py found in the files, or `None` if the contender writes no files.
+    /// The contents of the files, as read by contenders/result.py. `None` if the contender writes no files.
     pub result: Option<Outcome>,
 }
 
@@ -43,7 +43,7 @@ pub struct Figures {
     /// The total size of the files that the last run wrote.
     pub bytes: u64,
     pub files: u64,
-    /// What the contender asked of the server: the medians of all runs.
+    /// The load that the contender puts on the server: the medians of all runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pressure: Option<Pressure>,
 }

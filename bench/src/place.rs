@@ -1,4 +1,4 @@
-//! What all contenders share: tools, servers and a folder.
+//! The tools, the servers and the folder that all contenders share.
 
 use std::{path::PathBuf, process::Command};
 
@@ -11,7 +11,7 @@ use crate::{
     tools::{self, Tools},
 };
 
-/// What all contenders share: tools, servers and a folder.
+/// The tools, the servers and the folder that all contenders share.
 pub struct Place {
     pub tools: Tools,
     pub server: Postgres,

@@ -56,7 +56,7 @@ impl Observer {
         Ok(Counters { rows, buffers })
     }
 
-    /// Returns whether nobody else is connected. A session's counters are complete only when it has ended.
+    /// Returns whether this is the only session. A session's counters are complete only when it has ended.
     pub async fn is_alone(&mut self) -> Result<bool> {
         let others: u64 = self.connection.query_first(OTHERS).await?.context("no answer")?;
         Ok(others == 0)

@@ -58,7 +58,7 @@ impl Observer {
         Ok(Counters { rows: row.get::<_, i64>(0) as u64, buffers: row.get::<_, i64>(1) as u64 })
     }
 
-    /// Returns whether nobody else is connected. A connection's counters are complete only when it has ended.
+    /// Returns whether this is the only connection. A connection's counters are complete only when it has ended.
     pub async fn is_alone(&self) -> Result<bool> {
         Ok(self.client.query_one(OTHERS, &[]).await?.get::<_, i64>(0) == 0)
     }

@@ -1,8 +1,8 @@
-//! What is measured on a server.
+//! The measurements on a database server.
 
 use serde::Serialize;
 
-/// What one run of a contender asked of the server.
+/// The load that one run of a contender puts on the server.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Pressure {
     /// The longest statement, in seconds.

@@ -12,7 +12,7 @@ use super::{
 
 /// The pause between two looks at the server. A look takes less than a millisecond of its time.
 const PAUSE: Duration = Duration::from_millis(25);
-/// How long a server may take to end the contender's connections.
+/// The time to wait until the server has ended the contender's connections.
 const MAX_WAIT: Duration = Duration::from_secs(20);
 
 enum Observer {
@@ -89,7 +89,7 @@ impl Watch {
 
     /// Call this when the contender has ended.
     pub async fn end(self) -> Result<Pressure> {
-        // If the task has failed, nobody receives this, and its error follows.
+        // Sending fails if the task has ended with an error, which is returned below.
         let _ = self.stop.send(());
         self.observed.await?.context("cannot observe the server")
     }
